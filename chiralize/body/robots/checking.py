@@ -29,11 +29,11 @@ from chiralize.body.robots.matching import FARTHEST, joint_distance
 from chiralize.body.robots.mirroring import RobotMirror, sign_of
 from chiralize.body.robots.observation import WrongEntry, observation_of
 from chiralize.body.robots.observing import position_of
-from chiralize.body.robots.opening import open_model
+from chiralize.body.robots.opening import open_model, simulator
 from chiralize.body.robots.reading import poses, read_robot
 from chiralize.body.robots.robot import BALL, Array, Robot
 from chiralize.body.robots.sensing import scene_of
-from chiralize.body.robots.stepping import deviations
+from chiralize.body.robots.stepping import deviations, quiet
 from chiralize.body.skeleton.nodes import did_you_mean
 from chiralize.body.skeleton.skeleton import Skeleton
 from chiralize.body.tensors import load_spec
@@ -81,7 +81,8 @@ def check(
         notices.append(f"another mirror is as right by places, axes and steps: {listed}")
         wrong = []
     # What is observed, block by block.
-    scene = scene_of(agreed, mirror)
+    with quiet(simulator(robot_file)):
+        scene = scene_of(agreed, mirror)
     observed = observation_of(spec, mirror, lambda other: joints_of(mirror.robot, other), scene, by_name)
     return RobotCheck(
         mirror,

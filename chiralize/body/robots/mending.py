@@ -22,6 +22,7 @@ from chiralize.body.robots.mirroring import RobotMirror
 from chiralize.body.robots.opening import OpenedModel, simulator
 from chiralize.body.robots.reading import links_of_bodies
 from chiralize.body.robots.robot import BALL, FREE, HINGE, SLIDE, VELOCITIES, Array
+from chiralize.body.robots.stepping import quiet
 
 _OF_DOFS = ("dof_damping", "dof_armature", "dof_frictionloss")
 _OF_CONTACTS = ("geom_friction", "geom_solref", "geom_solimp", "geom_margin", "geom_gap", "geom_solmix")
@@ -47,7 +48,8 @@ def mended(opened: OpenedModel, mirror: RobotMirror) -> Any:
     # Marks of the compiler that two frames coincide, by which the simulator skips turns: no longer true.
     for name in ("body_sameframe", "geom_sameframe", "site_sameframe"):
         getattr(model, name)[:] = 0
-    mujoco.mj_setConst(model, mujoco.MjData(model))  # what is derived from masses and axes
+    with quiet(mujoco):
+        mujoco.mj_setConst(model, mujoco.MjData(model))  # what is derived from masses and axes
     return model
 
 

@@ -101,14 +101,14 @@ def deviations(model: Any, mirror: Acting, states: list[State], skip: int = 1) -
     """
     mujoco: Any = import_module("mujoco")
     far = np.zeros((len(states[0].controls), model.nv))
-    with _quiet(mujoco):
+    with quiet(mujoco):
         for state in states:
             far = np.maximum(far, _parting(mujoco, model, mirror, state, skip))
     return far
 
 
 @contextmanager
-def _quiet(mujoco: Any) -> Iterator[None]:
+def quiet(mujoco: Any) -> Iterator[None]:
     """MuJoCo's warnings go neither to the terminal nor into a file; numbers that blow up are seen as such."""
     before = mujoco.get_mju_user_warning()
     mujoco.set_mju_user_warning(lambda _: None)
@@ -137,7 +137,7 @@ def fastest(model: Any, states: list[State]) -> float:
     """The largest speed that any coordinate comes to; infinite where the model blows up."""
     mujoco: Any = import_module("mujoco")
     data, speed = mujoco.MjData(model), 0.0
-    with _quiet(mujoco):
+    with quiet(mujoco):
         for state in states:
             begin(model, data, state.qpos, state.qvel)
             for control, push in zip(state.controls, state.pushes, strict=True):

@@ -283,3 +283,15 @@ def test_entries_of_which_nothing_is_claimed_are_not_checked(tmp_path: Path) -> 
     assert result.checked == ("output 0: action (controls)",)
     fault = checked(tmp_path, JOINTS + outputs.replace("{joints: action}", "{joints: action, kind: scalar}"))
     assert not fault.agrees
+
+
+def test_the_simulator_writes_no_log_beside_the_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two slides along one axis have a singular inertia, of which MuJoCo warns in MUJOCO_LOG.TXT."""
+    slides = '<joint name="a" type="slide" axis="1 0 0"/><joint name="b" type="slide" axis="1 0 0"/>'
+    arm = f'<body name="arm" pos=".3 .005 0">{slides}<geom size=".03" pos="0 -.02 -.1"/></body>'
+    puck = '<body pos=".5 .5 .1"><joint type="slide" axis="0 1 0" name="puck"/><geom size=".05"/></body>'
+    base = f'<body name="trunk" pos="0 0 1"><freejoint/><geom type="box" size=".1 .1 .1"/>{arm}</body>'
+    path = write(tmp_path, f"<mujoco><worldbody>{base}{puck}</worldbody></mujoco>")
+    monkeypatch.chdir(tmp_path)
+    import_robot(path, "mujoco", RobotWishes(lateral="y"), [])
+    assert not (tmp_path / "MUJOCO_LOG.TXT").exists()
