@@ -71,7 +71,7 @@ def opened(
         program = _opened_wide(module, given, wide, tell)
         if program is not None:
             return program
-    # None where no axis had to grow: all open ones have several entries.
+    # None where no axis has to grow for that.
     longer = lengthened(given, axes, room)
     closed = without_single(given, axes)
     attempts = [(given, axes, given)]  # exported on, open axes, and inputs on which program and module must agree too

@@ -67,8 +67,8 @@ class Butterfly(Tables):
         self.plain = sum(bool(action.sign[i] > 0) for i, _ in pairs)
         # Entries that lie in this order already need no gather: `order` and `places` stay None.
         straight = bool((order == np.arange(action.size)).all())
-        # Several runs [firsts, seconds, firsts, seconds, ...] need none either, unless signs or fixed entries come
-        # in.
+        # `runs`: how many times [firsts, seconds] comes along the axis. Several need no gather either, unless signs
+        # or fixed entries come in.
         if straight:
             self.runs = 1
         else:

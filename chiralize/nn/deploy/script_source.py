@@ -119,6 +119,7 @@ class Inputs:
         if is_plain(kind):
             return name, name
         if form == "TupleType":
+            # The two views of each part, put together to two tuples; likewise lists and dictionaries.
             parts = [
                 self.split(part, value[at], f"{name}[{at}]", f"{path}[{at}]") for at, part in enumerate(kind.elements())
             ]
@@ -184,7 +185,7 @@ class Outputs:
             return f"0.5 * ({ours} + self.mirror_outputs[{number}]({theirs}))"
         if is_plain(kind):
             return ours
-        # The two views of each part, put together to two tuples; likewise lists and dictionaries.
+        # Of each part, the average of both views; a named tuple is refused.
         if form == "TupleType":
             annotation(kind)
             return _tuple(

@@ -103,8 +103,8 @@ def _of_blocks(module: nn.Module) -> dict[str, TensorRepresentation]:
 
 
 def _in_module(module: nn.Module, hidden: Sequence[Hidden]) -> tuple[list[str], dict[str, str]]:
-    # A layer may be held under several names; its twin takes all of them.
     """(paths of the layers that were replaced, in place; those that stay, with the reason)."""
+    # A layer may be held under several names; its twin takes all of them.
     paths: dict[int, list[str]] = {}
     for path, layer in module.named_modules(remove_duplicate=False):
         paths.setdefault(id(layer), []).append(path)

@@ -185,6 +185,7 @@ class Forward(Interpreter[Offset]):
         offset, wanted = self.offset(node.arguments["input"].name), self.extra.get(node.name)
         mean = node.arguments["running_mean"]
         if offset is not None:
+            # (x + c) - m = x - (m - c): the stored mean falls by what comes in.
             if not self.graph.is_leaf(mean):
                 self.stop(node)
             self._record(node, mean.name, offset.times(-1.0), 1)
@@ -219,7 +220,6 @@ class Forward(Interpreter[Offset]):
         terms = trait.terms(node.arguments)
         for operand, sign in terms:
             offset = self.of(operand)
-            # (x + c) - m = x - (m - c): the stored mean falls by what comes in.
             if offset is not None:
                 total = (total or zero) + offset.times(sign)
         fixed = [(operand, sign) for operand, sign in terms if self.graph.fixed(operand)]
