@@ -206,11 +206,11 @@ class Butterfly(Tables):
         return self._spread(even, self.even, 1, dim), self._spread(odd, self.odd, -1, dim)
 
     def _spread(self, weight: Tensor, size: int, parity: int, dim: int) -> Tensor:
-        # Even coordinates read u and v alike, odd ones with opposite signs (parity); of a pair with a sign it is the
-        # other way round.
         """One of the two. weight: of the even (parity 1) or the odd coordinates (-1), of which there are `size`,
         along `dim`.
         """
+        # Even coordinates read u and v alike, odd ones with opposite signs (parity); of a pair with a sign it is the
+        # other way round.
         half = weight * self.scale
         if self.runs > 1:
             axis, each = _after(weight, dim), half.unflatten(dim, (self.runs, -1))

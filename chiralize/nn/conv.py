@@ -115,8 +115,8 @@ class Conv1d(_Conv):
         return (kernel > 1 or x.stride(1) == 1) and windows_are_apart(self, x.shape[-1])
 
     def _by_products(self, x: Tensor) -> Tensor:
-        # "batch channel frame" to "batch frame channel", and back behind the product.
         """The convolution as two products, "batch channel frame" in and out, by views on both sides."""
+        # "batch channel frame" to "batch frame channel", and back behind the product.
         apply = partial(_scaled, kernel=self.kernel[0], scale=self.into.scale)
         return self.map(x.transpose(1, 2), -1, apply, scaled=False).transpose(1, 2)
 

@@ -66,8 +66,8 @@ class Timing:
         return bool(processes.of_first(self._is_faster(layer, ops, twin, times)))
 
     def _is_faster(self, layer: nn.Module, ops: Sequence[Node], twin: Twin, times: float) -> bool:
-        # From cheap to dear: a rule, the model where nothing can be timed, a ratio that is known, a measurement.
         """The decision of this process, measured or by the model."""
+        # From cheap to dear: a rule, the model where nothing can be timed, a ratio that is known, a measurement.
         if _is_narrow(layer) and not is_off():
             return False
         inputs = [] if is_off() else inputs_of(layer, ops, times)

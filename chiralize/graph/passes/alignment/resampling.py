@@ -55,10 +55,10 @@ def moved_outputs(module: fx.GraphModule, moves: Sequence[tuple[int, int, int, f
 
 
 def _moved(module: fx.GraphModule, node: fx.Node, axis: int, cells: int, shift: float) -> fx.Node:
-    # Moved right by a, cell i is read at i - a: between the cells i + first and i + first + 1.
     """A value with its cells moved to the right by `shift`: a sum of four gathers along `axis`, each times its
     weight.
     """
+    # Moved right by a, cell i is read at i - a: between the cells i + first and i + first + 1.
     first, graph = floor(-shift), module.graph
     total: fx.Node | None = None
     for tap, weight in enumerate(cubic(-shift - first)):
