@@ -32,8 +32,8 @@ class Constants:
     """The constants of a graph while its representations are being found.
 
     uniform: the one number that each holds, None where it holds several.
-    tables: those that leave a hidden axis nothing but the trivial representation, though weights tie it to an axis on
-    which the mirror acts: positions that are added to channels.
+    tables: those that make a hidden axis trivial, though weights tie it to an axis on which the mirror acts: positions
+    that are added to channels. (The trivial value is tried first, so another one might fit such a constant as well.)
     """
 
     def __init__(self, captured: CapturedModel, partners: Partners) -> None:

@@ -42,8 +42,7 @@ class RepMap:
     names: of the spaces, by their keys, for messages.  macs: multiplications by node.
     symmetrized: constants that the mirror changes and that may be changed.
     partners: values that T does not take to themselves but to another one, by name (branches that it exchanges).
-    tables: constants that leave hidden axes nothing but the trivial representation, though weights tie those to an axis
-    on which the mirror acts.
+    tables: constants that make hidden axes trivial, though weights tie those to an axis on which the mirror acts.
     """
 
     leaves: Mapping[str, SymbolicRepresentation]
