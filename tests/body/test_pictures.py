@@ -125,8 +125,11 @@ def test_cells_outside_or_in_between(cell: str, message: str) -> None:
 @pytest.mark.parametrize("given", ["{free: true}", '"b c h w"'])
 def test_a_mirror_that_moves_outputs_alone_is_refused(given: str) -> None:
     spec = parse_spec(f'skeleton: coco\ninputs: [{given}]\noutputs: [{{layout: "b j h w", dims: []}}]\n')
-    with pytest.raises(WrongValueError, match="leaves every input as it is, but swaps or negates entries of output 0"):
+    with pytest.raises(
+        WrongValueError, match="leaves every input as it is, but swaps or negates entries of output 0"
+    ) as caught:
         resolve(spec, [PICTURE], [MAPS])
+    assert "(y + T y) / 2 behind the network is that, and needs no conversion" in caught.value.remedy
 
 
 def test_a_picture_that_is_reversed_in_one_place_only_is_refused() -> None:

@@ -95,6 +95,20 @@ def turned(state: np.ndarray) -> np.ndarray:
     return state * [-1.0, -1.0, 1.0]
 
 
+class Remembering(nn.Module):
+    """A policy that is handed its memory, whose samples lie along the second axis, as torch's layers have them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.memory, self.head = nn.GRU(3, 4), nn.Linear(4, 2)
+        self.double()
+
+    def forward(self, seen: torch.Tensor, memory: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        answer, memory = self.memory(seen[None], memory)
+        return self.head(answer[0]), memory
+
+
 # ---- the figures ----------------------------------------------------------------------------------------------
 def test_returns_are_those_that_can_be_computed() -> None:
     """Of the original and of its flip average, from starts and from their mirror images; and all that follows."""
@@ -135,6 +149,23 @@ def test_starts_that_are_their_own_mirror_image_are_named() -> None:
     with pytest.raises(ChiralizeError, match="Begin a little off it"):
         refuse_lost(replace(record, walkers=(*record.walkers, replace(record.average, name="result"))), "boat", "match")
     assert not run(Rower(0.3), Mirrored).begins_even
+
+
+def test_an_example_of_several_samples_beside_a_memory_is_run_with_one() -> None:
+    """The same as with an example of one sample."""
+    spec = SPEC.replace("speed}]}]", "speed}]}, {state: true}]").replace('(j d)"}]', '(j d)"}, {state: true}]')
+    records: list[Rollout] = []
+    for rows in (1, 2):
+        example = torch.zeros(rows, 3).double(), torch.zeros(1, rows, 4).double()
+        network = prepared(Remembering(), parse_spec(spec), example, None, "forward")
+        records.append(
+            rollouts(network, environment_of(Mirrored), names=("seen", "memory"), episodes=Episodes(2, 10))[0]
+        )
+    one, several = records
+    assert np.allclose(one.original.ahead.returns, several.original.ahead.returns, rtol=0, atol=1e-9)
+    assert (
+        one.original.action_gap == pytest.approx(several.original.action_gap, abs=1e-9) and one.original.action_gap > 0
+    )
 
 
 def test_an_even_policy_has_no_gap() -> None:

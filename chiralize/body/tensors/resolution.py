@@ -80,7 +80,11 @@ def _check_inputs_move(resolved: ResolvedSpec) -> None:
     inputs = resolved.input_tensors
     if moving and inputs and all((tensor.representation or _UNKNOWN).is_trivial for tensor in inputs):
         facts = f"the mirror leaves every input as it is, but swaps or negates entries of {moving[0].where}"
-        remedy = 'say how it acts on the inputs: joints (j), fields, or for pictures an axis to reverse, "b c h ~w"'
+        remedy = (
+            'say how it acts on the inputs: joints (j), fields, or for pictures an axis to reverse, "b c h ~w". Where '
+            "they have no side, as sound has none, an equivariant network answers only what is its own mirror image: "
+            "(y + T y) / 2 behind the network is that, and needs no conversion"
+        )
         raise WrongValueError(inputs[0].entry.where or inputs[0].where, facts, remedy)
 
 

@@ -290,6 +290,8 @@ def _none_runs(search: Search, where: str, option: str, command: str) -> UsageEr
     if table is not None and dims < 2:
         named = ", ".join(map(str, getattr(search.module, "obs_groups", ()))) or "policy"
         remedy = f"`{table.name}` is a table: name every input as its entry there, `inputs: [{{name: {named}, ...}}]`"
+    elif search.spec.inputs and all(entry.kind == "free" for entry in search.spec.inputs):
+        remedy += " for every input"  # there is nothing else to say of what T leaves alone
     elif width is not None and width in _widths_of_fields(search.spec):
         remedy += " for every input; one that is handed on from call to call is `state: true`, its output too"
     elif dims < 2 and width is not None and width != joints:

@@ -21,6 +21,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from chiralize.body.tensors.resolved import ResolvedTensor
 from chiralize.errors import UsageError
 from chiralize.graph.mirror import NetworkMirror
 from chiralize.graph.rollouts import Carried
@@ -176,12 +177,16 @@ class Policy:
         call = self.reads.example.filled(filled)
         plain, other = self.views  # each with its own states, so that each is called once a step
         turned = self.mirror.turned_output(self.output, other.answers(self.mirror.turned(call))[self.output])
-        return self._first(plain.answers(call)[self.output]), self._first(turned)
+        return _first(plain.answers(call)[self.output], self._actions), _first(turned, self._actions)
 
-    def _first(self, answer: Tensor) -> Array:
-        """The answer to the first sample of a batch."""
-        row = answer[0] if self.network.has_rows else answer
-        return row.detach().double().numpy().reshape(-1)
+    @property
+    def _actions(self) -> ResolvedTensor:
+        """The output that is the action."""
+        return self.network.resolved.output_tensors[self.output]
+
+    def _seen(self, position: int) -> ResolvedTensor:
+        """The input of that position."""
+        return self.network.resolved.input_tensors[position]
 
     def turned_observation(self, observation: Any, where: str) -> list[Array]:
         """T of an observation, a flat array for every input that it fills."""
@@ -189,34 +194,40 @@ class Policy:
         for position, tensor in zip(self.reads.inputs, self.reads.tensors(observation, where), strict=True):
             filled[position] = tensor
         turned = Arguments.of(*self.mirror.turned(self.reads.example.filled(filled))).tensors
-        return [self._first(turned[position]) for position in self.reads.inputs]
+        return [_first(turned[position], self._seen(position)) for position in self.reads.inputs]
 
     def flat_observation(self, observation: Any, where: str) -> list[Array]:
         """An observation, a flat array for every input that it fills."""
-        return [self._first(tensor) for tensor in self.reads.tensors(observation, where)]
+        seen = map(self._seen, self.reads.inputs)
+        return list(map(_first, self.reads.tensors(observation, where), seen))
 
     def turned_action(self, action: Array) -> Array:
         """T of a flat action."""
         # T is of the whole output: the action stands in every row, and is read from the first.
-        shape = self.network.resolved.output_tensors[self.output].shape
-        rows = shape[0] if self.network.has_rows else 1
+        shape = self._actions.shape
+        rows = shape[0] if self._actions.has_rows else 1
         answer = torch.from_numpy(action).repeat(rows).reshape(shape)
-        return self._first(self.mirror.turned_output(self.output, answer))
+        return _first(self.mirror.turned_output(self.output, answer), self._actions)
 
     def labels(self, index: int) -> list[str]:
         """Names of the entries of an input, in their order."""
-        tensor = self.network.resolved.input_tensors[self.reads.inputs[index]]
-        return _labels(tensor, self.network.has_rows)
+        return _labels(self._seen(self.reads.inputs[index]))
 
     def action_labels(self) -> list[str]:
         """Names of the entries of an action, in their order."""
-        return _labels(self.network.resolved.output_tensors[self.output], self.network.has_rows)
+        return _labels(self._actions)
 
 
-def _labels(tensor: Any, has_rows: bool) -> list[str]:
+def _first(values: Tensor, tensor: ResolvedTensor) -> Array:
+    """The numbers of the first sample, flat. A state beside may have its samples along another axis."""
+    row = values[0] if tensor.has_rows else values
+    return row.detach().double().numpy().reshape(-1)
+
+
+def _labels(tensor: ResolvedTensor) -> list[str]:
     """Names of the entries of one sample of a tensor, in their order."""
-    shape = tensor.shape[1:] if has_rows else tensor.shape
-    lead = (0,) if has_rows else ()
+    shape = tensor.shape[1:] if tensor.has_rows else tensor.shape
+    lead = (0,) if tensor.has_rows else ()
     return [tensor.label((*lead, *index)) for index in np.ndindex(*shape)]
 
 

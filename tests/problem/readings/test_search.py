@@ -545,3 +545,10 @@ def test_several_arguments_are_refused_before_long_trials(monkeypatch: pytest.Mo
     )
     assert "nothing says what they are" in refusal(Two())
     assert limits == [2.0]
+
+
+def test_what_is_free_takes_sizes_and_no_description() -> None:
+    """Sound, say: 80 bands that T leaves alone are not the numbers of an observation."""
+    spec = parse_spec("skeleton: {joints: [l, r], pairs: [[l, r]], dims: [w], negate: []}\ninputs: [{free: true}]\n")
+    text = refusal(nn.Sequential(nn.Conv1d(80, 8, 3), nn.Flatten(), nn.LazyLinear(2)), spec)
+    assert text.endswith("give --input-shape for every input"), text
