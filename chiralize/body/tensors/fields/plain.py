@@ -117,6 +117,12 @@ class Measured(Field):
         for words, others in other_signs(self.labels(body), signs):
             yield words, Signs(self.name, others, labels, where=self.where)
 
+    def doubts(self, body: Skeleton) -> Iterator[str]:
+        """A rotation written as a polar vector, or the other way round, as far as its name tells."""
+        kinds = _kinds_by_name(self.name)
+        if self.kind in _OF_SPACE and kinds and kinds[-1] != self.kind:
+            yield f"{self.kind} {self.name!r} is by its name one of the other kind: {{{kinds[-1]}: {self.name}}}"
+
     def _with(self, quantity: Quantity) -> Field:
         """The block with another quantity of the same name."""
         return replace(self, quantity=quantity)
@@ -267,10 +273,20 @@ def _one_for_each(name: str, body: Skeleton) -> str:
 
 def _of_vectors(name: str, count: int) -> Iterator[str]:
     """Three numbers by whose name they are a position, a velocity or a rotation of space have a sideways entry."""
-    words = re.split(r"[^a-z]+", name.lower())
-    kinds = [kind for kind, pattern in _OF_SPACE.items() if any(map(pattern.fullmatch, words))]
-    if count == len(AXES) and kinds and not _NOT_OF_SPACE & set(words):
+    kinds = _kinds_by_name(name)
+    if count == len(AXES) and kinds:
         yield f"scalar {name!r} keeps all three entries; by its name it may be {{{kinds[-1]}: {name}}}"
+
+
+def _kinds_by_name(name: str) -> list[str]:
+    """The kinds of vectors that words of a name speak of, the surer last: `ang_vel` has a word of each, and is axial.
+
+    Empty where another word says that the numbers are of joints or the like.
+    """
+    words = re.split(r"[^a-z]+", name.lower())
+    if _NOT_OF_SPACE & set(words):
+        return []
+    return [kind for kind, pattern in _OF_SPACE.items() if any(map(pattern.fullmatch, words))]
 
 
 def _of_commands(name: str, signs: tuple[int, ...]) -> Iterator[str]:
