@@ -165,7 +165,7 @@ def first_accepted(
     # the last note says what the error itself says
     if request.product != "weights" and last_error is not None:
         raise _with_others(last_error, notes[:-1])
-    raise _no_weights(notes) from last_error
+    raise _no_weights(notes, problem.request) from last_error
 
 
 def _is_hopeless(candidate: Candidate, failed: Sequence[tuple[Candidate, Exception]]) -> str | None:
@@ -210,13 +210,18 @@ def refuse_weights_alone(problem: Problem) -> None:
     if error is None or request.product != "weights":
         return
     tried = (Candidate("reduce", request.width or WIDTHS[0]), Candidate("match"))
-    raise _no_weights([f"{candidate.title} was not taken: {_told(error)}" for candidate in tried]) from error
+    raise _no_weights([f"{candidate.title} was not taken: {_told(error)}" for candidate in tried], request) from error
 
 
-def _no_weights(notes: Sequence[str]) -> ExportError:
+def _no_weights(notes: Sequence[str], request: Request) -> ExportError:
     """The error where weights alone are wanted and every candidate failed. notes: on each of them."""
+    nearer = "give --calibration inputs.npz"
+    if request.calibration or request.sequences:
+        nearer = (
+            when(request.rounds == 0, "leave --fast out") or f"--distill {4 * request.distill or 1800} trains it nearer"
+        )
     facts = f"no result fits the original's class, which a file of weights alone needs: {'; '.join(notes)}"
-    remedy = "write a .pt2 or an .onnx, which hold the average of both views; give --calibration inputs.npz; or --force"
+    remedy = f"write a .pt2 or an .onnx, which hold the average of both views; {nearer}; or --force"
     return ExportError("-o", facts, remedy)
 
 

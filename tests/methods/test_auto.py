@@ -288,8 +288,13 @@ def test_weights_alone_say_what_was_tried() -> None:
         first_accepted(problem_of(WEIGHTS), failing(**errors), nothing)
     says = "no result fits the original's class, which a file of weights alone needs: reduce at width 0.5 was not taken"
     assert caught.value.code == "CH309" and caught.value.facts.startswith(f"{says}: rho = 3 exceeds 1.25; match was")
-    with pytest.raises(ExportError, match="reduce was not tried: it needs inputs to fit on"):
+    assert "of both views; --distill 1800 trains it nearer; or --force" in caught.value.remedy
+    with pytest.raises(ExportError) as caught:
+        first_accepted(problem_of(replace(WEIGHTS, rounds=0)), failing(**errors), nothing)
+    assert "of both views; leave --fast out; or --force" in caught.value.remedy
+    with pytest.raises(ExportError, match="reduce was not tried: it needs inputs to fit on") as caught:
         first_accepted(problem_of(replace(WEIGHTS, calibration=())), failing(**errors), nothing)
+    assert "of both views; give --calibration inputs.npz; or --force" in caught.value.remedy
 
 
 # ---- on networks ----------------------------------------------------------------------------------------------------
