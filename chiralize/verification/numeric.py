@@ -96,7 +96,8 @@ def judge(
     except _CoarserInside as signal:
         reason = str(signal)
     except ModelRunError as error:
-        reason = error.facts
+        # An ONNX file refuses numbers of another kind: no fault that anybody could mend.
+        reason = error.facts if written is None else "the file computes in the precision that it was written in"
     verdict = _judge_in(module, task, False, ())
     return replace(verdict, notes=(_in_one_dtype(module, verdict, reason), *verdict.notes))
 
