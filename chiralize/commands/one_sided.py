@@ -147,7 +147,8 @@ def _of_gaps(
     for remark in problem.batches.remarks:
         if QUESTION in remark or NOT_SPREAD in remark:
             return OneSidedError(name, f"{facts}; {remark.removeprefix('warning: ')}", f"{_UNIT}; {_all_the_same()}")
-    first = one_class_first(network, data) or leaving_out(gaps, WIDEST)
+    is_in_doubt = evidence.fit is not None and bool(evidence.fit.doubt)
+    first = one_class_first(network, data) or when(not is_in_doubt, leaving_out(gaps, WIDEST))
     if advice.kind == "one-sided data":
         first = off_center(network.resolved, data) or first
     if advice.is_noise:

@@ -203,27 +203,29 @@ def compare_mirrors(
     if network.resolved.is_trivial or all(rep is None or rep.is_trivial for rep in network.resolved.inputs):
         return Evidence()
     if sequences and network.carried.keeps_state:
-        return _compare_along(network, evenly_taken(sequences), progress)
+        return _compare_along(network, sequences, progress)
     mirror = mirror_if_known(network, None)
     if mirror is None or mirror.states or network.origin.unheld:
         return Evidence(notes=(_KEEPS_STATE,), lacks_time=bool(inputs) and not sequences)
     calls, real = inputs_to_compare_on(network, mirror, inputs)
     with Runner(network.module) as runner:
         answers = answers_to(network, runner, mirror, calls, real)
-        return _compared(network, answers, mirror, calls, real, progress)
+        return _compared(network, answers, mirror, calls, real, progress, inputs)
 
 
 def _compare_along(
-    network: Network, sequences: Sequence[Steps], progress: Progress
+    network: Network, all_sequences: Sequence[Steps], progress: Progress
 ) -> tuple[Comparison, Basis] | Evidence:
     """The same along sequences, in which every view carries its own states."""
+    sequences = evenly_taken(all_sequences)
     calls = [call for steps in sequences for call in steps]
     if not looks_real(calls):
         return Evidence(notes=(_KEEPS_STATE,))
     mirror = mirror_of_calls(network)
     with Runner(network.module) as runner:
         answers = along(runner, mirror, sequences, network.carried, FIRST)
-        return _compared(network, answers, mirror, calls, True, progress)
+        every = [call for steps in all_sequences for call in steps]
+        return _compared(network, answers, mirror, calls, True, progress, every)
 
 
 def _compared(
@@ -233,10 +235,11 @@ def _compared(
     calls: Sequence[Call],
     real: bool,
     progress: Progress,
+    inputs: Sequence[Call] = (),
 ) -> tuple[Comparison, Basis] | Evidence:
     """T beside other mirrors on these answers, or a note where they tell nothing.
 
-    calls: what was answered.  real: these are no noise.  Raises ModelRunError.
+    calls: what was answered.  real: these are no noise.  inputs: all that there are. Raises ModelRunError.
     """
     if not answers.is_finite:
         return Evidence(notes=(_NOT_FINITE,))
@@ -246,7 +249,7 @@ def _compared(
     _settle_unit(network, mirror, answers)
     points = points_to_try(network, mirror, answers, calls)
     if real:
-        others = mirrors_on_real_inputs(network, answers, mirror, calls, points)
+        others = mirrors_on_real_inputs(network, answers, mirror, calls, points, inputs)
     else:
         others = islice(candidates(network, mirror), _NOISE_MIRRORS)
     # What else may be wrong with the inputs or the network, for the judgement of the gaps.

@@ -20,6 +20,7 @@ from chiralize.problem.network import Network
 from chiralize.verification.evidence.answer_points import Points, as_measured, points_of_answers
 from chiralize.verification.evidence.answered_signs import with_other_signs
 from chiralize.verification.evidence.answers import Answers
+from chiralize.verification.evidence.input_points import mirrors_about_means
 from chiralize.verification.evidence.names import BY_NAMES, by_names, pairs_by_names
 from chiralize.verification.evidence.neighbours import nearby, with_reordered_fields
 from chiralize.verification.evidence.off_center import means_away
@@ -32,12 +33,19 @@ _OF_ENTRIES, _NUMBERS = ("pose", "fields", "classes", "invariant"), ("pose", "fi
 
 
 def mirrors_on_real_inputs(
-    network: Network, answers: Answers, mirror: NetworkMirror, calls: Sequence[Call], points: Points
+    network: Network,
+    answers: Answers,
+    mirror: NetworkMirror,
+    calls: Sequence[Call],
+    points: Points,
+    inputs: Sequence[Call] = (),
 ) -> Iterator[Candidate]:
     """Mirrors to compare T with on real inputs; of those that are the same, the first has the name.
 
     Partners and signs that the answers themselves tell need no further run, since they change T on outputs alone. Of
     fields that T leaves as they are the neighbours come first: these name the field, and not only its entries.
+
+    calls: what was answered.  inputs: all that there are.
     """
     swapped, scores, still, numbers = list[int](), list[int](), list[int](), list[int]()
     for index in answers.indices:
@@ -51,6 +59,7 @@ def mirrors_on_real_inputs(
             still.append(index)
         elif kind in _OF_ENTRIES:
             scores.append(index)
+    yield from mirrors_about_means(network, mirror, inputs or calls)
     yield from with_other_partners(answers, mirror, swapped, scores)
     yield from candidates(network, mirror, calls, points)
     yield from with_other_partners(answers, mirror, (), still)

@@ -80,6 +80,18 @@ def test_a_wrong_point_is_named() -> None:
     assert found.fit is not None and found.fit.better[0].startswith("x mirrored at 32")
 
 
+def test_a_wrong_point_of_shares_is_named() -> None:
+    class Shares(Pictures):
+        """The same of shares of the picture, which is 640 columns wide."""
+
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(2 * C * x) / (2 * C)
+
+    calls: list[Call] = [((call[0][0] / (2 * C),), {}) for call in pictures()]
+    found = asked(Shares(), calls, "layout: b j d, dims: [x, y], reflect: {x: 1/8}")
+    assert found.fit is not None and found.fit.better[0] == "x mirrored at 0.5 instead of 0.125"
+
+
 def test_a_point_that_only_the_inputs_have_is_named() -> None:
     entry = "layout: b j d, dims: [x, y]"
     found = asked(Pictures(), pictures(), f"{entry}, reflect: {{x: 320}}", entry)

@@ -43,7 +43,7 @@ from chiralize.verification.evidence.misread import (
     other_places_of_dims,
     reversed_axes,
 )
-from chiralize.verification.evidence.off_center import negated
+from chiralize.verification.evidence.off_center import negated, rounded
 from chiralize.verification.evidence.other_fields import (
     exchanged_fields_of,
     other_fields_of,
@@ -331,7 +331,7 @@ def _centers(spec: ConversionSpec, resolved: ResolvedSpec, means: Means) -> Iter
     for tensor in (*resolved.input_tensors, *resolved.output_tensors):
         given.update(dict.fromkeys(tensor.entry.reflect))
     for dim, center in given:
-        nearest = [Fraction(round(mean)) for (_, other), mean in means.items() if other == dim]
+        nearest = [rounded(mean) for (_, other), mean in means.items() if other == dim]
         for other in dict.fromkeys((center / 2, center * 2, *nearest)):
             words = f"{dim} {AT_A_POINT} {float(other):g} instead of {float(center):g}"
             yield Neighbour(words, _recentered(spec, (dim, center), (dim, other)))

@@ -11,6 +11,7 @@ further from 0 than the values spread: T x lies in pictures from -640 to 0. `mea
 from __future__ import annotations
 
 from collections.abc import Sequence
+from fractions import Fraction
 
 import torch
 
@@ -22,6 +23,8 @@ from chiralize.problem.data.cutting import tensors
 Means = dict[tuple[int, str], float]
 _HALF, _ABOUT = 0.5, 0.1
 """Of numbers from 0 to 1 the middle is what they are mirrored at where their mean is about there."""
+_PIXELS = 100.0
+"""Means from so much on are rounded to whole numbers."""
 
 
 def means_away(resolved: ResolvedSpec, calls: Sequence[Call]) -> Means:
@@ -45,6 +48,11 @@ def _point(values: torch.Tensor) -> float:
     mean = float(values.mean())
     are_shares = bool(((values > -_ABOUT) & (values < 1.0 + _ABOUT)).all())
     return _HALF if are_shares and abs(mean - _HALF) < _ABOUT else mean
+
+
+def rounded(mean: float) -> Fraction:
+    """A mean as a point to be tried: in pixels a whole number, of shares and metres three digits."""
+    return Fraction(round(mean)) if abs(mean) >= _PIXELS else Fraction(f"{mean:.3g}")
 
 
 def is_away(values: torch.Tensor, center: float) -> bool:

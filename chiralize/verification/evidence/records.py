@@ -19,6 +19,8 @@ LIE_ABOUT = "while its answers lie about"
 """What a warning says of a point that T mirrors answers at."""
 AT_ANOTHER_CELL = "reversed at another cell"
 """The same of those that reverse an axis beside its place."""
+ABOUT_THE_MEAN = "(about the mean "
+"""The same of those about the point that inputs lie about, or lay about in training."""
 
 
 @dataclass(frozen=True)
