@@ -175,6 +175,29 @@ def test_inputs_that_are_not_centred_are_named_before_the_side() -> None:
     assert caught.value.remedy.startswith("x of input 0 is 3 in the mean, and T mirrors it at 0: where its mirror is ")
 
 
+def test_a_point_in_doubt_comes_before_an_output_that_alone_stops_it() -> None:
+    """Joints from the middle of their pose, which no point changes, and where in a picture of 640 columns it is."""
+    generator = torch.Generator().manual_seed(0)
+    places = 100 * torch.randn(ROWS, 1, 2, generator=generator).double()
+    poses = 320 + places - places.mean(0) + 30 * torch.randn(ROWS, JOINTS, 2, generator=generator).double()
+    side = nn.Linear(1, 1).double()
+    nn.init.constant_(side.weight, 1.3)
+    nn.init.constant_(side.bias, 0.01)
+
+    def parts(net: Any, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Both outputs."""
+        return x - x.mean(1, keepdim=True), net.side(x[..., 0].mean(1, keepdim=True) / 100 - 3.2).tanh()
+
+    outputs = 'outputs: [{layout: "b j d"}, {fields: [{signs: {turn: -1}, name: turn}]}]'
+    spec = POSE.partition("inputs:")[0] + f'inputs: [{{layout: "b j d", reflect: {{x: 290}}}}]\n{outputs}\n'
+    with pytest.raises(OneSidedError) as caught:
+        converted(Net(parts, side=side).eval(), spec, method="auto", calibration=poses.split(20))
+    assert caught.value.remedy.startswith(
+        "look at the nearest mirror first (the gap is 0.00555 with x mirrored at 319 (about the mean of the inputs) "
+        "instead of 290, 0.673 with T); "
+    )
+
+
 class Normalised(nn.Module):
     """A nearly symmetric answer to poses that a normaliser of its own has scaled, by what both sides share."""
 
