@@ -214,18 +214,18 @@ def compare_mirrors(
 
 
 def _compare_along(
-    network: Network, all_sequences: Sequence[Steps], progress: Progress
+    network: Network, sequences: Sequence[Steps], progress: Progress
 ) -> tuple[Comparison, Basis] | Evidence:
     """The same along sequences, in which every view carries its own states."""
-    sequences = evenly_taken(all_sequences)
-    calls = [call for steps in sequences for call in steps]
+    compared = evenly_taken(sequences)
+    calls = [call for steps in compared for call in steps]
     if not looks_real(calls):
         return Evidence(notes=(_KEEPS_STATE,))
     mirror = mirror_of_calls(network)
     with Runner(network.module) as runner:
-        answers = along(runner, mirror, sequences, network.carried, FIRST)
-        every = [call for steps in all_sequences for call in steps]
-        return _compared(network, answers, mirror, calls, True, progress, every)
+        answers = along(runner, mirror, compared, network.carried, FIRST)
+        inputs = [call for steps in sequences for call in steps]
+        return _compared(network, answers, mirror, calls, True, progress, inputs)
 
 
 def _compared(
