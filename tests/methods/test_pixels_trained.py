@@ -18,6 +18,7 @@ from chiralize.errors import ChiralizeError, MethodUnavailableError
 from chiralize.graph.running import Call
 from chiralize.methods.refine.from_the_centre import FromTheCentre
 from chiralize.methods.refine.imitation import Weights
+from chiralize.methods.refine.ready import ready_for
 from chiralize.methods.registry import method_of
 from chiralize.problem.preparation import prepare
 from chiralize.problem.problem import Problem
@@ -116,6 +117,22 @@ def test_training_brings_a_result_on_pixels_nearer(kind: str, options: dict[str,
     assert after.module is not None
     x = calls()[2][0][0]
     torch.testing.assert_close(after.module(image(x)), image(after.module(x)), atol=1e-8 * WIDTH, rtol=0)
+
+
+def test_pixels_are_trained_in_large_batches() -> None:
+    """Inputs that came two at a time: one call after the other costs its overhead alone. All have one size."""
+    network = prepare(trained("a bias"), parse_spec(SPEC), (calls()[0][0][0][:2],))
+    request = Request("project", calibration=calls(606, 2), force=True)
+    problem = Problem.of(network, request, method_of("project"))
+    draft = next(iter(method_of("project").drafts(problem)))  # type: ignore[misc]
+    ready = ready_for(problem, draft, "--rounds", 512)
+    sizes = {len(call[0][0]) for call in (*ready.seen, *ready.held)}
+    assert len(problem.batches.fitted) == 243 and len(problem.batches.fitted_held_out) == 60
+    assert sizes == {12} and (len(ready.seen), len(ready.held)) == (40, 10)
+    assert ready.batch(256) == 12
+    x = ready.seen[39][0][0]
+    inputs = torch.cat([call[0][0] for call in problem.batches.fitted])
+    torch.testing.assert_close(x, inputs[39 * 12 : 40 * 12], atol=0, rtol=0)
 
 
 def test_a_result_with_other_ops_is_not_trained_as_the_original() -> None:

@@ -31,7 +31,7 @@ from chiralize.methods.refine.arithmetic import Arithmetic
 from chiralize.methods.refine.from_the_centre import FromTheCentre
 from chiralize.methods.refine.imitation import Aim, Distance, Weights
 from chiralize.methods.refine.together import at_once, gathered, in_random_order, runs_together, with_axis
-from chiralize.problem.data.cutting import in_rows, rows_of, samples_at_once, shuffled
+from chiralize.problem.data.cutting import as_captured, in_rows, roomy, rows_of, samples_at_once, shuffled
 from chiralize.problem.data.feeds import mapped
 from chiralize.problem.data.warping import pictures_of
 from chiralize.problem.mirror import mirror_if_known
@@ -100,13 +100,14 @@ def ready_for(problem: Problem, draft: Draft, option: str, rows: int, device: to
         raise MethodUnavailableError(option, obstacle[0], f"{obstacle[1]}, or leave {option} out")
     if network.carried:
         return _ready_along(problem, draft, option, rows)
-    # 1. Inputs in batches. The centred graph of pixels has the sizes of the calls, so that these stay as they are.
+    # 1. Inputs in batches. The centred graph of pixels has one size, so that all of them have it.
     calls, others = problem.batches.fitted, problem.batches.fitted_held_out
-    pixels = _pixels(network, result, calls, option, device) if network.resolved.is_affine else None
-    if pixels is None:
-        seen, held = (in_rows(network, part, rows, _ROOM) for part in (calls, others))
+    pixels, held = None, in_rows(network, others, rows, _ROOM)
+    if network.resolved.is_affine:
+        seen, held = _of_one_size(network, calls, others, held)
+        pixels = _pixels(network, result, seen, option, device)
     else:
-        seen, held = calls, others
+        seen = in_rows(network, calls, rows, _ROOM)
     # 2. Where `in_rows` had to leave single samples, they may run together.
     most = 1
     if seen is calls and pixels is None and not pictures_of(network.resolved):  # these are turned along counted axes
@@ -185,6 +186,19 @@ def _mean_of(aims: Sequence[Aim]) -> Aim:
         return means
 
     return answers
+
+
+def _of_one_size(
+    network: Network, calls: Sequence[Call], others: Sequence[Call], held: Sequence[Call]
+) -> tuple[Sequence[Call], Sequence[Call]]:
+    """The calls in batches of the size of `held`, and `held`; calls and others as they are where that leaves none.
+
+    held: others in batches as large as these few allow.
+    """
+    if held is others:
+        return calls, others
+    seen = as_captured(roomy(network, held), calls)
+    return (seen, held) if len(seen) else (calls, others)
 
 
 def _pixels(
