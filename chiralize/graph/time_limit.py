@@ -1,8 +1,8 @@
-"""The processor time that a search may take: of this process alone, whatever else the machine does."""
+"""The time that a search or a fit may take: of this process alone, whatever else the machine does."""
 
 from __future__ import annotations
 
-from time import process_time
+from time import perf_counter, process_time
 
 
 class TimeLimit:
@@ -24,3 +24,18 @@ class TimeLimit:
     def part(self, seconds: float) -> TimeLimit:
         """A limit for a part of the work: so many seconds, and no more than are left."""
         return TimeLimit(min(seconds, max(self._end - process_time(), 0.0)))
+
+
+class Stopwatch:
+    """The seconds since it was started, by the processor or by the clock, whichever is less.
+
+    Other programs lengthen those of the clock, several threads add up to more than those of the clock.
+    """
+
+    def __init__(self) -> None:
+        self._processor, self._clock = process_time(), perf_counter()
+
+    @property
+    def seconds(self) -> float:
+        """Since the start."""
+        return min(process_time() - self._processor, perf_counter() - self._clock)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import time
 from typing import Any
 
 import pytest
@@ -16,7 +17,8 @@ from chiralize.body.tensors import parse_spec
 from chiralize.commands.convert import Request, convert
 from chiralize.errors import ChiralizeError
 from chiralize.graph.running import Call
-from chiralize.methods.refine import budget, gauss_newton
+from chiralize.graph.time_limit import Stopwatch
+from chiralize.methods.refine import budget, gauss_newton, within_time
 from chiralize.methods.refine.gauss_newton import _basis, _divided, _System, refine
 from chiralize.methods.refine.imitation import Distance, Weights
 from chiralize.problem.result import WeightAction
@@ -164,6 +166,93 @@ def test_it_ends_where_there_is_nothing_left() -> None:
         scene = Scene(Flat().double().eval(), Flat().double())
     scene.distance.aim = lambda call: [scene.module(*call[0])]
     assert len(scene.refine(9)) == 1 + gauss_newton._PATIENCE
+
+
+# ---- within a limit of time -----------------------------------------------------------------------------------------
+class Clock:
+    """Seconds that pass in a network's runs alone; `Clock.of` makes them those that `refine` goes by."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    @staticmethod
+    def of(scene: Scene, seconds: float, monkeypatch: pytest.MonkeyPatch) -> Clock:
+        """Every run of a batch takes so long."""
+        clock, plain = Clock(), scene.distance.answers
+
+        def answers(call: Call) -> Tensor:
+            clock.now += seconds
+            return plain(call)
+
+        class Watch:
+            """A stopwatch of that clock."""
+
+            def __init__(self) -> None:
+                self.start = clock.now
+
+            @property
+            def seconds(self) -> float:
+                return clock.now - self.start
+
+        monkeypatch.setattr(scene.distance, "answers", answers)
+        monkeypatch.setattr(within_time, "Stopwatch", Watch)
+        return clock
+
+
+def within(scene: Scene, seconds: float, rounds: int = 12) -> list[float]:
+    """The losses of rounds that have so many seconds, on ten batches; each takes 18 runs of one in a round."""
+    return refine(scene.distance, scene.weights, scene.seen, scene.held, rounds, True, seconds=seconds)
+
+
+def in_single_samples(scene: Scene) -> None:
+    """The same inputs, one a call."""
+    scene.seen, scene.held = (
+        [((x,), {}) for (given,), _ in part for x in given.split(1)] for part in (scene.seen, scene.held)
+    )
+
+
+def test_a_limit_that_is_not_reached_changes_nothing() -> None:
+    losses = [Scene(learnt(), learnt()).refine(2), within(Scene(learnt(), learnt()), 1e6, 2)]
+    assert losses[0] == losses[1]
+
+
+def test_rounds_end_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten batches of 32 samples are as few as rounds have: where twelve rounds take too long, there are fewer."""
+    scene = Scene(learnt(), learnt())
+    clock = Clock.of(scene, 0.05, monkeypatch)
+    losses = within(scene, 60.0)
+    assert 4 <= len(losses) - 1 < 12 and 40 < clock.now <= 60 and losses[-1] < losses[0]
+
+
+def test_rounds_have_fewer_inputs_where_time_is_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One sample a call, as of networks that take no batch: 320 of them would take 7 s a round, which has 5."""
+    scene = Scene(learnt(), learnt())
+    in_single_samples(scene)
+    clock, sizes, plain = Clock.of(scene, 0.0012, monkeypatch), list[int](), _System.look
+
+    def look(system: _System, batches: list[Call], generator: torch.Generator) -> None:
+        sizes.append(len(batches))
+        plain(system, batches, generator)
+
+    monkeypatch.setattr(_System, "look", look)
+    losses = within(scene, 15.0, 3)
+    assert sizes == [1, 220, 220, 220] and len(losses) == 4 and clock.now < 15.1
+
+
+def test_a_round_that_takes_too_long_is_not_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not one on the fewest inputs: the weights stay, bit for bit."""
+    scene = Scene(learnt(), learnt())
+    before = scene.weights.copies()
+    clock = Clock.of(scene, 0.5, monkeypatch)
+    assert len(within(scene, 60.0)) == 1 and clock.now < 20
+    assert all(torch.equal(weight, before[name]) for name, weight in scene.weights.copies().items())
+
+
+def test_a_stopwatch_counts_no_time_of_others() -> None:
+    """Asleep, the process computes nothing."""
+    watch = Stopwatch()
+    time.sleep(0.3)
+    assert 0 <= watch.seconds < 0.2
 
 
 # ---- in a conversion ------------------------------------------------------------------------------------------------

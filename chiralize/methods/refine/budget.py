@@ -1,11 +1,14 @@
 """What a fit is followed by unasked: rounds of Gauss-Newton for a small network, up to a minute of training for a
 larger one.
 
-`refine` asks. An estimate from multiplications alone, so that a machine's load does not change a result:
+`refine` asks. An estimate from multiplications, so that a machine's load does not change a result:
 
     250,000 a sample or fewer       12 rounds, whatever rho is
     more, 0.4 < rho <= 5            as many steps as 1.2e12 multiplications hold, 200 to 1,500, of 16 to 256 samples
     else                            nothing
+
+Small networks can be slow all the same: read op by op, called one sample at a time, unrolled over many steps. Rounds
+are measured, too, and end after a minute of the processor (`SECONDS`), on fewer inputs where these are too many.
 """
 
 from __future__ import annotations
@@ -21,6 +24,8 @@ from chiralize.problem.cost import multiplications_a_sample
 from chiralize.problem.network import Network
 
 _ROUNDS = 12
+SECONDS = 60.0
+"""That all of these rounds may take; most networks need a tenth of it."""
 _QUICK = 250_000
 """Multiplications of a sample up to which a network gets these rounds: they take seconds."""
 _LEFT_OVER = 0.4

@@ -13,6 +13,8 @@ can be differentiated once will do. They start well because the system of one we
 the mirror because every G does. Each round sees its inputs moved by noise of their own covariance (`perturbation.py`),
 goes as far along d as the held-out inputs like, and is damped more where that was not far.
 
+Rounds that nobody asked for have a limit of time (`within_time.py`): on fewer inputs, or fewer of them.
+
 `refine.refined` calls `refine`, with a distance (`imitation.Distance`, of which r are the roots of the terms) and the
 weights that may move. Vectors of the search (d, J' u) are dicts of tensors by the weights' names.
 """
@@ -26,13 +28,13 @@ import torch
 from torch import Tensor
 
 from chiralize.graph import processes
-from chiralize.graph.running import Arguments, Call
+from chiralize.graph.running import Call
 from chiralize.graph.tensors import number_count
 from chiralize.methods.refine.imitation import Distance, Weights, sizes_of
+from chiralize.methods.refine.within_time import limited, unlimited
 from chiralize.problem.data.perturbation import perturbed
 
 _PRODUCTS = 8  # with J' J in a round
-_SAMPLES = 2000  # of a round, about
 _SHARES = (1.0, 0.5, 0.25)  # shares of the step d that are tried
 _DAMPING = 1e-3  # of the mean of J' J's diagonal, at first
 _DIFFERENCE = 1e-3  # of a weight's own size
@@ -54,19 +56,33 @@ def refine(
     rounds: int,
     rows: bool,
     report: Report = lambda done, rounds, loss: None,
+    seconds: float = math.inf,
 ) -> list[float]:
     """Move the weights in place; the distance on held-out inputs, before and after every round.
 
     Ends before `rounds` when they no longer bring anything.
     seen, held: batches of inputs to fit on, and others, which decide on how far to go.  rows: the leading axis of the
     inputs holds independent samples.  report: rounds done, rounds, distance on held-out inputs.
+    seconds: that all rounds may take, on fewer inputs where there are too many for that.
     """
+
+    def rehearse() -> None:
+        """Take one batch through a round, for its time alone: no weight has moved in the end."""
+        system, random = _System(distance, weights), torch.Generator().manual_seed(0)
+        calls = [perturbed(seen[0], seen, rows, random)]
+        system.look(calls, random)
+        system.step(calls, _DAMPING)
+
+    plan = unlimited(seen, held, rows)
+    if seconds < math.inf:
+        plan = limited(plan, seen, rows, seconds, rounds, distance.on, rehearse)
+    held = plan.held
     system = _System(distance, weights)
     generator = torch.Generator().manual_seed(0)
     losses, damping, idle = [distance.on(held)], _DAMPING, 0
-    while len(losses) <= rounds and idle < _PATIENCE:
+    while len(losses) <= rounds and idle < _PATIENCE and plan.holds_another(len(losses) - 1):
         # 1. New points beside the inputs, and what the answers there say of J' J.
-        calls = [perturbed(batch, seen, rows, generator) for batch in _some(seen, rows, generator)]
+        calls = [perturbed(batch, seen, rows, generator) for batch in _some(seen, plan.batches, generator)]
         system.look(calls, generator)
         start, step = weights.copies(), system.step(calls, damping)
         # 2. A share of the step: the model is quadratic, the network is not. A loss that is no number is the worst.
@@ -89,11 +105,10 @@ def refine(
     return losses
 
 
-def _some(seen: Sequence[Call], rows: bool, generator: torch.Generator) -> list[Call]:
-    """Batches for a round, at random: in all processes together about 2,000 samples."""
-    each = len(Arguments.of(*seen[0]).tensors[0]) if rows else 1
+def _some(seen: Sequence[Call], count: int, generator: torch.Generator) -> list[Call]:
+    """So many batches for a round, at random."""
     order = torch.randperm(len(seen), generator=generator).tolist()
-    return [seen[position] for position in order[: max(_SAMPLES // (each * processes.count()), 1)]]
+    return [seen[position] for position in order[:count]]
 
 
 class _System:

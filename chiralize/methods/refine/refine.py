@@ -14,6 +14,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from math import inf
 
 import torch
 
@@ -24,7 +25,7 @@ from chiralize.graph.devices import CPU, lent, with_doubles
 from chiralize.graph.running import Call
 from chiralize.methods.refine.along import length_of
 from chiralize.methods.refine.arithmetic import Arithmetic, quickest
-from chiralize.methods.refine.budget import Extra, rows_for, unasked, unasked_along
+from chiralize.methods.refine.budget import SECONDS, Extra, rows_for, unasked, unasked_along
 from chiralize.methods.refine.checkpoint import Checkpoint
 from chiralize.methods.refine.distillation import distill, distill_at_once, fingerprint, train
 from chiralize.methods.refine.gauss_newton import refine
@@ -59,7 +60,7 @@ def refined(problem: Problem, draft: Draft, rho: float) -> Draft:
     extra = _extra(problem, rho)
     try:
         if extra.rounds:
-            return _fitted(problem, draft, extra.rounds)
+            return _fitted(problem, draft, extra.rounds, SECONDS)
         return _trained(problem, draft, extra) if extra.steps else draft
     except MethodUnavailableError as error:  # nobody asked: the result stays as it is
         return draft.with_notes(f"not trained along sequences: {error.facts}") if problem.network.carried else draft
@@ -74,8 +75,8 @@ def _extra(problem: Problem, rho: float) -> Extra:
     return unasked_along(network, length, rho) if length else Extra()
 
 
-def _fitted(problem: Problem, draft: Draft, rounds: int) -> Draft:
-    """The result after rounds of Gauss-Newton.
+def _fitted(problem: Problem, draft: Draft, rounds: int, seconds: float = inf) -> Draft:
+    """The result after rounds of Gauss-Newton, as many as so many seconds hold.
 
     Raises MethodUnavailableError where they are not possible.
     """
@@ -88,7 +89,9 @@ def _fitted(problem: Problem, draft: Draft, rounds: int) -> Draft:
 
     request.progress("fitting all layers at once")
     with ready.weights:
-        losses = refine(ready.distance, ready.weights, ready.seen, ready.held, rounds, ready.has_rows, report_round)
+        losses = refine(
+            ready.distance, ready.weights, ready.seen, ready.held, rounds, ready.has_rows, report_round, seconds
+        )
     note = f"all layers fitted at once: held-out loss {losses[0]:.3g} -> {losses[-1]:.3g} (rounds: {len(losses) - 1})"
     return _taken_over(ready, draft, note)
 
