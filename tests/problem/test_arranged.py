@@ -107,6 +107,28 @@ def test_the_message_begins_with_the_order() -> None:
     )
 
 
+SHARES = torch.tensor([640.0, 480.0]).double()
+IN_PIXELS = 320 + 90 * normal(6, 2, seed=8)
+
+
+@pytest.mark.parametrize("turned", [False, True], ids=["as they are", "turned as was advised once"])
+def test_shares_of_a_picture_are_in_another_unit_and_not_in_another_order(turned: bool) -> None:
+    """Where pixels are meant: all spreads are off by about one factor, and so are the means, whatever their order."""
+    spec = parse_spec(f'{BODY}negate: x\ninputs: [{{layout: "b j d"}}]\noutputs: [{{layout: "b j d"}}]\n')
+    spread = torch.tensor([60.0, 50.0]).double().expand(6, 2)
+    net = Net(lambda net, x: net.last((x - net.mean) / net.spread), mean=IN_PIXELS, spread=spread, last=nn.Linear(2, 2))
+    kept = prepare(net.double().eval(), spec, (normal(3, 6, 2),))
+    shares = (IN_PIXELS + spread * normal(300, 6, 2, seed=3)) / SHARES
+    if turned:
+        shares = torch.stack([-shares[..., 1], shares[..., 0]], -1)
+    with pytest.raises(DataFileError) as caught:
+        judged(posed(kept, Request(calibration=as_calls(shares), method="reduce")))
+    facts = r"the spread is 0\.00\d+ of that in training, at all of them alike, as in another unit or standardised"
+    assert re.search(rf"{facts} \(x[456]\d0\); ", str(caught.value))
+    fix = r"Fix: give the calibration inputs in the unit of its training \(x[456]\d0 or so\); else check joint order, "
+    assert re.search(fix, str(caught.value)) and "order of its training" not in str(caught.value)
+
+
 def test_an_entry_of_many_frames_is_named_once() -> None:
     spec = parse_spec(f'{BODY_IN_SPACE}inputs: [{{layout: "b t j d"}}]\noutputs: [{{layout: "b t j d"}}]\n')
     net = Net(lambda net, x: net.last((x - net.mean) / net.spread), mean=PLACES, spread=SPREADS, last=nn.Linear(3, 3))

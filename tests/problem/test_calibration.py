@@ -229,10 +229,11 @@ def test_foreign_inputs_are_refused(name: str) -> None:
         "DataFileError CH204  calibration: not what the network was trained on: at norm the means of 40"
     )
     assert "(more than 1.5 is foreign), the spread is " in says and " in the mean (" in says
-    unit = "give the calibration inputs in the unit of its training; else " if name == "millimetres" else ""
+    in_its_unit = "give the calibration inputs in the unit of its training"
+    units = {"millimetres": f"{in_its_unit}; else ", "another scale": f"{in_its_unit} (x20 or so); else "}
     assert says.endswith(
-        f"    Fix: {unit}check joint order, axes, units and normalisation of the calibration inputs, and the arguments "
-        "that the class was built with (--arg), which weights do not always tell; --force goes on"
+        f"    Fix: {units.get(name, '')}check joint order, axes, units and normalisation of the calibration inputs, and "
+        "the arguments that the class was built with (--arg), which weights do not always tell; --force goes on"
     )
     warning = "warning: the calibration inputs are of another kind: not what the network was trained on: at norm"
     assert remarks(x, force=True).startswith(warning)
@@ -240,17 +241,17 @@ def test_foreign_inputs_are_refused(name: str) -> None:
 
 
 def test_another_unit_is_named() -> None:
-    """By the factor between the spreads; a factor of no two units is none."""
+    """By the factor between the spreads, be it one of two known units or another one that all spreads share."""
     with pytest.raises(DataFileError) as caught:
         remarks(FOREIGN["millimetres"](inputs()))
     assert ", as if they were in millimetres and it was trained in metres (x0.001)" in caught.value.facts
     named = "as if they were in metres and it was trained in centimetres (x100)"
     assert foreign_unit(ready(network()), calls_of(inputs() / 100, 8)) == named
-    assert (
-        foreign_unit(ready(network()), calls_of(inputs() / 20, 8))
-        == foreign_unit(ready(network()), calls_of(inputs(), 8))
-        == ""
-    )
+    alike = "at all of them alike, as in another unit or standardised (x20)"
+    assert foreign_unit(ready(network()), calls_of(inputs() / 20, 8)) == alike
+    assert foreign_unit(ready(network()), calls_of(inputs(), 8)) == ""
+    uneven = torch.tensor([1.0, 30.0, 4.0, 90.0, 2.0, 50.0], dtype=torch.float64)[:, None]
+    assert foreign_unit(ready(network()), calls_of(inputs() / uneven, 8)) == ""
 
 
 def test_no_unit_is_named_against_the_means() -> None:

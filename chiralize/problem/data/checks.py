@@ -193,8 +193,7 @@ def _of_kind(problem: Problem, calls: Sequence[Call], unchanged: Sequence[Resolv
             remedy += "; --force goes on"
             missing = listed([tensor.where for tensor in unchanged], _NAMED)
             first = when(missing, f"give the array of {missing}, which has the example's values in all of them; ")
-            first += when(_unit(network, similarity, calls), f"{IN_ITS_UNIT}; else ")
-            first += _put_in_order(network, calls)
+            first += _in_its_unit(network, similarity, calls) or _put_in_order(network, calls)
             raise DataFileError("calibration", facts, first + remedy)
         yield f"{_OTHER_KIND}{facts}"
     elif facts := _other_hand(network, calls):
@@ -216,6 +215,17 @@ def _of_kind(problem: Problem, calls: Sequence[Call], unchanged: Sequence[Resolv
     if (similarity is None or similarity.is_normaliser) and not problem.request.mix:
         yield from _narrow(network, calls)
     yield from odd_values(network, calls)
+
+
+def _in_its_unit(network: Network, similarity: Likeness, calls: Sequence[Call]) -> str:
+    """That the inputs are to be given in the network's unit, where they seem to have another one; else "".
+
+    By another unit all means are off: until it is right they tell of no other order.
+    """
+    if not _unit(network, similarity, calls):
+        return ""
+    factor = when(not unit_by_spread(similarity.scale), f" ({_factor(similarity)} or so)")
+    return f"{IN_ITS_UNIT}{factor}; else "
 
 
 def _put_in_order(network: Network, calls: Sequence[Call]) -> str:
@@ -394,11 +404,19 @@ def _unit(network: Network, similarity: Likeness, calls: Sequence[Call]) -> str:
 
     Inputs of one task alone, and standardised ones, are spread less or more as well.
     """
-    unit, means = unit_by_spread(similarity.scale), _means(network, calls)
+    means = _means(network, calls)
+    unit = unit_by_spread(similarity.scale)
+    if not unit and similarity.is_scaled and means is not None:
+        unit = f"at all of them alike, as in another unit or standardised ({_factor(similarity)})"
     if not unit or means is None:
         return unit
     given, trained = means
     return unit if (given - similarity.scale * trained).norm() <= (given - trained).norm() else ""
+
+
+def _factor(similarity: Likeness) -> str:
+    """What inputs are to be multiplied by to be spread as those in training, in two digits: `x610`, `x0.052`."""
+    return f"x{float(f'{1 / similarity.scale:.1e}'):.10g}"
 
 
 def _means(network: Network, calls: Sequence[Call]) -> tuple[torch.Tensor, torch.Tensor] | None:

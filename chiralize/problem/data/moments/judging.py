@@ -31,6 +31,8 @@ MOST_SHIFT = 1.5
 MOST_SCALE = 5.0
 MOST_FACTOR = 2.0
 FEWEST_DIRECTIONS = 1.5
+_ONE_FACTOR = 1.5
+"""By what factor spreads may scatter about one that all are off by: 640 and 480 pixels in place of shares are 1.15."""
 _DEAD = 1e-6
 _RANK = 1e-5
 
@@ -40,6 +42,7 @@ class Likeness:
     """Inputs compared with the statistics of a norm.
 
     scale: how many times as far the inputs are spread, the median over channels.  shift, factor: see above.
+    scatter: the factor by which channels differ in that, RMS of its logarithm.
     is_normaliser: what is compared is a normaliser of entries, whose factor tells nothing.
     """
 
@@ -49,6 +52,12 @@ class Likeness:
     factor: float
     scale: float
     is_normaliser: bool = False
+    scatter: float = 1.0
+
+    @property
+    def is_scaled(self) -> bool:
+        """Whether the spreads of all channels are off by about one factor, further than other inputs explain."""
+        return not 1 / MOST_SCALE <= self.scale <= MOST_SCALE and self.scatter <= _ONE_FACTOR
 
     @property
     def is_foreign(self) -> bool:
@@ -123,7 +132,9 @@ class _Sums:
         variance = (self.square / self.count - mean.square()) * self.count / (self.count - 1)
         ratio = (variance / variance_there)[alive].clamp_min(1e-12)
         shift = _rms(((mean - mean_there) / variance_there.sqrt())[alive])
-        return Likeness(name, int(alive.sum()), shift, exp(_rms(ratio.log())), float(ratio.median().sqrt()))
+        scale = ratio.median().sqrt()
+        scatter = exp(_rms(ratio.sqrt().log() - scale.log()))
+        return Likeness(name, int(alive.sum()), shift, exp(_rms(ratio.log())), float(scale), scatter=scatter)
 
 
 def _rms(numbers: Tensor) -> float:
