@@ -232,8 +232,8 @@ def test_foreign_inputs_are_refused(name: str) -> None:
     in_its_unit = "give the calibration inputs in the unit of its training"
     units = {"millimetres": f"{in_its_unit}; else ", "another scale": f"{in_its_unit} (x20 or so); else "}
     assert says.endswith(
-        f"    Fix: {units.get(name, '')}check joint order, axes, units and normalisation of the calibration inputs, and "
-        "the arguments that the class was built with (--arg), which weights do not always tell; --force goes on"
+        f"    Fix: {units.get(name, '')}check joint order, axes, units and normalisation of the calibration inputs, "
+        "and the arguments that the class was built with (--arg), which weights do not always tell; --force goes on"
     )
     warning = "warning: the calibration inputs are of another kind: not what the network was trained on: at norm"
     assert remarks(x, force=True).startswith(warning)
