@@ -24,6 +24,7 @@ from chiralize.methods.ruled_out import why_ruled_out
 from chiralize.problem.cost import affordable_samples
 from chiralize.problem.data.checks import NOT_SPREAD
 from chiralize.problem.data.cutting import thinned
+from chiralize.problem.data.scattered import spread_as_remembered
 from chiralize.problem.data.units import QUESTION
 from chiralize.problem.mirror import mirror_if_known
 from chiralize.problem.network import Network
@@ -75,6 +76,10 @@ _MIRRORED = "The result does on the other side what the original does on this on
 _MIXED = "On both sides an average mixes what the original does on this side with what it does on the other"
 _GIVE_BOTH = "and nothing is measured there. Give inputs of both sides, as they are in use"
 _OTHERS = " (or reduce, match)"
+_WIDER = (
+    "where these inputs are narrower than those in use (frontal faces, straight walks), give wider ones, since the gap "
+    "is in units of the spread of the answers to them; else "
+)
 
 
 def with_other_causes(asked: Evidence, problem: Problem, remembered: Memory) -> Evidence:
@@ -127,9 +132,22 @@ def refuse_one_sided(problem: Problem, name: str, evidence: Evidence) -> None:
         return  # of the one or two samples in a file there is no spread that a gap could be a share of
     gaps = asymmetry(network.module, mirror, data, network.resolved.output_tensors)
     gap, widest = gap_and_bound(gaps, evidence)
-    if not _is_refused(gap, widest, problem.request):
+    if not _is_refused(gap, widest, problem.request) or _is_near_further_out(problem, mirror, data, evidence):
         return
     raise _of_gaps(problem, name, evidence, mirror, gaps, data)
+
+
+def _is_near_further_out(problem: Problem, mirror: NetworkMirror, data: Sequence[Call], evidence: Evidence) -> bool:
+    """Whether the two sides are near each other on inputs spread as in training, where these are clearly narrower.
+
+    Gaps are in units of the spread of the answers: where inputs are narrow, the same difference is a large share of it.
+    """
+    network = problem.network
+    wide = spread_as_remembered(network, data)
+    if not wide:
+        return False
+    gap, widest = gap_and_bound(asymmetry(network.module, mirror, wide, network.resolved.output_tensors), evidence)
+    return gap <= widest
 
 
 def _of_gaps(
@@ -143,7 +161,8 @@ def _of_gaps(
     advice = advise(gaps, evidence, True, of_data, side, may_act(network), network.resolved.spec)
     gap, widest = gap_and_bound(gaps, evidence)
     of_what = "its spread" if widest == WIDEST else "the spread of what it adds to the last frame"
-    facts = f"its two sides are {gap:.2g} of {of_what} apart, and auto stops above {widest}{uneven_in_words(gaps)}"
+    facts = f"its two sides are {gap:.2g} of {of_what} apart{_in_its_unit(gaps, gap)}, and auto stops above {widest}"
+    facts += uneven_in_words(gaps)
     for remark in problem.batches.remarks:
         if QUESTION in remark or NOT_SPREAD in remark:
             return OneSidedError(name, f"{facts}; {remark.removeprefix('warning: ')}", f"{_UNIT}; {_all_the_same()}")
@@ -155,11 +174,21 @@ def _of_gaps(
         facts += f", but it leans to no side (lean {gaps.lean:.1g}; a side shows from {LEANING} on)"
         remedy = f"with --force, {advice.remedy}; --method average{_or_one_pass(problem)} needs no --force"
     else:
-        remedy = f"{advice.remedy}; {_all_the_same(_or_one_pass(problem))}"
+        wider = when(advice.kind in ("uneven", "one-sided network"), _WIDER)
+        remedy = f"{wider}{advice.remedy}; {_all_the_same(_or_one_pass(problem))}"
     first = pairs_first(network.resolved.spec.skeleton) or first
     doubt = next(doubts_of(network.resolved.spec), "")
     text = f"{facts}: {advice.text}" + when(doubt, f". Before all: {doubt}")
     return OneSidedError(name, text, when(doubt, "settle what is said before all; then ") + first + remedy)
+
+
+def _in_its_unit(gaps: Asymmetry, gap: float) -> str:
+    """How far the answers of the widest output are apart in their own unit, in words; "" where nothing tells.
+
+    On narrow inputs that is as little as on others, though the gap is wide.
+    """
+    widest = max(gaps.outputs, key=lambda output: output.gap)
+    return when(widest.apart and widest.gap == gap, f" (off by {widest.apart:.2g} in the output's unit)")
 
 
 def gap_and_bound(gaps: Asymmetry, evidence: Evidence) -> tuple[float, float]:

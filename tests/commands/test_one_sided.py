@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from chiralize.body.tensors import parse_spec
-from chiralize.commands.one_sided import may_act, refuse_by_answers
+from chiralize.commands.one_sided import may_act, refuse_by_answers, refuse_one_sided
 from chiralize.errors import MirrorError, OneSidedError
 from chiralize.graph.mirror import MirrorFit
 from chiralize.methods.registry import method_of
@@ -20,7 +21,7 @@ from chiralize.problem.request import Request
 from chiralize.verification.asymmetry.memory import Memory
 from chiralize.verification.asymmetry.records import DataGap
 from chiralize.verification.verdicts import Evidence
-from tests.support.small_body import POSE, Net, converted
+from tests.support.small_body import POSE, Net, converted, turned
 
 JOINTS, ROWS = 6, 400
 WEIGHT = torch.randn(12, 12, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
@@ -120,6 +121,56 @@ def test_noise_stops_nothing() -> None:
     noise = torch.randn(ROWS, JOINTS, 2, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
     made = converted(lopsided(0.15), method="auto", calibration=noise.split(20))
     assert made.chirality.report.drift.gap > 0.3
+
+
+def normalised(lean: float) -> nn.Module:
+    """The pose in units of its spread in training, ten times that of `walk`, and a lean that is the same everywhere.
+
+    The first layer keeps mean and spread.
+    """
+    norm = nn.BatchNorm1d(12, affine=False, eps=0.0).double()
+    norm.running_mean.zero_()
+    norm.running_var.fill_(50.0)
+    leaning = torch.zeros(JOINTS, 2, dtype=torch.float64)
+    leaning[1:3] = lean
+    return Net(
+        lambda net, x: net.norm(x.flatten(1)).unflatten(1, (JOINTS, 2)) + net.leaning, norm=norm, leaning=leaning
+    ).eval()
+
+
+def gap_on(net: nn.Module, x: Tensor) -> float:
+    """RMS(f(x) - T f(T x)) over the spread of f(x), by torch alone."""
+    answers = net(x)
+    apart = answers - turned(net(turned(x)))
+    return float(apart.square().mean().sqrt() / (answers - answers.mean(0)).square().mean().sqrt())
+
+
+@pytest.mark.parametrize(("lean", "is_refused"), [(0.08, False), (0.8, True)])
+def test_narrow_inputs_stop_nothing_where_the_sides_are_near_further_out(lean: float, is_refused: bool) -> None:
+    """The same difference is much of the spread of these inputs, and little of that which the network remembers.
+
+    0.8 is much of either.
+    """
+    net = normalised(lean)
+    calls = [((x,), {}) for x in walk().split(20)]
+    problem = Problem.of(
+        prepare(net, parse_spec(POSE), (walk(3),)), Request("auto", calibration=calls), method_of("auto")
+    )
+    assert gap_on(net, walk()) > 0.3 and (gap_on(net, 10 * walk()) > 0.3) == is_refused
+    with pytest.raises(OneSidedError) if is_refused else nullcontext():
+        refuse_one_sided(problem, "net", Evidence(fit=MirrorFit(0.4, real=True)))
+
+
+def test_the_message_says_what_narrow_inputs_do() -> None:
+    """Nothing else tells frontal faces: what a network keeps of every entry is spread alike by where the face is."""
+    leaning = torch.zeros(JOINTS, 2, dtype=torch.float64)
+    leaning[1:3] = 0.4
+    net = Net(lambda net, x: x + net.leaning, leaning=leaning).eval()
+    with pytest.raises(OneSidedError) as caught:
+        converted(net, method="auto", calibration=walk().split(20))
+    assert re.search(r"of its spread apart \(off by 0\.\d+ in the output's unit\), and auto stops", caught.value.facts)
+    narrow = "where these inputs are narrower than those in use (frontal faces, straight walks), give wider ones, since"
+    assert caught.value.remedy.startswith(narrow)
 
 
 def test_the_message_has_one_gap_that_of_all_inputs() -> None:

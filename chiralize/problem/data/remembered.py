@@ -35,6 +35,8 @@ _OFF, _UNIT = 0.1, 1.0
 """Normalisers keep a spread of 1 for what never varied. A constant stays where it is within a tenth of that."""
 _WIDER = 1.1
 """By which factor an entry was spread further in training, for samples to be spread at all."""
+_CLEARLY, _HALF = 1.5, 0.5
+"""By which factor, and what share of the entries, for samples to be called narrow."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,11 @@ class Spreading:
     def is_needed(self) -> bool:
         """Whether anything was spread further in training than in the samples."""
         return float(self.factor.max()) > _WIDER or bool(self.drawn.any())
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether most entries were spread clearly further in training than in the samples."""
+        return float(((self.factor > _CLEARLY) | (self.drawn > 0)).double().mean()) > _HALF
 
     def of(self, samples: Tensor, generator: torch.Generator) -> Tensor:
         """The samples, "sample entry...", spread."""

@@ -32,6 +32,7 @@ from chiralize.problem.data.batches import Batches
 from chiralize.problem.data.cutting import leading, rows_of
 from chiralize.problem.data.remembered import Spreading, spreadings
 from chiralize.problem.data.warping import is_picture
+from chiralize.problem.network import Network
 from chiralize.problem.problem import Problem
 
 SCATTER = 0.4
@@ -87,6 +88,24 @@ def _beside(
         seed = crc32(raw_bytes(leading(calls[0])))
         beside += changed(inputs, calls, change, torch.Generator().manual_seed(seed))
     return beside
+
+
+def spread_as_remembered(network: Network, calls: Sequence[Call]) -> Sequence[Call]:
+    """The calls with inputs that reach as far as those in training; none where they nearly do as they are.
+
+    None, too, where the network keeps nothing of its training, or samples are no rows.
+    """
+    wide = spreadings(network, calls)
+    if not any(spreading.is_clear for spreading in wide.values()):
+        return []
+
+    def change(tensor: Tensor, resolved: ResolvedTensor, generator: torch.Generator) -> Tensor:
+        """All samples of an input that was spread further."""
+        if resolved.index not in wide:
+            return tensor
+        return spread(tensor, resolved, wide[resolved.index], generator)
+
+    return changed(network.resolved.input_tensors, calls, change, torch.Generator().manual_seed(0))
 
 
 def remark_on(batches: Batches) -> str:
