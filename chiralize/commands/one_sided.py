@@ -76,6 +76,7 @@ _MIRRORED = "The result does on the other side what the original does on this on
 _MIXED = "On both sides an average mixes what the original does on this side with what it does on the other"
 _GIVE_BOTH = "and nothing is measured there. Give inputs of both sides, as they are in use"
 _OTHERS = " (or reduce, match)"
+# A lean is an offset, as large on wide inputs. Answers that spread unlike are as far apart there, in shares of that.
 _WIDER = (
     "where these inputs are narrower than those in use (frontal faces, straight walks), give wider ones, since the gap "
     "is in units of the spread of the answers to them; else "
@@ -174,7 +175,7 @@ def _of_gaps(
         facts += f", but it leans to no side (lean {gaps.lean:.1g}; a side shows from {LEANING} on)"
         remedy = f"with --force, {advice.remedy}; --method average{_or_one_pass(problem)} needs no --force"
     else:
-        wider = when(advice.kind in ("uneven", "one-sided network"), _WIDER)
+        wider = when(gaps.lean > LEANING and advice.kind in ("uneven", "one-sided network"), _WIDER)
         remedy = f"{wider}{advice.remedy}; {_all_the_same(_or_one_pass(problem))}"
     first = pairs_first(network.resolved.spec.skeleton) or first
     doubt = next(doubts_of(network.resolved.spec), "")
