@@ -116,9 +116,9 @@ class TwoView(nn.Module):
         self.output_states = [rep is None for rep in outputs]
 
     def averages(self, inputs: Sequence[Turn], outputs: Sequence[Turn]) -> bool:
-        """True if this is the average over exactly that mirror."""
+        """True if this is the average over exactly that mirror, of two views that begin alike."""
         mirrors, turns = [*self.mirror_inputs, *self.mirror_outputs], [*inputs, *outputs]
-        if len(mirrors) != len(turns):
+        if len(mirrors) != len(turns) or not _hold_alike(self.views[0], self.views[-1]):
             return False
         # States have no T here, and are passed over.
         pairs = zip(mirrors, turns, strict=True)
@@ -246,6 +246,12 @@ def _mirrors(
     for rep, center in zip(representations, centers or [None] * len(representations), strict=True):
         mirrors.append(nn.Identity() if rep is None else MirrorTensor(rep, center, dtype))
     return mirrors
+
+
+def _hold_alike(first: nn.Module, second: nn.Module) -> bool:
+    """Whether two copies of one module hold the same numbers, in parameters and in buffers."""
+    ours, theirs = (dict([*view.named_parameters(), *view.named_buffers()]) for view in (first, second))
+    return ours.keys() == theirs.keys() and all(torch.equal(value, theirs[name]) for name, value in ours.items())
 
 
 def two_states(tensor: Tensor) -> Tensor:

@@ -75,9 +75,14 @@ def why_no_average(
     inputs, outputs: T on every input and output of the graph, in order.
     swapped_states: state leaf -> the state leaf that T exchanges it with.  input_centers, output_centers: c of
     T x = c + R (x - c), None for 0; empty where all are.
-    Returned are `output 0`, or `state NAME` for a state whose new value is not what T makes of its partner's. What the
-    states start from is not looked at: that is run by the numeric verdict.
+    Returned are `output 0`, or `state NAME` for a state that does not start where its partner does, or whose new value
+    is not what T makes of its partner's.
     """
+    # The second reading lets a state stand where its partner does. A network starts from what is stored on x and on T x
+    # alike, so that exchanged states have to hold the same numbers.
+    for leaf, partner in swapped_states.items():
+        if _contents(captured.leaves[leaf].tensor) != _contents(captured.leaves[partner].tensor):
+            return f"state {captured.leaves[leaf].names[0]}"
     # One table for both readings, so that equal expressions have one number in both.
     table = Expressions()
     plain = _Reading(captured, table, {})

@@ -181,6 +181,11 @@ def test_weights_are_held_once() -> None:
     assert lifted.views[0].h is not lifted.views[1].h  # type: ignore[union-attr]
     other = copy.deepcopy(lifted)
     assert other.views[0].a.weight is other.views[1].a.weight  # type: ignore[union-attr]
+    # An average by construction only while both views begin alike.
+    turns = ((REP, None),)
+    assert lifted.averages(turns, turns)
+    lifted.get_buffer("views.1.h").fill_(1.0)
+    assert not lifted.averages(turns, turns)
 
 
 @pytest.mark.one_in(3)

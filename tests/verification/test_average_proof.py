@@ -139,8 +139,10 @@ class Remembering(nn.Module):
         return self.h + 0.0
 
 
-def states(swapped: Callable[[str], str]) -> str | None:
+def states(swapped: Callable[[str], str], start: float = 0.0) -> str | None:
+    """The proof's answer for an average whose second view starts from `start` in place of 0."""
     module = TwoView(Remembering(), [rep(SIX)], [rep(SIX)], own_buffers=True).eval()
+    module.get_buffer("views.1.h").fill_(start)
     args = (torch.zeros(3, 6),)
     captured = capture(export(module, args, {}), args, {})
     leaves = {leaf.names[0]: leaf.name for leaf in captured.leaves.values() if leaf.kind == "state"}
@@ -152,6 +154,12 @@ def test_states_are_exchanged() -> None:
     other = {"views.0.h": "views.1.h", "views.1.h": "views.0.h"}
     assert states(lambda name: other[name]) is None
     assert states(lambda name: name) is not None
+
+
+def test_states_start_alike() -> None:
+    """Views that start from different states answer x and T x differently, whatever they write later."""
+    other = {"views.0.h": "views.1.h", "views.1.h": "views.0.h"}
+    assert states(lambda name: other[name], 1.0) == "state views.0.h"
 
 
 def test_constants_of_one_entry_are_read_whatever_their_strides() -> None:
