@@ -8,9 +8,12 @@ that parts add up to what one process would have done with the whole.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, distributed
+
+T = TypeVar("T")
 
 
 def count() -> int:
@@ -59,6 +62,15 @@ def of_first(number: float) -> float:
     shared = torch.tensor([number], dtype=torch.float64)
     take_first([shared])
     return float(shared)
+
+
+def gathered(value: T) -> list[T]:
+    """What every process hands in, in their order: `[value]` without a group. Tensors have to be on the CPU."""
+    if count() == 1:
+        return [value]
+    values: list[Any] = [None] * count()
+    distributed.all_gather_object(values, value)
+    return values
 
 
 def take_first(tensors: Sequence[Tensor]) -> None:

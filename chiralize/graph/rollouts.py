@@ -81,7 +81,6 @@ def roll(
     are handed on untouched.  state_sizes: the sizes of a state that is an argument, from those of the example.
     watched: names of the buffers to copy before every call.  Raises ModelRunError.
     """
-    runner.stateful = runner.stateful or carried.inside
     module = runner.start()
     answers: list[torch.Tensor] = []
     before: list[torch.Tensor] = []

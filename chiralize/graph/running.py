@@ -227,14 +227,12 @@ class Runner:
     """Runs a network in eval mode, always from the state in which it was handed over. A context manager.
 
     double: run a copy in float64, a large one op by op; else the network runs in its own dtype.
-    stateful: whether later answers depend on earlier calls; set by `notice_state`.
     A network that cannot be copied is run itself, and everything that forward wrote is put back; likewise where
     `itself` asks for it, which saves the copy of a graph.
     Raises ModelRunError where `double` is asked for and the network cannot be copied, or where it fails.
     """
 
     def __init__(self, module: torch.nn.Module, *, double: bool = False, itself: bool = False) -> None:
-        self.stateful = False
         self.double = double
         # A copy is run where there can be one; else the network itself, and what it wrote is put back.
         copied = None if itself else _copy_if_possible(module)
@@ -311,12 +309,10 @@ class Runner:
             facts = f"it fails{precision}: {type(error).__name__}: {first_line(error)}"
             raise ModelRunError("the network", facts, "check the example inputs") from error
 
-    def notice_state(self, call: Call, times: int = 2) -> bool:
-        """Run the same call again and again; answers that differ show a state. Set and return `stateful`."""
+    def keeps_state(self, call: Call, times: int = 2) -> bool:
+        """Whether the same call, run again and again, gets answers that differ: they depend on earlier calls."""
         first, *others = map(tree_leaves, self.run([call] * times).steps)
-        equal = all(len(first) == len(other) and all(map(same, first, other)) for other in others)
-        self.stateful = self.stateful or not equal
-        return self.stateful
+        return not all(len(first) == len(other) and all(map(same, first, other)) for other in others)
 
 
 def apart(value: Any) -> Any:

@@ -235,7 +235,7 @@ class Network:
             return bool(_remembered(self.captured))
         may_count = not is_large(self.module) and writes_something(self.module, self.example)
         with Runner(self.module) as runner:
-            return runner.notice_state(self.example, LONGEST if may_count else 2)
+            return runner.keeps_state(self.example, LONGEST if may_count else 2)
 
     def answers_vary(self) -> bool:
         """Whether answers change with the random numbers that the network draws; asked of those without a graph."""

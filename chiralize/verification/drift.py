@@ -16,10 +16,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 from typing import Any
 
 import torch
 
+from chiralize.graph import processes
 from chiralize.graph.mirror import NetworkMirror
 from chiralize.graph.rollouts import HORIZONS, LONGEST, Carried, Steps, roll, roll_both_views
 from chiralize.graph.running import Arguments, Around, Call, Runner, check_outputs, placed, random_calls, results
@@ -43,7 +45,6 @@ def measure(
     *,
     adapt: Adapt | None = None,
     probes: int = 2,
-    small: Call | None = None,
 ) -> tuple[Drift, Degeneracy]:
     """Drift of `converted` from the flip average of `original`, and whether it still tells left from right.
 
@@ -54,16 +55,12 @@ def measure(
     Odd share of an output: the variance over inputs of its odd part (y - T y) / 2 in that of y; of the original's
     flip average (the original's own odd part also holds what is merely asymmetric) and of the result.  dead inputs:
     entries that the original reacts to and the result does not, looked for on the first `probes` calls.
-    small: a call of few samples, which is enough to notice states; the first of the inputs without it.
     Raises ModelRunError, UsageError.
     """
     tally, adapted = Tally(mirror), inputs
-    repeated = inputs[:1] if small is None else [small]
-    adapted_repeated = repeated
     if adapt is not None:
-        adapted, adapted_repeated = list(map(adapt, inputs)), list(map(adapt, repeated))
+        adapted = list(map(adapt, inputs))
     with Runner(original) as first, Runner(converted) as second:
-        _notice(first, second, mirror, repeated, adapted_repeated)
         for call, adapted_call in zip(inputs, adapted, strict=True):
             plain = _outputs(first, call, mirror)
             turned = _outputs(first, mirror.turned(call), mirror, turned=True)
@@ -90,7 +87,8 @@ def measure_along(
     Drift has one figure for every length of `HORIZONS`, up to that which half of the sequences have.
     Raises ModelRunError, UsageError.
     """
-    longest = min(sorted(map(len, sequences))[len(sequences) // 2], LONGEST)  # the median length, 200 at most
+    lengths = sorted(chain.from_iterable(processes.gathered(list(map(len, sequences)))))
+    longest = min(lengths[len(lengths) // 2], LONGEST)  # the median length, 200 at most
     horizons = tuple(sorted({min(steps, longest) for steps in HORIZONS}))
     tally, sizes = Tally(mirror, horizons), _of_both_views if two_view else tuple
     with Runner(original) as first, Runner(converted) as second:
@@ -149,16 +147,6 @@ def random_inputs(
 
 
 # ---- running --------------------------------------------------------------------------------------------------
-def _notice(
-    first: Runner, second: Runner, mirror: NetworkMirror, inputs: Sequence[Call], adapted: Sequence[Call]
-) -> None:
-    """Start every call of both networks from the state that they have now, if they keep one."""
-    first.stateful = second.stateful = bool(mirror.states)
-    if inputs and not mirror.states:
-        first.notice_state(inputs[0])
-        second.notice_state(adapted[0])
-
-
 def _outputs(runner: Runner, call: Call, mirror: NetworkMirror, *, turned: bool = False) -> list[torch.Tensor]:
     """The answers to one call from the stored states s, or from T s where `turned`."""
     tensors = results(runner.run([call], mirror.states, turned=turned).steps[0])[0]

@@ -83,7 +83,10 @@ class Tally:
             self.samples += self.mirror.samples_in(plain)
 
     def result(self, source: str) -> tuple[Drift, Degeneracy]:
-        """The figures of all samples together, over all processes."""
+        """The figures of all samples together, over all processes. Some of them may have been given no samples."""
+        # What is no floating-point number was left out by the processes that saw it, and is by the others now.
+        for counted in processes.gathered(frozenset(self.spreads)):
+            self.spreads = {index: spreads for index, spreads in self.spreads.items() if index in counted}
         for sums in (*chain.from_iterable(self.spreads.values()), *self.before, *self.after):
             sums.take_others()
         samples = round(processes.total(self.samples))
@@ -104,6 +107,14 @@ class Tally:
             gap, rho = max(output.gap for output in outputs), max(output.rho for output in outputs)
             horizons.append(Horizon(steps, gap, rho, max(output.lean for output in outputs)))
         return tuple(horizons)
+
+
+def _first_of_all(tensors: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    """The tensors of the first process that has any; none where no process has."""
+    for given in processes.gathered([tensor.cpu() for tensor in tensors]):
+        if given:
+            return given
+    return []
 
 
 def _zero() -> torch.Tensor:
@@ -142,10 +153,9 @@ class _Spread:
     def add(self, first: torch.Tensor, back: torch.Tensor, theirs: torch.Tensor) -> None:
         """Take f(x) (first), T f(T x) (back) and g(x) (theirs) in, each "sample entry..."."""
         # Squares are summed about a point near the mean, so that the variance of answers of 1000 ± 0.01 is no
-        # difference of two large sums. All processes take the same point, since their sums are added up.
+        # difference of two large sums.
         if self.shift is None or self.total is None or self.apart is None:
             self.shift = first.mean(0)
-            processes.take_first([self.shift])
             self.total, self.apart = torch.zeros_like(self.shift), torch.zeros_like(self.shift)
         about = first - self.shift
         self.total += about.sum(0)
@@ -161,11 +171,14 @@ class _Spread:
         self.joints.add(gap, drift)
 
     def take_others(self) -> None:
-        """Add the sums of all other processes."""
-        if self.total is None or self.apart is None:
+        """Add the sums of all other processes. Every process makes the same calls, whether or not it has samples."""
+        shift = _first_of_all([] if self.shift is None else [self.shift])
+        if not shift:
             return
         if processes.count() > 1:
             self.views = None
+            self._count_from(shift[0])
+        assert self.total is not None and self.apart is not None
         sums = torch.tensor([self.count, self.rows], dtype=torch.float64)
         self.gap, self.drift, self.energy, self.square = (
             part.double().cpu().contiguous() for part in (self.gap, self.drift, self.energy, self.square)
@@ -173,6 +186,20 @@ class _Spread:
         processes.add_up([sums, self.total, self.apart, self.gap, self.drift, self.energy, self.square])
         self.count, self.rows = map(round, sums.tolist())
         self.joints.take_others()
+
+    def _count_from(self, shift: torch.Tensor) -> None:
+        """Move the point that squares are summed about, or begin with sums of nothing.  shift: "entry..."."""
+        units = self.units.within(-1)  # of what has no axis of samples
+        if self.shift is None or self.total is None:
+            self.total, self.apart = torch.zeros_like(shift), torch.zeros_like(shift)
+            self.gap, self.drift, self.energy, self.square = (units.summed(torch.zeros_like(shift)) for _ in range(4))
+        else:
+            # With off = old point - new point, the sum of (d + off)² over the rows is that of d², and 2 off times that
+            # of d, and rows times off².
+            off = self.shift - shift.to(self.shift.device)
+            self.square = self.square + units.summed(2 * off * self.total + self.rows * off.square())
+            self.total = self.total + self.rows * off
+        self.shift = shift
 
     def result(self, index: int) -> OutputDrift:
         """The figures of the output at this position; zeros where nothing was added."""
@@ -234,13 +261,13 @@ class _Share:
             self.totals[index] = self.totals[index] + part.sum(0)
 
     def take_others(self) -> None:
-        """Add the sums of all other processes, counted from the mean of their first values."""
-        common = [first.clone() for first in self.firsts]
-        processes.add_up(common)
-        # Every process has subtracted a first value of its own. With off = first - shared mean, the sum of
-        # (d + off)² over the rows is that of d², and 2 off times that of d, and rows times off².
+        """Add the sums of all other processes, counted from the first values of one of them."""
+        common = _first_of_all(self.firsts)
+        if not self.firsts:  # this process was given no samples, and adds sums of nothing
+            self.firsts, self.totals = common, list(map(torch.zeros_like, common))
+        # Every process has subtracted a first value of its own: `_Spread._count_from` has the formula.
         for index, (first, shared) in enumerate(zip(self.firsts, common, strict=True)):
-            off, total = first - shared / processes.count(), self.totals[index]
+            off, total = first - shared.to(first.device), self.totals[index]
             self.squares[index] += 2 * float((off * total).sum()) + self.rows * float(off.square().sum())
             self.totals[index] = total + self.rows * off
         sums = torch.tensor([float(self.rows), self.noise, *self.squares], dtype=torch.float64)

@@ -67,7 +67,7 @@ def figures_of(problem: Problem, draft: Draft) -> Figures:
             if batches.inputs:
                 drift, degeneracy = compare(_enough_for_average(network, inputs) if converted.is_average else inputs)
             else:
-                drift, degeneracy = compare(in_one(network, inputs), small=inputs[0])
+                drift, degeneracy = compare(in_one(network, inputs))
         except ModelRunError:  # the result takes the batch that it was traced at
             drift, degeneracy = compare(inputs)
     # What the figures do not show by themselves: how the result was made, and what it was measured on.

@@ -175,10 +175,10 @@ def _judge_in(module: torch.nn.Module, task: Task, double: bool, notes: tuple[st
     dtype = torch.float64 if double else own_dtype(module, task.example)
     with Runner(module, double=double) as runner:
         # What kind of network it is: does it keep a state, and in which precision does it really compute?
-        runner.stateful = bool(mirror.states)
         light = task.light(runner)
         first = light or task.example.filled(task.example.tensors)
-        undescribed = runner.notice_state(first) and not mirror.states
+        undescribed = not mirror.states and runner.keeps_state(first)
+        is_stateful = bool(mirror.states) or undescribed
         coarser = coarser_inside(runner, first)
         if double and coarser:
             raise _CoarserInside(f"the network itself casts to {', '.join(sorted(map(_name, coarser)))}")
@@ -188,7 +188,7 @@ def _judge_in(module: torch.nn.Module, task: Task, double: bool, notes: tuple[st
         if undescribed:
             notes += ("the network keeps a state that the mirror does not describe; both runs start from the same one",)
         # F(T x) beside T F(x), at the examples' sizes.
-        sequences = task.sequences(STEPS if runner.stateful else 1, light is not None and not runner.stateful)
+        sequences = task.sequences(STEPS if is_stateful else 1, light is not None and not is_stateful)
         for number, calls in enumerate(sequences):
             task.tell(number / len(sequences))
             _compare(runner, mirror, calls, tally)

@@ -15,12 +15,17 @@ from torch import Tensor, distributed, nn
 
 from chiralize.commands.convert import Request, convert
 from chiralize.graph import processes
+from chiralize.graph.mirror import NetworkMirror
+from chiralize.graph.rollouts import Carried
 from chiralize.graph.running import Call
 from chiralize.methods.refine.imitation import Distance, Weights
 from chiralize.methods.refine.lessons import MovedAnew
 from chiralize.methods.refine.training import Training
 from chiralize.problem.network import Network
 from chiralize.problem.result import WeightAction
+from chiralize.symmetry.involution import SignedPermutation
+from chiralize.symmetry.representation import Representation, TensorRepresentation
+from chiralize.verification.drift import measure, measure_along
 from tests.support.reduce_nets import KINDS, calls_for, original, subject_of
 
 ROWS = 64
@@ -95,8 +100,46 @@ def together(rank: int, count: int) -> dict[str, Tensor]:
     return both_halves("residual", rounds=2)(rank, count)
 
 
+class Answering(nn.Module):
+    """Two outputs: of numbers, and of a class."""
+
+    def __init__(self, scale: float) -> None:
+        super().__init__()
+        self.scale = scale
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return torch.tanh(self.scale * x * torch.tensor([1.0, 2.0])) + 100, x.argmax(1)
+
+
+PAIR = TensorRepresentation((Representation.trivial(8), Representation.of(SignedPermutation.of([(0, 1)], size=2))))
+MIRROR = NetworkMirror((PAIR,), (PAIR, TensorRepresentation.trivial((8,))))
+SHARES = {"halves": lambda number, rank: number % 2 == rank, "one": lambda number, rank: rank == 0,
+          "other": lambda number, rank: rank == 1}  # fmt: skip
+"""Whether an input goes to a process, by the number of the input and of the process."""
+
+
+def figures(rank: int, count: int) -> dict[str, Tensor]:
+    """Figures of single calls, and along sequences of unequal lengths, of which some processes have none."""
+    out = dict[str, Tensor]()
+    inputs = [((call[0][0].double(),), {}) for call in calls_for((2,), 7, 8)]
+    for name, goes in SHARES.items():
+        numbers = [number for number in range(len(inputs)) if count == 1 or goes(number, rank)]
+        given = [inputs[number] for number in numbers]
+        sequences = [[inputs[number]] * (40 * number + 20) for number in numbers]
+        nets = Answering(1.0), Answering(1.1), MIRROR
+        single = measure(*nets, given, "", probes=0)
+        along = measure_along(*nets, sequences, "", Carried(False))
+        for kind, (drift, degeneracy) in (("single", single), ("along", along)):
+            values = [drift.gap, drift.rho, drift.samples, drift.steps, len(drift.outputs), len(drift.horizons)]
+            joints = [joint.rho for joint in drift.outputs[0].joints]
+            shares = [*degeneracy.odd_before, *degeneracy.odd_after]
+            out[f"{name}, {kind}"] = torch.tensor([*values, *joints, *shares], dtype=torch.float64)
+    return out
+
+
 TASKS: dict[str, Callable[[int, int], dict[str, Tensor]]] = {
     "sums": summed,
+    "figures": figures,
     "residual": both_halves("residual"),
     "distilled": distilled,
     "distilled apart": distilled_apart,
@@ -104,7 +147,7 @@ TASKS: dict[str, Callable[[int, int], dict[str, Tensor]]] = {
     "gru": both_halves("gru, two layers"),
     "transformer": both_halves("transformer"),
 }
-OF_ALL_TESTS = ("sums", "residual", "distilled", "distilled apart", "together")
+OF_ALL_TESTS = ("sums", "figures", "residual", "distilled", "distilled apart", "together")
 
 
 @cache
@@ -144,7 +187,7 @@ def found(
 ) -> dict[str, list[dict[str, Tensor]]]:
     """All tasks in the same two processes; without the tests that train, two of them."""
     tests = {item.name for item in request.session.items}
-    names = OF_ALL_TESTS if tests & {"test_gradients_are_averaged", "test_rounds_are_shared"} else OF_ALL_TESTS[:2]
+    names = OF_ALL_TESTS if tests & {"test_gradients_are_averaged", "test_rounds_are_shared"} else OF_ALL_TESTS[:3]
     return in_processes(names, tmp_path_factory.mktemp("processes"))
 
 
@@ -172,6 +215,12 @@ def check_halves(name: str, bound: float, halves: Sequence[dict[str, Tensor]]) -
 
 def test_two_halves_make_a_whole(found: dict[str, list[dict[str, Tensor]]]) -> None:
     check_halves("residual", 1e-9, found["residual"])
+
+
+def test_figures_of_two(found: dict[str, list[dict[str, Tensor]]]) -> None:
+    """Also where a process was given nothing, and neither waits for the other."""
+    check_halves("figures", 1e-9, found["figures"])
+    assert float(by_itself("figures")["halves, along"][3]) == 140  # the median of all lengths
 
 
 @pytest.mark.thorough

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import pytest
 import torch
@@ -154,6 +153,18 @@ def test_adapt_gives_the_result_its_own_arguments() -> None:
     assert found.rho < 1e-9
 
 
+def test_networks_are_run_no_more_than_the_figures_take() -> None:
+    runs = list[int]()
+
+    class Counted(Net):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            runs.append(len(x))
+            return super().forward(x)
+
+    measure(Counted(), Net(), MIRROR, INPUTS, "", probes=0)
+    assert len(runs) <= 2 * len(INPUTS) + 1  # both views, and the first run again where it settles how runs are made
+
+
 # ---- degeneracy -----------------------------------------------------------------------------------------------
 def test_odd_share_of_a_network_that_keeps_and_of_one_that_loses() -> None:
     lost = Function(lambda x: (x + act(x, POSE)) / 2)
@@ -208,17 +219,11 @@ def test_shares_of_several_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     whole.add(values, turned, 0.0)
     for part, place in zip(parts, (slice(0, 11), slice(11, 30)), strict=True):
         part.add(values[place], turned[place], 0.0)
-    common = [a + b for a, b in zip(*(part.firsts for part in parts), strict=True)]
+    firsts = [part.firsts for part in parts]
     monkeypatch.setattr("chiralize.graph.processes.count", lambda: 2)
+    monkeypatch.setattr("chiralize.graph.processes.gathered", lambda given: firsts)
+    monkeypatch.setattr("chiralize.graph.processes.add_up", lambda tensors: None)  # they are added below
     for part in parts:
-        given = iter([common])
-
-        def add_up(tensors: list[torch.Tensor], given: Any = given) -> None:
-            """The first values of both, then this one's sums as they are."""
-            for own, value in zip(tensors, next(given, tensors), strict=True):
-                own.copy_(value)
-
-        monkeypatch.setattr("chiralize.graph.processes.add_up", add_up)
         part.take_others()
     first, second = parts
     first.rows += second.rows

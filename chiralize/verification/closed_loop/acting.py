@@ -112,7 +112,6 @@ class View:
     def __init__(self, network: Network, carried: Carried, runner: Runner) -> None:
         self.runner, self.carried = runner, carried
         self.example = Arguments.of(*network.example)
-        self.runner.stateful = carried.inside
         self.handed: dict[int, Tensor] = {}
         self.start()
 
