@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
@@ -29,6 +29,7 @@ _DISTANCE, _AZIMUTH, _ELEVATION = 3.0, 0.0, -30.0
 """Of the camera, behind the robot, so that the mirror exchanges the sides of the frame; in sizes of the robot."""
 _PLANE = 0  # mjtGeom
 _RENDERERS = ("egl", "osmesa")
+_PLATFORM = "PYOPENGL_PLATFORM"
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ def film_of(environment: Environment, walks: Sequence[Walk]) -> tuple[Film | Non
     problems: list[str] = []
     for renderer in _RENDERERS:
         try:
-            with _drawing(renderer, environment.model) as draw:
+            with _asked_for(renderer), _drawing(renderer, environment.model) as draw:
                 rows = [_row(draw, episode, steps) for _, episode in episodes]
             return Film(tuple(title for title, _ in episodes), steps, tuple(rows)), ""
         except Exception as error:  # of drivers and of what binds them, in many ways
@@ -72,21 +73,41 @@ def _row(draw: Any, episode: Episode, steps: Sequence[int]) -> Frames:
 
 
 @contextmanager
+def _asked_for(renderer: str) -> Iterator[None]:
+    """Context in which PyOpenGL loads the library of a renderer, where the user asks for no other.
+
+    MuJoCo's contexts refuse to be imported where PYOPENGL_PLATFORM names another one, and set it themselves. PyOpenGL
+    reads it once. So after a failure the variable and the modules are as before, and another renderer may be tried.
+    """
+    asked, before = os.environ.get(_PLATFORM), set(sys.modules)
+    if sys.platform == "linux":
+        os.environ.setdefault(_PLATFORM, renderer)
+    try:
+        yield
+    except Exception:
+        if asked is None:
+            os.environ.pop(_PLATFORM, None)
+        bound = ("OpenGL", f"mujoco.{renderer}")
+        for name in set(sys.modules) - before:
+            if name in bound or name.startswith(tuple(f"{package}." for package in bound)):
+                del sys.modules[name]
+        raise
+
+
+@contextmanager
 def _drawing(renderer: str, model: Any) -> Iterator[Any]:
     """Context with a function from the coordinates of joints to a frame. Raises any error of the graphics drivers."""
     mujoco: Any = import_module("mujoco")
-
-    # MuJoCo's contexts refuse to be imported where this names another platform, and PyOpenGL reads it once.
-    if sys.platform == "linux":
-        os.environ.setdefault("PYOPENGL_PLATFORM", renderer)
     contexts: Any = import_module(f"mujoco.{renderer}")
-    context = contexts.GLContext(WIDTH, HEIGHT)
-    context.make_current()
-    try:
+    with ExitStack() as stack:
+        context = contexts.GLContext(WIDTH, HEIGHT)
+        stack.callback(context.free)
+        context.make_current()
         scene, data = mujoco.MjvScene(model, maxgeom=2000), mujoco.MjData(model)
         for effect in (mujoco.mjtRndFlag.mjRND_SHADOW, mujoco.mjtRndFlag.mjRND_REFLECTION):
             scene.flags[effect.value] = 0
         surface = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_100.value)
+        stack.callback(surface.free)
         mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN.value, surface)
         camera, options = mujoco.MjvCamera(), mujoco.MjvOption()
         camera.distance = _DISTANCE * _size(model, data, mujoco)
@@ -106,9 +127,6 @@ def _drawing(renderer: str, model: Any) -> Iterator[Any]:
             return np.flipud(frame)  # OpenGL counts rows from below
 
         yield draw
-        surface.free()
-    finally:
-        context.free()
 
 
 def _size(model: Any, data: Any, mujoco: Any) -> float:
