@@ -55,6 +55,16 @@ def test_what_free_is_for_is_not_accused(right: Tensor) -> None:
     assert said(right) == ()
 
 
+@pytest.mark.parametrize(("frames", "is_asked"), [(17, True), (27, False)])
+def test_as_many_frames_as_joints_excuse_nothing(frames: int, is_asked: bool) -> None:
+    """Beside 27 frames of 17 joints, 27 numbers are one a frame; beside 17 frames, 17 may be one a joint."""
+    spec = parse_spec("{skeleton: h36m, inputs: [{layout: b t j d}, {free: true}], outputs: [{layout: b j d}]}")
+    poses, numbers = torch.zeros(4, frames, 17, 3), torch.rand(4, frames)
+    call: Call = ((poses, numbers), {})
+    resolved = resolve(spec, [tuple(poses.shape), tuple(numbers.shape)], [(4, 17, 3)])
+    assert bool(free_findings(resolved, call, [call]).warnings) == is_asked
+
+
 def test_fields_that_say_so_are_not_accused() -> None:
     assert said(NUMBERS, SPEC.format('layout: "b t f", fields: [{scalar: 105}]')) == ()
 

@@ -41,7 +41,7 @@ def free_findings(resolved: ResolvedSpec, example: Call, inputs: Sequence[Call] 
     moved = [tensor for tensor in resolved.input_tensors if not (tensor.is_free or tensor.kind == "state")]
     if not moved or resolved.is_trivial:
         return Evidence()
-    frames = {tensor.shape[axis] for tensor in moved for _, axis in tensor.free_axes if axis}
+    frames = _frames(moved)
     calls = inputs or (example,)
     warnings, notes = list[str](), list[str]()
     for tensor in resolved.input_tensors:
@@ -51,7 +51,7 @@ def free_findings(resolved: ResolvedSpec, example: Call, inputs: Sequence[Call] 
         if inputs and (kinds := _count_kinds(rows)):
             notes.append(_OF_KINDS.format(tensor.where, kinds))
         if frames.issuperset(tensor.shape[1:]):
-            continue  # one number a frame, such as a time; so is taken whatever has as many entries as there are frames
+            continue  # one number a frame, such as a time
         if prod(tensor.shape[1:]) <= MOST or not rows[0].is_floating_point() or _is_mask(rows):
             continue
         if not inputs:
@@ -59,6 +59,19 @@ def free_findings(resolved: ResolvedSpec, example: Call, inputs: Sequence[Call] 
         elif _varies(rows):
             warnings.append(_question(tensor, ", and differ from sample to sample as the mirrored inputs do"))
     return Evidence(warnings=tuple(warnings), notes=tuple(notes))
+
+
+def _frames(moved: Sequence[ResolvedTensor]) -> set[int]:
+    """How many frames the mirrored inputs have, without counts that are those of joints, coordinates or fields too.
+
+    Of 17 frames of 17 joints, 17 numbers may be one for every joint.
+    """
+    frames, others = set[int](), set[int]()
+    for tensor in moved:
+        of_frames = {axis for _, axis in tensor.free_axes if axis}
+        frames |= {tensor.shape[axis] for axis in of_frames}
+        others |= {size for axis, size in enumerate(tensor.shape) if axis and axis not in of_frames}
+    return frames - others
 
 
 def _question(tensor: ResolvedTensor, how: str) -> str:
