@@ -263,7 +263,7 @@ class _Search:
             before = best
             for name in names:
                 current = values.get(name, defaults.get(name))
-                for value in self._tried(name, current):
+                for value in self._tried(name, current, name in sized):
                     if best == 0 or self._builds.limit.is_over:
                         return values
                     distance = self._distance({**values, name: value})
@@ -273,9 +273,13 @@ class _Search:
                 break
         return values
 
-    def _tried(self, name: str, current: Any) -> list[Any]:
-        """Values for an argument: of the kind that it has; of every kind where the first that ran is True or False."""
-        if isinstance(current, bool):
+    def _tried(self, name: str, current: Any, has_default: bool) -> list[Any]:
+        """Values for an argument: of every kind where the first that ran is True, False or a number, which classes
+        often take in place of a list; else of the kind that it has.
+
+        has_default: what is a number by default only becomes another number.
+        """
+        if isinstance(current, bool) or (type(current) is int and not has_default):
             return self._candidates.all(name)
         return self._candidates.near(name, current)
 

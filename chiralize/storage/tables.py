@@ -196,7 +196,7 @@ def fit_under(weights: Weights, prefix: str, expected: Mapping[str, Any], idle: 
     plain = plain_names(weights.tensors)
     behind = under(prefix, plain)
     # Missing, superfluous and other sizes are left in, for `fill_weights` to say.
-    behind = {name: full for name, full in behind.items() if name in expected or not _is_idle(name, idle)}
+    behind = {name: full for name, full in behind.items() if name in expected or not _is_idle(full, idle)}
     if not prefix:
         parts = {name.split(".")[0] for name in expected}
         behind = {name: full for name, full in behind.items() if name.split(".")[0] in parts}

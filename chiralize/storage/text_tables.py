@@ -64,6 +64,9 @@ def _numbers(line: str, separator: str) -> list[float] | None:
 
 
 def _is_number(cell: str) -> bool:
+    """Whether it is a number. Python also takes 1_000, which is a name in every other program."""
+    if "_" in cell:
+        return False
     try:
         float(cell)
     except ValueError:

@@ -116,6 +116,15 @@ class OfOptionsByDefault(nn.Module):
         self.head = nn.Linear(joints, 8 if plain else args.channel)
 
 
+class OneWidthOrMany(nn.Module):
+    """A number stands for a list of one."""
+
+    def __init__(self, kernels: int | list[int], width: int):
+        super().__init__()
+        sizes = [kernels] if isinstance(kernels, int) else kernels
+        self.layers = nn.ModuleList([nn.Conv1d(width, width, size) for size in sizes])
+
+
 @pytest.fixture
 def nets(monkeypatch: pytest.MonkeyPatch) -> str:
     """The module of these classes, for --model."""
@@ -141,6 +150,10 @@ def test_sizes_tell_joints_lists_counts_and_an_argument_that_has_a_default() -> 
         "p_dropout": "0.0",
         "channels": "48",
     }
+
+
+def test_lists_are_tried_where_a_number_runs() -> None:
+    assert told(OneWidthOrMany([3, 5, 3], 24)).arguments == {"kernels": "[3, 5, 3]", "width": "24"}
 
 
 def test_an_object_that_is_read_though_it_may_be_left_out() -> None:

@@ -120,6 +120,7 @@ def test_reading_of_files_needs_no_torch_until_it_does() -> None:
     [
         ("1,2\n3,4,5\n", (":2", "3 numbers, 2 in the first row")),
         ("a,b\n1,2\n3,left\n", (":3", "'left' is no number")),
+        ("a,b\n1,2\n1_000,2\n", (":3", "'1_000' is no number")),
         ("1,nan\n2,3\n", ("NaN or infinity in 1 of 4",)),
     ],
 )
@@ -130,3 +131,11 @@ def test_broken_tables_of_text(tmp_path: Path, text: str, words: tuple[str, ...]
     with pytest.raises((DataFileError, NonFiniteError)) as caught:
         load_arrays(path)
     check_message(caught.value, *words)
+
+
+def test_a_table_of_one_line_behind_a_byte_order_mark(tmp_path: Path) -> None:
+    """As spreadsheets write it."""
+    path = tmp_path / "poses.csv"
+    path.write_text("1,2,3\n", encoding="utf-8-sig")
+    (rows,) = load_arrays(path).values()
+    assert rows.tolist() == [[1, 2, 3]]

@@ -21,7 +21,7 @@ def _recognises(content: Content) -> bool:
     head = content.data[:_LOOKED_AT]
     if b"\0" in head:
         return False
-    lines = [line for line in head.decode("utf-8", "replace").splitlines() if line.strip()]
+    lines = [line for line in head.decode("utf-8-sig", "replace").splitlines() if line.strip()]
     return bool(lines) and is_row(lines[1] if len(lines) > 1 else lines[0])
 
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from chiralize.storage.onnx_reading import movement, pointwise, products, recurrent
 from chiralize.storage.onnx_reading.call import NodeCall, Operator
-from chiralize.storage.onnx_reading.sizes import ARITHMETIC, Numbers, as_tensor, is_numbers
+from chiralize.storage.onnx_reading.sizes import Numbers, arithmetic, as_tensor, is_numbers
 
 OPERATORS: Mapping[str, Operator] = {
     **pointwise.OPERATORS,
@@ -33,8 +33,9 @@ def run(call: NodeCall, values: Sequence[Any]) -> tuple[Any, ...]:
 
     values: of its inputs, in their order, None where one is left out.
     """
-    if call.kind in ARITHMETIC and all(map(is_numbers, values)):
-        return (ARITHMETIC[call.kind](*values),)
+    on_numbers = arithmetic(call.kind, call.get("fmod", 0))
+    if on_numbers is not None and all(map(is_numbers, values)):
+        return (on_numbers(*values),)
     result = OPERATORS[call.kind](call, values)
     if isinstance(result, tuple):
         return result

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.fx.experimental.symbolic_shapes import statically_known_true
 
 Numbers = np.ndarray
 """An array of Python numbers or symbols, dtype object."""
@@ -73,12 +74,22 @@ def shape_of(value: Any) -> Numbers:
 
 
 def _quotient(one: Any, other: Any) -> Any:
-    """Division as ONNX does it: of whole numbers towards zero, which is down where none is negative."""
+    """Division as ONNX does it: of whole numbers towards zero, -7 / 2 = -3, where `//` gives -4."""
     if isinstance(one, float) or isinstance(other, float):
         return one / other
-    if isinstance(one, int) and isinstance(other, int) and one * other < 0:
-        return -(abs(one) // abs(other))  # -7 / 2 is -3, where `//` gives -4
-    return one // other  # an open size is taken to be positive: a negated one would have to be rounded up
+    if other < 0:
+        one, other = -one, -other
+    if statically_known_true(one >= 0):  # as open sizes mostly are
+        return one // other
+    # Of an open number the sign may be open, too: one of the two terms is 0.
+    return torch.sym_max(one, 0) // other - torch.sym_max(-one, 0) // other
+
+
+def _rest(one: Any, other: Any) -> Any:
+    """What division towards zero leaves, with the sign of the first number: of -7 and 2 it is -1."""
+    if isinstance(one, float) or isinstance(other, float):
+        return math.fmod(one, other)
+    return one - other * _quotient(one, other)
 
 
 def _each(function: Callable[..., Any]) -> Callable[..., Numbers]:
@@ -124,6 +135,14 @@ ARITHMETIC: dict[str, Callable[..., Numbers]] = {
     "Identity": lambda array: array,
 }
 """Operators on arrays of numbers alone."""
+_WITH_SIGN_OF_FIRST = _each(_rest)
+
+
+def arithmetic(kind: str, fmod: int) -> Callable[..., Numbers] | None:
+    """An operator on arrays of numbers alone, None where there is none. fmod: of Mod, the attribute of this name."""
+    if kind == "Mod" and fmod:
+        return _WITH_SIGN_OF_FIRST
+    return ARITHMETIC.get(kind)
 
 
 def cast(array: Numbers, is_float: bool, is_bool: bool) -> Numbers:
