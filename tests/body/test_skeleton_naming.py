@@ -123,6 +123,20 @@ def test_sides_written_large_and_small(right: str, left: str) -> None:
     assert infer_pairs([right, "C7", left]).pairs == ((2, 0),)
 
 
+@pytest.mark.parametrize(
+    ("names", "pairs"),
+    [
+        (["LR", "RR", "RL"], ((0, 1),)),
+        (["L", "l", "r"], ((1, 2),)),
+        (["l", "L", "R"], ((1, 2),)),
+        (["LR", "RR", "LL", "RL"], ((0, 1), (2, 3))),
+    ],
+)
+def test_no_joint_is_in_two_pairs(names: list[str], pairs: tuple[tuple[int, int], ...]) -> None:
+    """What one reading has paired no other one pairs again; of `L` and `l` neither takes the other's partner."""
+    assert infer_pairs(names).pairs == pairs
+
+
 def test_names_that_differ_only_in_size_are_not_taken_for_each_other() -> None:
     assert infer_pairs(["L_knee", "l_knee", "r_Knee", "r_KNEE"]).pairs == ()
 

@@ -321,3 +321,35 @@ def test_classes_along_another_axis(shape: tuple[int, ...], remedy: str) -> None
     with pytest.raises(errors.LayoutSizeError, match="3 class names, but axis") as caught:
         resolve(spec, [(1, 17, 2)], [shape])
     assert caught.value.remedy == remedy
+
+
+POSES = "inputs: [{layout: b t j d, name: past, reflect: {x: 320}}]\noutputs:\n"
+FEEDS = {
+    "a window": ("{layout: b t j d, feeds: past, reflect: {x: 320}}", (4, 3, 17, 2), ""),
+    "a frame": ("{layout: b j d, feeds: past, reflect: {x: 320}}", (4, 17, 2), ""),
+    "like it": ("{like: past, feeds: past}", (4, 9, 17, 2), ""),
+    "another coordinate": ("{layout: b t j d, feeds: past, negate: [y]}", (4, 9, 17, 2), "acts on output 0 otherwise"),
+    "another centre": ("{layout: b j d, feeds: past, reflect: {x: 160}}", (4, 17, 2), "acts on output 0 otherwise"),
+    "nothing": ("{invariant: true, feeds: past}", (4, 9, 17, 2), "acts on output 0 otherwise than on input 0 'past'"),
+}
+
+
+@pytest.mark.parametrize("case", FEEDS)
+def test_what_feeds_an_input_is_turned_as_that_is(case: str) -> None:
+    output, shape, words = FEEDS[case]
+    spec = parse_spec(f"{H}{POSES}  - {output}")
+    if not words:
+        assert len(resolve(spec, [(4, 9, 17, 2)], [shape]).handed) == 1
+        return
+    with pytest.raises(errors.WrongValueError, match=words) as caught:
+        resolve(spec, [(4, 9, 17, 2)], [shape])
+    assert caught.value.where == "<text>:4" and "one layout" in caught.value.remedy
+
+
+def test_one_output_feeds_an_input() -> None:
+    spec = parse_spec("skeleton: h36m\ninputs: [b j d]\noutputs: [b j d, {layout: b j d, feeds: input 0}]\n")
+    assert [step.output for step in resolve(spec, [(4, 17, 2)], [(4, 17, 2)] * 2).handed] == [1]
+    spec = parse_spec(f"{H}inputs: [b j d]\noutputs:\n" + "  - {layout: b j d, feeds: input 0}\n" * 2)
+    with pytest.raises(errors.WrongValueError, match="input 0 is fed by output 0 and by output 1") as caught:
+        resolve(spec, [(4, 17, 2)], [(4, 17, 2)] * 2)
+    assert caught.value.where == "<text>:5"

@@ -129,15 +129,17 @@ def infer_pairs(names: Sequence[str]) -> PairProposal:
     in_small = _in_small_letters(names)
     partner: dict[int, tuple[int, str]] = {}  # joint to its partner and its own side
     for index, name in enumerate(names):
-        # The first reading whose partner exists and is free.
+        if index in partner:
+            continue  # paired from the other side: a weaker reading must not look for another partner
+        # The first reading whose partner exists and is free. Of `L` and `l` neither may look among small letters, or
+        # both would be the left one of `R`.
+        others = in_small if name.casefold() in in_small else {}
         for reading in readings(name):
-            other = position.get(reading.partner, in_small.get(reading.partner.casefold()))
+            other = position.get(reading.partner, others.get(reading.partner.casefold()))
             if other is not None and other != index and other not in partner:
                 partner[index] = (other, reading.side)
                 partner[other] = (index, OPPOSITE[reading.side])
                 break
-            if other is not None and other in partner and partner[other][0] == index:
-                break  # paired from the other side: a weaker reading must not look for another partner
     pairs: set[tuple[int, int]] = set()
     for index, (other, index_side) in partner.items():
         pairs.add((index, other) if index_side == "left" else (other, index))

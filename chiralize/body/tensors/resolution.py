@@ -15,9 +15,13 @@ come out without a representation, joined to each other, and handed from call to
 
 from __future__ import annotations
 
-from collections.abc import Collection, Container, Sequence
+from collections.abc import Collection, Container, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from math import prod
+
+import numpy as np
+import numpy.typing as npt
 
 from chiralize.body.skeleton.nodes import did_you_mean
 from chiralize.body.skeleton.skeleton import Skeleton
@@ -30,6 +34,7 @@ from chiralize.errors import LayoutSizeError, SpecError, UnknownNameError, Wrong
 from chiralize.errors.words import when
 from chiralize.symmetry.representation import TensorRepresentation
 
+FloatArray = npt.NDArray[np.float64]
 _STILL = TensorRepresentation(())
 _UNKNOWN = TensorRepresentation((), -1)
 _UNCLAIMED = ", {unclaimed: true} for one of which nothing is claimed"
@@ -158,7 +163,11 @@ def _handed(
     joined: pairs of tensors with one representation; of these, an input and an output of one shape are one state.
     """
     handed = [_fed(tensor, inputs) for tensor in outputs if tensor.entry.feeds is not None]
-    sources, targets = {step.output for step in handed}, {step.input for step in handed}
+    targets = dict[int, int]()  # of every input that is fed, by which output
+    for step in handed:
+        _check_fed(outputs[step.output], inputs[step.input], step.axis, targets)
+        targets[step.input] = step.output
+    sources = set(targets.values())
     pairs = [(first, second) for (io, first), (other_io, second) in joined if (io, other_io) == ("input", "output")]
     for first, second in sorted(pairs):
         is_state = inputs[first].kind == "state" and inputs[first].shape == outputs[second].shape
@@ -166,7 +175,7 @@ def _handed(
         if is_state and second not in sources and first not in targets:
             handed.append(Handed(second, first, None, True))
             sources.add(second)
-            targets.add(first)
+            targets[first] = second
     return tuple(handed)
 
 
@@ -201,6 +210,47 @@ def _fed(tensor: ResolvedTensor, inputs: Sequence[ResolvedTensor]) -> Handed:
         "an output feeds an input of its own sizes, or of more frames (`t` in both layouts, or a single one without it)"
     )
     raise LayoutSizeError(where, facts, remedy)
+
+
+def _check_fed(output: ResolvedTensor, target: ResolvedTensor, axis: int | None, fed: Mapping[int, int]) -> None:
+    """Raise WrongValueError where another output feeds the same input, or T acts on the two otherwise.
+
+    axis: of frames, see `Handed`.  fed: of the inputs that are fed already, by which output.
+    """
+    where = output.entry.where or output.where
+    if target.index in fed:
+        facts = f"{target.where} is fed by output {fed[target.index]} and by output {output.index}"
+        raise WrongValueError(where, facts, "let one of them feed it: the next call reads one value there")
+    if not _are_turned_alike(output, target, axis):
+        facts = f"the mirror acts on {output.where} otherwise than on {target.where}, which it feeds"
+        raise WrongValueError(where, facts, "give both one layout, or `like` the other in place of the layout")
+
+
+def _are_turned_alike(output: ResolvedTensor, target: ResolvedTensor, axis: int | None) -> bool:
+    """Whether T acts on an output as on the input that it feeds, or one of them is left to inference.
+
+    axis: of the input, that of frames, along which T leaves everything as it is.
+    """
+    ours, theirs = output.representation, target.representation
+    if ours is None or theirs is None:
+        return True
+    is_single = len(ours.axes) < len(theirs.axes)  # one frame, without an axis of time
+    moved = {at + (is_single and at >= (axis or 0)) for at in ours.moved_axes} | set(theirs.moved_axes)
+    # Different numbers, with one entry along axes that T leaves alone: what T makes of them says what T is.
+    sizes = [1] * len(target.shape)
+    for at in moved:
+        sizes[at] = target.shape[at]
+    given = np.arange(1.0, prod(sizes) + 1).reshape(sizes)
+    wanted = _turned(given, theirs, target.center)
+    if is_single:
+        given, wanted = given.squeeze(axis), wanted.squeeze(axis)
+    return np.array_equal(_turned(given, ours, output.center), wanted)
+
+
+def _turned(array: FloatArray, representation: TensorRepresentation, center: FloatArray | None) -> FloatArray:
+    """T x = c + R (x - c) of an array, without torch."""
+    middle = np.zeros(()) if center is None else center
+    return middle + representation.act(array - middle)
 
 
 def _target(tensor: ResolvedTensor, tensors: Sequence[ResolvedTensor]) -> ResolvedTensor:
