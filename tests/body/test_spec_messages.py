@@ -37,6 +37,13 @@ BAD_ENTRIES = {
     "negate unknown": (H + "inputs: [{dims: [x, y], negate: [z]}]", "UnknownNameError", 2, "'z'", "x, y"),
     "reflect unknown": (H + "inputs: [{reflect: {w: 1}}]", "UnknownNameError", 2, "'w'", ""),
     "reflect text": (H + "inputs: [{reflect: {x: half}}]", "WrongValueError", 2, "number", ""),
+    "a history that nobody could list": (
+        H + "inputs: [{fields: [{history: 10000, of: [{scalar: 1000000}]}]}]",
+        "WrongValueError",
+        2,
+        "fields of 10000000000 entries, more than 1000000",
+        "",
+    ),
     "missing": (H + "inputs: [{missing: nan}]", "WrongValueError", 2, "'nan', not one of none, zero", ""),
     "skeleton unknown": (H + "inputs: [{skeleton: coko}]", "UnknownNameError", 2, "'coko'", "'coco'"),
     "classes without swap": (H + "outputs: [{classes: {names: [a]}}]", "MissingKeyError", 2, "without `swap`", ""),

@@ -317,14 +317,22 @@ def _trivial(attempt: _Attempt) -> RobotMirrorError:
         facts = f"it has no left and right: {axis} -> -{axis} comes nearest, but of {attempt.moving} joints that it "
         facts += f"exchanges or negates {attempt.uneven} have other ranges or masses than their images"
         return RobotMirrorError(robot.name, facts, f"if it is meant all the same, give --lateral {axis}")
-    if all(joint.kind == FREE for joint in robot.joints):
-        facts = "it is one free body: nothing that is read of it, its joints, has a left and a right"
-        remedy = (
-            "write the specification by hand, with what acts on it (rotors, thrusters, rudders) as joints and pairs"
-        )
-        return RobotMirrorError(robot.name, facts, remedy)
+    if is_free(robot):
+        return without_joints(robot)
     facts = f"it has no left and right: it moves in a plane, and {axis} -> -{axis} leaves every joint as it is"
     remedy = "there is nothing to convert; legs that lie in one another can be exchanged, --pair JOINT=PARTNER"
+    return RobotMirrorError(robot.name, facts, remedy)
+
+
+def is_free(robot: Robot) -> bool:
+    """Whether it moves by free joints alone, of which a skeleton has none."""
+    return all(joint.kind == FREE for joint in robot.joints)
+
+
+def without_joints(robot: Robot) -> RobotMirrorError:
+    """The error where a skeleton is asked for of a robot that `is_free`."""
+    facts = "it is one free body: nothing that is read of it, its joints, has a left and a right"
+    remedy = "write the specification by hand, with what acts on it (rotors, thrusters, rudders) as joints and pairs"
     return RobotMirrorError(robot.name, facts, remedy)
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from chiralize.body.robots.agreement import Agreement, agreement
 from chiralize.body.robots.asymmetry import differences, short_summary, summary
-from chiralize.body.robots.deriving import derive
+from chiralize.body.robots.deriving import derive, is_free, without_joints
 from chiralize.body.robots.mirroring import RobotMirror
 from chiralize.body.robots.opening import OpenedModel, open_model
 from chiralize.body.robots.reading import poses, read_robot
@@ -94,6 +94,8 @@ def import_robot(path: Path, kind: str, wishes: RobotWishes, notices: list[str])
     """
     opened = open_model(path, kind)
     mirror = mirror_of(opened, wishes)
+    if is_free(mirror.robot):  # where the lateral axis was given, a mirror is found all the same
+        raise without_joints(mirror.robot)
     joints = _ordered(mirror.robot, opened, wishes.order, notices)
     notices += [*opened.notices, *mirror.notices, *_about_controls(mirror), *_about_sides(mirror)]
     asymmetric = differences(mirror)

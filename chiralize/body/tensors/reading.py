@@ -29,7 +29,7 @@ from chiralize.body.tensors.fields.quantity_keys import read_quantity
 from chiralize.body.tensors.hidden import PAIRINGS, HiddenPolicy
 from chiralize.body.tensors.layout import CLASSES, parse_layout, split_reversed
 from chiralize.body.tensors.reversal import MIDDLE, Reversed, check_reversed, joined
-from chiralize.errors import MissingKeyError, WrongValueError
+from chiralize.errors import MissingKeyError, SpecError, WrongValueError
 
 ENTRY_KEYS = (
     *("layout", "skeleton", "joints", "dims", "negate", "signs", "kind", "order"),
@@ -87,7 +87,7 @@ def _read_entry(node: Node, what: str, default: Skeleton, base_of: BaseReader) -
     override = _read_body(fields, default, base_of)
     blocks = read_optional(fields, "fields", read_fields)
     check_claims(fields, blocks or (), what)
-    return TensorEntry(
+    entry = TensorEntry(
         layout=layout,
         override=override,
         fields=blocks,
@@ -102,6 +102,23 @@ def _read_entry(node: Node, what: str, default: Skeleton, base_of: BaseReader) -
         name=read_optional(fields, "name", Node.name, "name"),
         where=node.where,
     )
+    if blocks is not None:
+        _check_width(entry, fields["fields"], default)
+    return entry
+
+
+def _check_width(entry: TensorEntry, node: Node, default: Skeleton) -> None:
+    """Refuse fields of so many entries that nobody could list them: a short file can ask for any number.
+
+    node: of the fields.  default: the skeleton of the file.
+    """
+    try:
+        body = entry.body(default)
+        width = sum(block.size(body) for block in entry.fields or ())
+    except SpecError:  # said where the fields are fitted to a tensor
+        return
+    if width > _MOST_ENTRIES:
+        node.wrong(f"fields of {width} entries, more than {_MOST_ENTRIES}", "correct the sizes of the blocks")
 
 
 def _read_body(fields: dict[str, Node], default: Skeleton, base_of: BaseReader) -> BodyOverride:

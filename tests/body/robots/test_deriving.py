@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from chiralize.body.robots.describing import RobotWishes, import_robot
 from chiralize.errors import RobotMirrorError
-from tests.support.robots import BIPED_JOINTS, biped, mirror_of
+from tests.support.robots import BIPED_JOINTS, biped, mirror_of, write
 
 pytest.importorskip("mujoco")
 
@@ -83,6 +84,10 @@ def test_a_free_body_alone(tmp_path: Path) -> None:
     with pytest.raises(RobotMirrorError, match="it is one free body") as raised:
         mirror_of(tmp_path, text)
     assert raised.value.remedy.startswith("write the specification by hand, with what acts on it (rotors, ")
+    # With an axis given there is a mirror, of its states, and no joints for a skeleton all the same.
+    assert mirror_of(tmp_path, text, "y").partner == (0,)
+    with pytest.raises(RobotMirrorError, match="it is one free body"):
+        import_robot(write(tmp_path, text), "mujoco", RobotWishes(lateral="y"), [])
 
 
 def test_no_left_and_right(tmp_path: Path) -> None:
