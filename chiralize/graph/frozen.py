@@ -2,14 +2,15 @@
 
 A frozen weight was learned and is projected as any other. A table was made by a formula: an adjacency, a mask,
 cosines, sines of the frame's number. PyTorch has one flag for both, so the numbers themselves decide: whether few
-values come again and again, whether a matrix is its own transpose, whether all rows have one length. `capture` asks
-for every graph.
+values come again and again, whether a matrix is its own transpose, whether all rows have one length and were not drawn
+so. `capture` asks for every graph.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor
 
 from chiralize.graph.tensors import number_count
@@ -32,9 +33,7 @@ def tables_among(parameters: Mapping[str, Tensor]) -> frozenset[str]:
 
 
 def _is_from_a_formula(tensor: Tensor) -> bool:
-    """Whether the numbers show that a formula made them. Learned numbers, and those drawn one by one, pass none of
-    these tests; an orthogonal matrix that was only drawn has rows of one length, and passes.
-    """
+    """Whether the numbers show that a formula made them. Learned numbers and drawn ones pass none of these tests."""
     if not tensor.is_floating_point() or not bool(tensor.isfinite().all()):
         return True
     if _is_mask(tensor):
@@ -45,7 +44,9 @@ def _is_from_a_formula(tensor: Tensor) -> bool:
     if not tensor.any():
         return False  # a layer that starts from zero
     tensor = tensor.double()
-    return _has_few_values(tensor) or _is_its_transpose(tensor) or _has_rows_of_one_length(tensor)
+    if _has_few_values(tensor) or _is_its_transpose(tensor):
+        return True
+    return _has_rows_of_one_length(tensor) and not _is_drawn(tensor)
 
 
 def _is_mask(tensor: Tensor) -> bool:
@@ -78,6 +79,29 @@ def _has_rows_of_one_length(tensor: Tensor) -> bool:
         if lengths.numel() >= 3 and _alike(lengths, lengths.mean(), lengths.mean()):
             return True
     return False
+
+
+def _is_drawn(tensor: Tensor) -> bool:
+    """Whether a matrix is orthogonal and no more than that, as layers are initialised.
+
+    A basis that a formula made has a row or a column in which few values come again and again: the constant one of
+    cosines, that of a graph's modes.
+    """
+    if tensor.ndim != 2:
+        return False
+    wide = tensor if tensor.shape[0] <= tensor.shape[1] else tensor.mT
+    products = wide @ wide.mT
+    size = products.diagonal().mean()
+    if not _alike(products, size * torch.eye(len(products), device=products.device), size):
+        return False
+    magnitudes = (tensor.abs() / tensor.abs().max() / _ROUNDING).round()
+    return not any(map(_repeats, (magnitudes, magnitudes.mT)))
+
+
+def _repeats(lines: Tensor) -> bool:
+    """Whether half of the entries of some line come more than once. lines: "line entry", whole numbers."""
+    different = (lines.sort(-1).values.diff(dim=-1) != 0).sum(-1) + 1
+    return bool((2 * different <= lines.shape[-1]).any())
 
 
 def _alike(first: Tensor, second: Tensor, scale: Tensor) -> bool:

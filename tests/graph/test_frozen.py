@@ -58,12 +58,20 @@ def test_other_methods(method: str) -> None:
     assert all(torch.equal(ours, theirs) for ours, theirs in zip(own.parameters(), free.parameters(), strict=True))
 
 
+def test_a_frozen_layer_that_was_drawn_orthogonally_is_projected() -> None:
+    """As one that torch drew number by number."""
+    net = lifter("first")
+    nn.init.orthogonal_(net.get_parameter("first"))
+    assert residual(converted(net), (3, 6, 2)) <= ROUNDING
+
+
 TABLES = {
     "sines beside cosines": torch.cat([SINES.sin(), SINES.cos()], -1),
     "sines, then cosines, in turn": torch.stack([SINES.sin(), SINES.cos()], -1).flatten(1),
     "cosines": COSINES,
     "the first cosines": COSINES[:3],
-    "an orthogonal basis": torch.linalg.qr(normal(8, 8)).Q,
+    "an orthogonal basis of cosines": COSINES / COSINES.norm(dim=1, keepdim=True),
+    "the modes of a graph": torch.linalg.eigh(BONES.sum(1).diag() - BONES).eigenvectors,
     "a graph": BONES,
     "a graph, one bone longer": BONES + 0.2 * torch.outer(torch.eye(6)[0], torch.eye(6)[1]).double(),
     "a graph with degrees": BONES / BONES.sum(1, keepdim=True),
@@ -87,6 +95,9 @@ LEARNED = {
     "a bias": normal(16),
     "a scale for every channel": torch.ones(16),
     "a kernel": normal(8, 4, 3),
+    "one drawn orthogonally": torch.linalg.qr(normal(8, 8)).Q,
+    "a tall one drawn orthogonally": 2**0.5 * torch.linalg.qr(normal(64, 8)).Q,
+    "a large one": torch.linalg.qr(normal(400, 400)).Q.float(),
 }
 
 
