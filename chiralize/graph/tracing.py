@@ -29,9 +29,12 @@ from chiralize.graph.model import Shape
 from chiralize.graph.silence import quiet
 from chiralize.graph.snapshot import Change, Snapshot, untouched
 from chiralize.graph.staying import staying
+from chiralize.graph.tensors import number_count
 
-_BATCHES = (1, 2, 5)
-"""Sizes of the batch with which a trace is made again: one sample, two, and more."""
+_BATCHES, _LARGE_BATCHES = (1, 2, 5), (8, 64, 512)
+"""Sizes of the batch with which a trace is made again: one sample, two, and more; large ones where they are cheap."""
+_MOST_NUMBERS, _MOST_WORK = 2**21, 2**36
+"""What a large batch costs at most to be cheap: numbers in all arguments, and those times weights."""
 _RECURRENT = tuple(f"aten.{name}" for name in ("lstm", "gru", "rnn", "_thnn", "quantized"))
 # Ops by which Python reads a number out of a tensor.
 LOOKS = ("aten._local_scalar_dense.default", "aten.item.default", "aten.is_nonzero.default")
@@ -139,9 +142,9 @@ def _fixed(
 ) -> list[Sizes | None]:
     """The sizes that every argument of a trace must have; None in place of the batch where any is fine.
 
-    The trace is made again with batches of 1, 2 and 5 repeated rows. Only if all graphs are the same, down to every
-    size that is written into them, is the leading axis taken for an open batch.
-    A branch that only larger batches take is not seen by this.
+    The trace is made again with batches of 1, 2, 5 and, where they are cheap, 8, 64 and 512 repeated rows. Only if all
+    graphs are the same, down to every size that is written into them, is the leading axis taken for an open batch.
+    A branch that only other batches take is not seen by this.
     module: to be traced again with other batches; None where that is of no use.  values, structure: its arguments.
     """
     sizes: list[Sizes | None] = [None] * len(values)
@@ -152,8 +155,8 @@ def _fixed(
     rows = next((shape[0] for shape in sizes if shape), None)
     if module is None or rows is None:
         return sizes
-    for other in _BATCHES:
-        if other == rows:
+    for other in (*_BATCHES, *_LARGE_BATCHES):
+        if other == rows or (other in _LARGE_BATCHES and not _is_cheap(module, values, rows, other)):
             continue
         grown = [_resized(value, rows, other) for value in values]
         try:
@@ -171,6 +174,12 @@ def _fixed(
 def _holds_recurrent(traced: torch.fx.GraphModule) -> bool:
     """Whether there are recurrent kernels, which check no size."""
     return any(target_of(node).startswith(_RECURRENT) for node in traced.graph.nodes if node.op == "call_function")
+
+
+def _is_cheap(module: torch.nn.Module, values: Sequence[Any], rows: int, other: int) -> bool:
+    """Whether a call with `other` rows in place of `rows` takes little memory and time. values: its arguments."""
+    numbers = number_count(filter(torch.is_tensor, values)) * other // max(rows, 1)
+    return numbers <= _MOST_NUMBERS and numbers * number_count(module.parameters()) <= _MOST_WORK
 
 
 def _resized(value: Any, rows: int, other: int) -> Any:

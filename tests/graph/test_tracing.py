@@ -206,7 +206,7 @@ def test_a_trace_refuses_other_sizes(method: str, tmp_path: Path) -> None:
 
 
 def test_a_trace_takes_batches_of_which_it_says_nothing() -> None:
-    """Its original does the same ops for 1, 2 and 5."""
+    """Its original does the same ops for 1, 2 and 5 rows, and for many."""
     torch.manual_seed(0)
     net = Whole(writes=False).eval()
     assert any("): branches are" in own for own in prepare(net, POSES, (torch.randn(3, 17, 2),)).notes)
@@ -215,3 +215,38 @@ def test_a_trace_takes_batches_of_which_it_says_nothing() -> None:
     torch.testing.assert_close(found(x), torch.cat([found(own[None]) for own in x]))
     with pytest.raises(ModelRunError, match=r"takes \(any, 17, 2\) alone"):
         found(torch.randn(4, 34, 1))
+
+
+class Branching(nn.Module):
+    """Looks at the data, so that it is traced, and takes another way in batches above `most`."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self.layer, self.most = nn.Linear(3, 3), most
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.layer(x)
+        return -y if len(x) > self.most or float(x.detach().abs().max()) < 0 else y
+
+
+@pytest.mark.parametrize("most", [5, 8, 63, 511])
+def test_other_ways_for_larger_batches_close_the_batch(most: int) -> None:
+    net, x = Branching(most).eval(), torch.randn(4, 3)
+    graph = trace(net, (x,), {})
+    assert torch.equal(graph(x), net(x))
+    with pytest.raises(ModelRunError, match="traced takes"):
+        graph(torch.randn(600, 3))
+
+
+def test_a_batch_stays_open_where_larger_ones_would_cost_too_much(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = list[int]()
+
+    class Seen(Branching):
+        def forward(self, x: Tensor) -> Tensor:
+            sizes.append(len(x))
+            return super().forward(x)
+
+    monkeypatch.setattr("chiralize.graph.tracing._MOST_NUMBERS", 3 * 64)
+    net = Seen(1000).eval()
+    graph, x = trace(net, (torch.randn(4, 3),), {}), torch.randn(600, 3)
+    assert torch.equal(graph(x), net(x)) and set(sizes) == {1, 2, 4, 5, 8, 64, 600}
