@@ -342,7 +342,8 @@ class Walk(Interpreter[Map]):
     def _takes(self, reading: Map, operand: Any) -> bool:
         """Whether a tensor that is added behind a weight may take a shift up."""
         # Before any weight T on the operand is known, and a one-sided shift would make it one-sided again. Of a
-        # scaled value W has to take the scale up first.
+        # scaled value W has to take the scale up first. Behind a weight T may be known, too. A projection takes the odd
+        # part of the shift from the bias again, as the mean of both views does.
         free = self.old.is_weight(operand) and operand.name not in self.symmetric
         return free and reading.weighted and reading.is_shifted and not reading.is_scaled
 
