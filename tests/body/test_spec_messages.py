@@ -360,3 +360,18 @@ def test_one_output_feeds_an_input() -> None:
     with pytest.raises(errors.WrongValueError, match="input 0 is fed by output 0 and by output 1") as caught:
         resolve(spec, [(4, 17, 2)], [(4, 17, 2)] * 2)
     assert caught.value.where == "<text>:5"
+
+
+def test_a_state_that_an_output_feeds_is_turned_as_that_is() -> None:
+    """And not as the state that stands in its place in the order."""
+    states = "{state: true, name: first}, {state: true, name: second}"
+    fed = "{layout: b j d, feeds: first}, {state: true, feeds: second}, {state: true}"
+    spec = parse_spec(f"{H}inputs: [b j d, {states}]\noutputs: [{fed}]\n")
+    resolved = resolve(spec, [(4, 17, 2)] * 3, [(4, 17, 2)] * 3)
+    assert resolved.joined == ((("input", 1), ("output", 0)), (("input", 2), ("output", 1)))
+    crossed = parse_spec(
+        f"{H}inputs: [b j d, {states}]\noutputs: [b j d, {{state: true, feeds: second}}, {{state: true}}]\n"
+    )
+    resolved = resolve(crossed, [(4, 17, 2)] * 3, [(4, 17, 2)] * 3)
+    assert resolved.joined == ((("input", 2), ("output", 1)), (("input", 1), ("output", 2)))
+    assert {(step.input, step.output) for step in resolved.handed} == {(2, 1), (1, 2)}

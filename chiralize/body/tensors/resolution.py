@@ -141,10 +141,17 @@ def _joined(spec: ConversionSpec, inputs: list[ResolvedTensor], outputs: list[Re
                 if tensor.shape == target.shape or target.representation is None:
                     joined.append(((target.io, target.index), (tensor.io, tensor.index)))
                 group[position] = _copied(tensor, target, spec.skeleton)
-    # A state that an output is like is taken; the others belong together in their order.
     named = {first for first, _ in joined}
+    # What an output feeds, and nobody has described, transforms as the output does; the other way round as well.
+    fed = _all_fed(inputs, outputs)
+    for step in fed:
+        first, second = ("input", step.input), ("output", step.output)
+        if inputs[step.input].representation is None or outputs[step.output].representation is None:
+            joined.append((first, second))
+            named |= {first, second}
+    # A state that an output is like is taken; the others belong together in their order.
     joined += zip(_open_states(inputs, named), _open_states(outputs, named), strict=False)
-    handed = _handed(inputs, outputs, joined)
+    handed = _handed(inputs, outputs, joined, fed)
     return ResolvedSpec(spec, tuple(inputs), tuple(outputs), tuple(joined), handed)
 
 
@@ -154,20 +161,29 @@ def _open_states(tensors: Sequence[ResolvedTensor], named: Container[TensorKey])
     return [state for state in states if state not in named]
 
 
+def _all_fed(inputs: Sequence[ResolvedTensor], outputs: Sequence[ResolvedTensor]) -> list[Handed]:
+    """The outputs that feed an input. Raises SpecError."""
+    fed = [_fed(tensor, inputs) for tensor in outputs if tensor.entry.feeds is not None]
+    targets = dict[int, int]()  # of every input that is fed, by which output
+    for step in fed:
+        _check_fed(outputs[step.output], inputs[step.input], step.axis, targets)
+        targets[step.input] = step.output
+    return fed
+
+
 def _handed(
-    inputs: Sequence[ResolvedTensor], outputs: Sequence[ResolvedTensor], joined: Sequence[Joined]
+    inputs: Sequence[ResolvedTensor],
+    outputs: Sequence[ResolvedTensor],
+    joined: Sequence[Joined],
+    fed: Sequence[Handed],
 ) -> tuple[Handed, ...]:
     """Outputs that the next call reads: those that feed an input, and states. They are in their order unless stated
     otherwise.
 
     joined: pairs of tensors with one representation; of these, an input and an output of one shape are one state.
     """
-    handed = [_fed(tensor, inputs) for tensor in outputs if tensor.entry.feeds is not None]
-    targets = dict[int, int]()  # of every input that is fed, by which output
-    for step in handed:
-        _check_fed(outputs[step.output], inputs[step.input], step.axis, targets)
-        targets[step.input] = step.output
-    sources = set(targets.values())
+    handed = list(fed)
+    sources, targets = {step.output for step in fed}, {step.input for step in fed}
     pairs = [(first, second) for (io, first), (other_io, second) in joined if (io, other_io) == ("input", "output")]
     for first, second in sorted(pairs):
         is_state = inputs[first].kind == "state" and inputs[first].shape == outputs[second].shape
@@ -175,7 +191,7 @@ def _handed(
         if is_state and second not in sources and first not in targets:
             handed.append(Handed(second, first, None, True))
             sources.add(second)
-            targets[first] = second
+            targets.add(first)
     return tuple(handed)
 
 
