@@ -126,14 +126,15 @@ def test_sides_written_large_and_small(right: str, left: str) -> None:
 @pytest.mark.parametrize(
     ("names", "pairs"),
     [
-        (["LR", "RR", "RL"], ((0, 1),)),
+        (["LR", "RR", "RL"], ((2, 1),)),
+        (["RL", "LR", "RR"], ((0, 2),)),
         (["L", "l", "r"], ((1, 2),)),
         (["l", "L", "R"], ((1, 2),)),
-        (["LR", "RR", "LL", "RL"], ((0, 1), (2, 3))),
+        (["LR", "RR", "LL", "RL"], ((2, 0), (3, 1))),
     ],
 )
 def test_no_joint_is_in_two_pairs(names: list[str], pairs: tuple[tuple[int, int], ...]) -> None:
-    """What one reading has paired no other one pairs again; of `L` and `l` neither takes the other's partner."""
+    """Names that name each other come first, in every order; of `L` and `l` neither takes the other's partner."""
     assert infer_pairs(names).pairs == pairs
 
 

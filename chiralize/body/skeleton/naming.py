@@ -125,21 +125,23 @@ def infer_pairs(names: Sequence[str]) -> PairProposal:
     >>> infer_pairs(["nose", "left_eye", "right_eye"]).pairs
     ((1, 2),)
     """
-    position = {name: index for index, name in enumerate(names)}
-    in_small = _in_small_letters(names)
+    options = _existing_partners(names)
     partner: dict[int, tuple[int, str]] = {}  # joint to its partner and its own side
-    for index, name in enumerate(names):
-        if index in partner:
-            continue  # paired from the other side: a weaker reading must not look for another partner
-        # The first reading whose partner exists and is free. Of `L` and `l` neither may look among small letters, or
-        # both would be the left one of `R`.
-        others = in_small if name.casefold() in in_small else {}
-        for reading in readings(name):
-            other = position.get(reading.partner, others.get(reading.partner.casefold()))
-            if other is not None and other != index and other not in partner:
-                partner[index] = (other, reading.side)
-                partner[other] = (index, OPPOSITE[reading.side])
-                break
+
+    def pair(index: int, candidates: Iterable[tuple[int, str]]) -> None:
+        """Pair a joint with the first candidate that is free, unless it has a partner already."""
+        for other, index_side in candidates:
+            if index not in partner and other not in partner:
+                partner[index] = (other, index_side)
+                partner[other] = (index, OPPOSITE[index_side])
+
+    # Joints that name each other first, then what is left: of LR, RR and RL the pair is RR and RL in every order.
+    for index, candidates in options.items():
+        first, _ = candidates[0]
+        if first in options and options[first][0][0] == index:
+            pair(index, candidates[:1])
+    for index, candidates in options.items():
+        pair(index, candidates)
     pairs: set[tuple[int, int]] = set()
     for index, (other, index_side) in partner.items():
         pairs.add((index, other) if index_side == "left" else (other, index))
@@ -149,6 +151,26 @@ def infer_pairs(names: Sequence[str]) -> PairProposal:
             group = center if side(name) is None else sided
             group.append(index)
     return PairProposal(tuple(sorted(pairs, key=min)), tuple(center), tuple(sided))
+
+
+def _existing_partners(names: Sequence[str]) -> dict[int, list[tuple[int, str]]]:
+    """By name, the names that its readings give its partner, with its own side, the most telling first; without those
+    that have none.
+    """
+    position = {name: index for index, name in enumerate(names)}
+    in_small = _in_small_letters(names)
+    options = dict[int, list[tuple[int, str]]]()
+    for index, name in enumerate(names):
+        # Of `L` and `l` neither may look among small letters, or both would be the left one of `R`.
+        others = in_small if name.casefold() in in_small else {}
+        candidates = list[tuple[int, str]]()
+        for reading in readings(name):
+            other = position.get(reading.partner, others.get(reading.partner.casefold()))
+            if other is not None and other != index:
+                candidates.append((other, reading.side))
+        if candidates:
+            options[index] = candidates
+    return options
 
 
 def _in_small_letters(names: Sequence[str]) -> dict[str, int]:
