@@ -262,8 +262,8 @@ class _Finish:
         real = real_calls(problem, judged.draft.converted)
         own_precision = in_own_precision(judged.network, judged.verdict, self.rounded(), request.samples, real)
         report = replace(report, judgement=replace(report.judgement, own_precision=own_precision))
-        module = with_modes(without_entry(judged.draft.converted.module))
         odd_random = on_random_inputs(judged.network, judged.verdict.mirror)[1].odd_after
+        module = with_modes(without_entry(judged.draft.converted.module))  # forward again, from here on
         passport = stamped(judged.passport, report, odd_random)
         return Conversion(module, judged.network.program, passport, judged.verdict.mirror, report)
 
