@@ -1,10 +1,19 @@
-"""Where the tensors of a call go: one argument each, states in a tuple, or all of them in one dictionary."""
+"""Where the tensors of a call go: one argument each, states in a tuple, or all of them in one dictionary.
+
+The specification describes a flat list of tensors; a network is called with arguments.  With a pose x and two states
+h, c the same three tensors are arranged in three ways, which the search tries one after the other:
+
+    net(x, h, c)      net(x, (h, c))      net({"x": x, "h": h, "c": c})
+
+The last one wants a name for every tensor.  Nothing is run here: ways that the signature rules out are left out.
+"""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Any
 
 from torch import Tensor, nn
@@ -41,7 +50,7 @@ def arguments_of(module: nn.Module | type[nn.Module], entry: str = "forward") ->
     module: or its class, which has an argument more, the network itself.
     """
     schema = getattr(getattr(module, entry, None), "schema", None)
-    if schema is not None:  # TorchScript
+    if schema is not None:  # TorchScript, whose methods have no signature that Python can read
         given = [argument for argument in schema.arguments if argument.name != "self"]
         return [
             Argument(each.name, not each.has_default_value(), False, str(each.type), _number(each.default_value))
@@ -65,6 +74,7 @@ def arguments_of(module: nn.Module | type[nn.Module], entry: str = "forward") ->
 
 
 def _number(default: Any) -> str:
+    """The default of an argument as text, where it is a number, a truth value or a text; else ""."""
     return repr(default) if isinstance(default, (int, float, str)) else ""
 
 
@@ -84,6 +94,7 @@ def table_wanted(module: nn.Module, args: Sequence[Any]) -> str:
 
 
 def _text(annotation: Any) -> str:
+    """An annotation as text, `dict` of `dict`; "" where there is none."""
     if annotation is inspect.Parameter.empty:
         return ""
     if isinstance(annotation, str):
@@ -108,6 +119,7 @@ class Arranged:
         """The call."""
         if self.keys:
             return (dict(zip(self.keys, tensors, strict=True)),), {}
+        # groups (0, 2) make of x, h, c the arguments x and (h, c).
         rest = iter(tensors)
         args: list[Any] = []
         for size in self.groups:
@@ -150,16 +162,18 @@ def refuse_other_order(spec: ConversionSpec, module: nn.Module, entry: str = "fo
 
 
 def _ways(entries: tuple[TensorEntry, ...], arguments: list[Argument] | None) -> Iterator[Arranged]:
+    """The ways that go with the signature, the likeliest first.  arguments: None where it says nothing."""
     keys = tuple(entry.name for entry in entries if entry.name)
     if arguments is None:
         yield Arranged(entries, (0,) * len(entries))
         return
     required = [argument for argument in arguments if argument.is_required]
     single = len(required) == 1
+    # An annotation as a table puts the dictionary first. Without one it is the last resort.
     if single and required[0].is_table and len(keys) == len(entries):
         yield Arranged(entries, (), keys=keys)
     groups = _with_states_together(entries)
-    for sizes in dict.fromkeys(((0,) * len(entries), groups)):
+    for sizes in dict.fromkeys(((0,) * len(entries), groups)):  # each once, if no states stand in a row
         names = _by_name(arguments, len(sizes))
         if names is not None and not _are_poses_for_numbers(entries, sizes, arguments):
             yield Arranged(entries, sizes, names)
@@ -169,7 +183,7 @@ def _ways(entries: tuple[TensorEntry, ...], arguments: list[Argument] | None) ->
 
 def _are_poses_for_numbers(entries: Sequence[TensorEntry], sizes: Sequence[int], arguments: Sequence[Argument]) -> bool:
     """Whether a pose would go to an argument that has a number as its default."""
-    if len(sizes) != len(entries):
+    if len(sizes) != len(entries):  # states are grouped, and positions of arguments are others than those of entries
         return False
     return any(
         entry.kind in ("pose", "fields") and argument.number
@@ -178,7 +192,10 @@ def _are_poses_for_numbers(entries: Sequence[TensorEntry], sizes: Sequence[int],
 
 
 def _by_name(arguments: Sequence[Argument], count: int) -> tuple[str, ...] | None:
-    """The names of arguments that must go by name, where so many are given; None where they are too many or too few."""
+    """The names of arguments that must go by name, where so many are given; None where they are too many or too few.
+
+    Of forward(x, scale=1.0, *, mask): with two tensors ("mask",), which takes the last one; None with one or four.
+    """
     in_order = [argument for argument in arguments if not argument.by_name]
     wanted = [argument.name for argument in arguments if argument.by_name and argument.is_required]
     least = sum(argument.is_required for argument in in_order) + len(wanted)
@@ -188,7 +205,10 @@ def _by_name(arguments: Sequence[Argument], count: int) -> tuple[str, ...] | Non
 
 
 def _with_states_together(entries: Sequence[TensorEntry]) -> tuple[int, ...]:
-    """One argument for each tensor, but for states in a row, which are one tuple, as an LSTM has it."""
+    """One argument for each tensor, but for states in a row, which are one tuple, as an LSTM has it.
+
+    As `Arranged.groups`: (0, 2) for a pose and two states, (0, 0) for a pose and one.
+    """
     groups: list[int] = []
     position = 0
     while position < len(entries):
@@ -205,12 +225,13 @@ def names_by_position(arranged: Arranged, arguments: Sequence[Argument] | None) 
     names: dict[int, str] = {}
     listed = [argument.name for argument in arguments or () if not argument.by_name]
     listed = [*listed[: len(arranged.groups) - len(arranged.names)], *arranged.names]
-    position = 0
+    position = 0  # of the next tensor, which is ahead of the argument behind a tuple
     for index, size in enumerate(arranged.groups):
         if not size and index < len(listed):
             names[position] = listed[index]
         position += max(size, 1)
-    for index, (entry, key) in enumerate(zip(arranged.entries, arranged.keys or [""] * 99, strict=False)):
+    # A name of the specification replaces that of the argument.
+    for index, (entry, key) in enumerate(zip(arranged.entries, arranged.keys or repeat(""), strict=False)):
         name = key or entry.name
         if name:
             names[index] = name

@@ -2,6 +2,9 @@
 
 A layer on flat observations takes `b j t` with as many "frames" as it has inputs, one joint at a time.  Whatever swaps
 joints then swaps its answers, and a verdict would approve of a mirror that the network has never seen.
+
+The test runs the network on x and on x with every joint moved on by one, a cycle: joints 0 1 2 become 2 0 1. A network
+that treats joints alike answers with the same cycle. No mirror of more than two joints is a cycle through all of them.
 """
 
 from __future__ import annotations
@@ -15,7 +18,8 @@ from chiralize.body.tensors import ResolvedTensor
 from chiralize.problem.readings.trial import Arrange, Trial
 
 _SAME = 1e-4
-"""Difference, relative to the answers, that rounding explains; half precision has another."""
+_SAME_IN_HALF = 0.02
+"""Difference, relative to the answers, that rounding explains, and the same in half precision (float16, bfloat16)."""
 
 
 def treats_joints_alike(
@@ -26,7 +30,7 @@ def treats_joints_alike(
     False where the network cannot be run, and for inputs whose sizes come from a description of their own (fields).
     """
     moved = [tensor for tensor in inputs if _joints(tensor) > 2]
-    if not moved:
+    if not moved:  # of two joints the cycle is a swap, which may be the mirror itself
         return False
     generator = torch.Generator().manual_seed(1)
     values = [torch.randn(tensor.shape, generator=generator).to(trial.dtype) for tensor in inputs]
@@ -34,10 +38,10 @@ def treats_joints_alike(
     other = trial.values([_reordered(tensor, value) for tensor, value in zip(inputs, values, strict=True)], arrange)
     if plain is None or other is None:
         return False
-    same = _SAME if trial.dtype.itemsize > 2 else 0.02
+    same = _SAME if trial.dtype.itemsize > 2 else _SAME_IN_HALF
     for tensor, before, after in zip(outputs, plain, other, strict=True):
         if not before.is_floating_point():
-            continue
+            continue  # whole numbers are no coordinates
         wanted = _reordered(tensor, before).double()
         if not float((wanted - after.double()).abs().max()) <= same * float(before.double().abs().max()):
             return False  # also where answers are nan, which is said later
@@ -59,5 +63,5 @@ def _reordered(tensor: ResolvedTensor, value: Tensor) -> Tensor:
     axis = layout.axis_of("j")
     assert axis is not None
     words = layout.axes[axis]
-    apart = value.unflatten(axis, tensor.pose.sizes_of(words))
+    apart = value.unflatten(axis, tensor.pose.sizes_of(words))  # an axis (j d) becomes two, to move j alone
     return apart.roll(1, axis + words.index("j")).flatten(axis, axis + len(words) - 1)

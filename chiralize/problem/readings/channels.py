@@ -1,4 +1,8 @@
-"""Arrays of pictures whose channels stand at the other end than the network has them."""
+"""Arrays of pictures whose channels stand at the other end than the network has them.
+
+Images are stored as (sample, height, width, channel), convolutions read (sample, channel, height, width). Where a
+search found no sizes, `refusal_of` tries the user's arrays so, and says which axes to move.
+"""
 
 from __future__ import annotations
 
@@ -49,8 +53,10 @@ def _orders(shape: Shape) -> Iterator[tuple[str, tuple[int, ...]]]:
 
 
 def _by_name(names: Sequence[str], tensors: Sequence[Tensor]) -> Call:
+    """A call in which every tensor goes by its array's name."""
     return (), dict(zip(names, tensors, strict=True))
 
 
 def _by_position(tensors: Sequence[Tensor]) -> Call:
+    """A call with the tensors in the order of the arrays."""
     return tuple(tensors), {}

@@ -1,10 +1,14 @@
-"""Sizes of a reading that are a choice: nobody gave them, and the network runs on others as well."""
+"""Sizes of a reading that are a choice: nobody gave them, and the network runs on others as well.
+
+`derive` asks this of the reading that it takes. Of b t j d = 1,9,17,2 on a network of convolutions along frames the
+axes 0 (`b`) and 1 (`t`) are open. The remark names those that are neither batch nor frames.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from chiralize.problem.readings.search import Reading
+from chiralize.problem.readings.reading import Reading
 from chiralize.problem.readings.trial import Shapes, Trial
 
 _BATCH = "b"
@@ -44,6 +48,7 @@ def chosen_people(reading: Reading, axes: OpenAxes) -> str:
 
 
 def _free_words(reading: Reading) -> list[str]:
+    """The words of axes that are neither joints, coordinates nor the batch, each once, in the order of the inputs."""
     words: dict[str, None] = {}
     for tensor in reading.resolved.input_tensors:
         words.update({word: None for word, _ in tensor.free_axes if word != _BATCH})
@@ -51,6 +56,7 @@ def _free_words(reading: Reading) -> list[str]:
 
 
 def _size_of(reading: Reading, word: str) -> int:
+    """The size of the first axis of this word."""
     return next(
         tensor.shape[axis]
         for tensor in reading.resolved.input_tensors
@@ -65,6 +71,7 @@ def _others(size: int) -> tuple[int, ...]:
 
 
 def _with_size(reading: Reading, word: str, size: int) -> Shapes:
+    """The sizes of all inputs with another size wherever an axis has this word."""
     shapes: list[tuple[int, ...]] = []
     for tensor, shape in zip(reading.resolved.input_tensors, reading.shapes, strict=True):
         sizes = list(shape)

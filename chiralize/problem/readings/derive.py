@@ -1,4 +1,9 @@
-"""Example inputs of a network where the user gives none, with the remark that says what they were taken for."""
+"""Example inputs of a network where the user gives none, with the remark that says what they were taken for.
+
+The front of this folder: commands call `derive` with a network and a specification.  It makes a copy to try
+(`trial`), lists the ways to call it (`arguments`), searches sizes (`search`), and makes random inputs of what was
+found.  The remark stands at the head of the report: `taken as b t j d = 1,27,17,2; --input-shape says otherwise`.
+"""
 
 from __future__ import annotations
 
@@ -16,9 +21,10 @@ from chiralize.problem.preparation import entered, fresh_copy
 from chiralize.problem.progress import Progress, silent
 from chiralize.problem.readings.arguments import Arranged, arrangements
 from chiralize.problem.readings.chosen import OpenAxes, chosen_people, open_axes
+from chiralize.problem.readings.reading import Reading
 from chiralize.problem.readings.refusal import refusal_of
 from chiralize.problem.readings.remark import remark_on
-from chiralize.problem.readings.search import Reading, Search
+from chiralize.problem.readings.search import Search
 from chiralize.problem.readings.trial import Trial
 
 
@@ -74,7 +80,7 @@ def _in_a_table(trial: Trial, ways: Sequence[Arranged]) -> list[Arranged]:
     """The way to call a network that takes its one tensor out of a table, by the name that it asks for."""
     if len(ways) != 1 or ways[0].groups != (0,):
         return []
-    key = trial.key_asked()
+    key = trial.key_asked()  # it is called with an empty table, which notes what is read from it
     if key is None:
         return []
     return [replace(ways[0], groups=(), names=(), keys=(key,))]

@@ -3,6 +3,15 @@
 A network that takes any number of frames (convolutions, recurrent layers, attention) has the same weights for all of
 them, and what is found out about those holds for all.  So the fewest will do, but for one: a single frame leaves
 recurrent weights at a state of zeros and attention without a choice, so that nothing would be said of them.
+
+Four sources are asked in this order, and the first that names a number with which the network runs decides:
+
+1. names: `receptive_field`, then `num_frames`, `window_size`, ... of the network, or of the arguments given for it;
+2. lengths of its weights: a learned table of 81 positions runs with 81 frames, with neither 82 nor 162;
+3. names that mean frames in some networks only: `T`, `length`;
+4. usual numbers: 9, 27, 81, ...
+
+Called by `Search` for every candidate with an open axis of frames.
 """
 
 from __future__ import annotations
@@ -17,7 +26,9 @@ from chiralize.problem.readings.weights import LONGEST, lengths, tables
 
 FRAMES = "frames"
 USUAL = (9, 27, 81, 243, 64, 100, 300, 16, 32, 50, 128, 1)
+"""Numbers of frames in the order in which they are tried: first the powers of 3 of dilated convolutions, 1 last."""
 OF_RECOGNISERS = (64, 100, 300)
+"""Those that come first where people's actions are recognised."""
 _SAYS_ALL = "receptive_field"
 _NAMES = (
     *("num_frames", "num_frame", "n_frames", "nframes", "frames", "in_frames", "input_frames", "frame_num"),
@@ -32,6 +43,7 @@ _HOLDERS = ("config", "cfg", "args", "opt", "opts", "hparams", "configs")
 _FURTHER = (1, 4)
 """Frames beyond the fewest; with one more an answer may be short enough to be taken for coordinates."""
 Fits = Callable[[int], bool]
+"""Whether a network runs with so many frames, and all of its tensors have a reading. It runs the network."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +76,7 @@ def frames_of(
     recogniser: it names what people do, for which the usual clips are longer.
     counted: what is counted, for the reason.  arguments: with which the user made the network, by name.
     """
+    # By number, since two names of the same number are no contradiction.
     strong = {**_given(arguments or {}, (_SAYS_ALL, *_NAMES)), **_said(module, _NAMES)}
     for said in (_said_by_method(module), strong):
         counts = [(count, name) for count, name in said.items() if fits(count)]
@@ -72,16 +85,18 @@ def frames_of(
             return Contradiction((one, other), (f"{where} says {one}", f"{elsewhere} says {other}"))
         if counts:
             return Frames(counts[0][0], f"{so_many(counts[0][0], counted)} by {counts[0][1]}")
+    # Whether it takes any number of frames decides which weights may count them.
     usual = next((count for count in _usual(recogniser) if fits(count)), None)
     is_open = usual is not None and usual > 1 and any(fits(usual + more) for more in _FURTHER)
     for tensors in _counted_by(module, is_open, usual is None):
         counts = lengths(tensors)
-        longest = [count for count in counts if count not in skipped and _is_longest(count, fits)]
+        longest = [count for count in counts if count not in skipped and _is_longest(count, fits)]  # ascending
         if len(longest) > 1:
             one, other = longest[-1], longest[-2]
             return Contradiction((one, other), (f"weights have {one} rows", f"others {other}"))
         if longest:
             return Frames(longest[0], f"{so_many(longest[0], counted)} by the sizes of its weights")
+    # Several weak names speak for no number in particular; then the usual one is taken, without an error.
     by_weak_names = {**_given(arguments or {}, _WEAK_NAMES), **_said(module, _WEAK_NAMES)}
     weak = [(count, name) for count, name in by_weak_names.items() if fits(count)]
     if len(weak) == 1:
@@ -112,13 +127,17 @@ def _counted_by(module: nn.Module, is_open: bool, is_unusual: bool) -> list[Iter
 
 
 def _usual(recogniser: bool) -> tuple[int, ...]:
+    """The usual numbers in the order in which they are tried."""
     if recogniser:
         return tuple(dict.fromkeys((*OF_RECOGNISERS, *USUAL)))
     return USUAL
 
 
 def _is_longest(count: int, fits: Fits) -> bool:
-    """Whether it takes so many frames and no more; twice as many fit where frames come in blocks, which is no limit."""
+    """Whether it takes so many frames and no more; twice as many fit where frames come in blocks, which is no limit.
+
+    A network that cuts its frames into blocks of 8 takes 8 frames, not 9, and 16.
+    """
     return fits(count) and not fits(count + 1) and not fits(2 * count)
 
 
@@ -172,4 +191,5 @@ def _given(arguments: Mapping[str, object], names: Collection[str]) -> Mapping[i
 
 
 def _is_count(value: object) -> bool:
+    """Whether a value may be a number of frames: a whole one from 2 to 4096. True and False are int, and are none."""
     return isinstance(value, int) and not isinstance(value, bool) and 1 < value <= 4 * LONGEST

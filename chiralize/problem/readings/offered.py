@@ -1,4 +1,8 @@
-"""Arrays that the user has, and which input each of them is for: their sizes are the likeliest of all."""
+"""Arrays that the user has, and which input each of them is for: their sizes are the likeliest of all.
+
+Calibration inputs are "sample ..."; an example has one sample, so that an array of (2000, 27, 17, 2) offers the shape
+(1, 27, 17, 2). `Search` tries it before all others, and takes the 27 for the frames where a template "b t j d" fits.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +23,7 @@ def by_input(samples: Mapping[str, Tensor], arranged: Arranged, module: nn.Modul
     """
     count = len(arranged.entries)
     names = names_by_position(arranged, arguments_of(module))
+    # One strange name, and none is trusted: arrays of an .npz may be called arr_0, arr_1.
     if set(samples) <= set(names.values()):
         return [samples.get(names.get(index, "")) for index in range(count)]
     positions = [index for index, entry in enumerate(arranged.entries) if entry.kind != "state"]

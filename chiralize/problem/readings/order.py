@@ -1,5 +1,13 @@
 """Joint by joint or coordinate by coordinate: sizes do not tell, so the network is asked.
 
+Two joints of two coordinates in one axis of 4 entries may be stored in two orders, with two different mirrors. Where
+the joints are partners and x changes sign:
+
+    (j d)   lx ly rx ry   ->  -rx  ry -lx  ly        entries 0 and 2 are exchanged and negated
+    (d j)   lx rx ly ry   ->  -rx -lx  ry  ly        entries 0 and 1 are
+
+`Search.first_by_order` asks for the order where sizes run that have several readings.
+
 A network that learned something whose mirror is T answers T x nearly with T of its answer to x; under another order of
 the same numbers the two have nothing in common.  Its answers are used to choose between readings of the same sizes,
 never to approve of one: both verdicts are about the T that was chosen, and the choice is said.
@@ -26,14 +34,20 @@ from chiralize.symmetry.action import act
 from chiralize.symmetry.representation import TensorRepresentation
 
 _SAMPLES = 32
+"""Inputs on which answers are compared, at most."""
 _LEAST_COMMON = 1.1
-"""Gap, in spreads of the answers, above which they have nothing in common with their mirror images; noise is 1.4."""
+"""Gap, in spreads of the answers, above which they have nothing in common with their mirror images; noise is 1.4.
+
+Two independent answers of spread s are sqrt(2) s apart in the mean square.
+"""
 _CLEARLY = 0.75
 """Share of the next reading's gap that the best one may have at most."""
 _ALIKE = 0.5
 """Distance of the inputs' second moments from the mirrored ones', relative, above which they tell no order."""
 _LEAST_SAMPLES = 8
+"""The user's inputs are asked only where they are as many."""
 _MOST_WAYS = 16
+"""Ways to read all tensors at once that are tried; beyond, tensors with the same choices share one."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +79,9 @@ def ways_of(spec: ConversionSpec, shapes: Shapes, answers: Sequence[Shape]) -> l
     ways: list[ConversionSpec] = []
     for numbers in _numbers(choices, len(ins)):
         entries = tuple(entries[number] for entries, number in zip(choices, numbers, strict=True))
+        # Without outputs in the specification, `invariant` stands on every entry already.
         way = replace(spec, inputs=entries[: len(ins)], outputs=entries[len(ins) :], invariant=False)
+        # Each layout fits its tensor; `resolve` also looks at what the tensors say of each other.
         try:
             resolve(way, shapes, answers)
         except SpecError:
@@ -75,8 +91,12 @@ def ways_of(spec: ConversionSpec, shapes: Shapes, answers: Sequence[Shape]) -> l
 
 
 def _numbers(choices: Sequence[Sequence[TensorEntry]], inputs: int) -> Iterator[tuple[int, ...]]:
-    """Which entry every tensor has, way by way.  choices: the entries of each, of the inputs first."""
-    alike = list(range(len(choices)))
+    """Which entry every tensor has, way by way.  choices: the entries of each, of the inputs first.
+
+    Of three tensors with two orders each: (0, 0, 0), (0, 0, 1), ..., (1, 1, 1). Where all inputs share one choice,
+    alike is [0, 0, 2] for two inputs and an output, and the ways are (0, 0, 0), (0, 0, 1), (1, 1, 0), (1, 1, 1).
+    """
+    alike = list(range(len(choices)))  # of every tensor the first one whose choice it shares, itself to begin with
     if prod(map(len, choices)) > _MOST_WAYS:
         kinds = list[tuple[bool, list[str | None]]]()
         for index, entries in enumerate(choices):
@@ -110,11 +130,13 @@ def ways_that_fit(
     for one in read:
         if None in one.inputs:
             return list(ways), ""
+        # Ways that differ in their outputs alone have the same T on inputs. The worst input counts.
         if one.inputs not in distances:
             distances[one.inputs] = max(map(_distance, one.input_tensors, samples))
     if len(distances) < 2:
         return list(ways), ""
     best, following, *_ = sorted(distances.values())
+    # Said with `not`, since a distance is infinite or nan where samples are zeros or not finite.
     if not best <= min(_ALIKE, _CLEARLY * following):
         return list(ways), ""
     fitting = [way for way, one in zip(ways, read, strict=True) if distances[one.inputs] == best]
@@ -134,20 +156,27 @@ def samples_of_inputs(samples: Sequence[Tensor], shapes: Shapes) -> list[Tensor]
 
 
 def _is_sample_of(samples: Tensor, shape: Shape) -> bool:
+    """Whether samples, "sample ...", are enough and have the sizes of an input, but for the batch."""
     return tuple(samples.shape[1:]) == shape[1:] and len(samples) >= _LEAST_SAMPLES
 
 
 def _distance(tensor: ResolvedTensor, samples: Tensor) -> float:
-    """|M - M'| / |M| of the second moments M of samples, and M' of their mirror images; infinite where they are 0."""
+    """|M - M'| / |M| of the second moments M of samples, and M' of their mirror images; infinite where they are 0.
+
+    With X of "sample entry", M = X^T X has entry x entry numbers. It is not formed: the products of samples give the
+    same scalar products of moments, <X^T X, Y^T Y> = |X Y^T|^2 in Frobenius norms.
+    |M| is the root mean square of |M| and |M'|, which are the same unless the mirror moves the origin.
+    """
     values = samples.double()
     image = _turned([tensor], [values])[0]
-    before, after = values.flatten(1), image.flatten(1)
+    before, after = values.flatten(1), image.flatten(1)  # sample entry
 
     def together(one: Tensor, other: Tensor) -> float:
         """The scalar product of the moments of both."""
-        return float((one @ other.T).square().sum())
+        return float((one @ other.T).square().sum())  # sample sample
 
     both = together(before, before) + together(after, after)
+    # max(0, ...): |M|^2 + |M'|^2 - 2 <M, M'> is a square, but its rounded value may be just below 0.
     if not both > 0:
         return float("inf")
     return max(0.0, (both - 2 * together(before, after)) / (both / 2)) ** 0.5
@@ -169,6 +198,8 @@ def order_of(
     resolved = [resolve(way, shapes, answers) for way in ways]
     if len(ways) == 1:
         return Order(ways[0], resolved[0], why_inputs)
+    # The user's inputs come first where their order is known. What is drawn is used where answers to those do not
+    # choose: noise is the same under both orders, so that it need not know them.
     inputs = [list(_drawn(resolved[0], trial.dtype))]
     if why_inputs:
         inputs.insert(0, list(_cut(samples, trial.dtype)))
@@ -190,14 +221,17 @@ def order_of(
 def _gaps(
     trial: Trial, arrange: Arrange, resolved: Sequence[ResolvedSpec], samples: Sequence[Sequence[Tensor]]
 ) -> list[float] | None:
-    """How far the answers are from their mirror images under each reading; None where that cannot be measured."""
+    """How far the answers are from their mirror images under each reading; None where that cannot be measured.
+
+    samples: of each, one tensor for every input, with a batch of one.
+    """
     plain = _answers(trial, arrange, samples)
     if plain is None or any(None in (*one.inputs, *one.outputs) for one in resolved):
         return None
     turned: dict[tuple[TensorRepresentation | None, ...], list[Tensor]] = {}
     gaps: list[float] = []
     for one in resolved:
-        if one.inputs not in turned:
+        if one.inputs not in turned:  # readings that differ in their outputs alone share one run on mirrored inputs
             mirrored = _answers(trial, arrange, [_turned(one.input_tensors, sample) for sample in samples])
             if mirrored is None:
                 return None
@@ -224,7 +258,7 @@ def _drawn(resolved: ResolvedSpec, dtype: torch.dtype) -> Iterator[list[Tensor]]
             sizes = list(tensor.shape)
             for word, axis in tensor.free_axes:
                 if word == "t":
-                    sizes[axis] = 1
+                    sizes[axis] = 1  # and expanded below: one pose in all frames
             drawn = torch.randn(sizes, generator=generator).to(dtype)
             tensors.append(drawn.expand(tensor.shape).contiguous())
         yield tensors

@@ -9,7 +9,7 @@ from torch import nn
 from chiralize.body.tensors.layout import with_tildes
 from chiralize.errors.words import when
 from chiralize.problem.readings.arguments import arguments_of, names_by_position
-from chiralize.problem.readings.search import Reading
+from chiralize.problem.readings.reading import Reading
 
 _PLANE = 2
 """Coordinates that leave no doubt: a third may be a depth or a confidence, of which sizes do not tell."""
@@ -20,6 +20,7 @@ READ_AS = "taken as "
 def remark_on(reading: Reading, module: nn.Module, option: str, of_people: str = "") -> str:
     """`taken as b t j d = 1,27,17,2; --input-shape says otherwise`, and why so many frames; `of_people`: and people."""
     tensors = reading.resolved.input_tensors
+    # One tensor needs no name.
     if len(tensors) > 1:
         names = names_by_position(reading.arranged, arguments_of(module))
     else:
@@ -28,6 +29,7 @@ def remark_on(reading: Reading, module: nn.Module, option: str, of_people: str =
     coordinates: list[str] = []
     for index, tensor in enumerate(tensors):
         label = f"{names[index]}: " if index in names else ""
+        # The search adds a confidence to the coordinates of an entry, and says so.
         is_assumed = tensor.entry.override.dims != reading.arranged.entries[index].override.dims
         dims = when(is_assumed, f" ({', '.join(tensor.entry.override.dims or ())})")
         if tensor.pose is not None and tensor.entry.override.dims is None and len(tensor.pose.body.dims) > _PLANE:

@@ -1,8 +1,22 @@
-"""The search for example inputs: sizes that the network takes, and for which its answers have a reading too."""
+"""The search for example inputs: sizes that the network takes, and for which its answers have a reading too.
+
+A *reading* is a set of sizes, one for every input, together with what each of their axes means.  `derive` asks for one
+where the user gives no examples, with the specification and the usual layouts of poses (`templates`); the refusals
+that come of a failed search are worded in `refusal`.
+
+The candidates of a lifter of 17 joints begin so; the first that runs, and whose answer is a pose too, is taken:
+
+    b j d      1,17,2        b t j d    1,t,17,2      b (j d)    1,34
+    b j d      1,17,3        b t j d    1,t,17,3      b (j d)    1,51
+
+For each candidate with an open number of frames `t`, `frames` finds the number by running the network on several.
+Runs are on fake tensors where these will do (`trial`); the one reading that is taken is confirmed on real ones.
+Decision 0036 has the reasons for the order of the candidates.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain, islice, product
 
@@ -19,6 +33,7 @@ from chiralize.problem.readings.blindness import treats_joints_alike
 from chiralize.problem.readings.frames import FRAMES, Contradiction, Fits, Frames, frames_of, so_many
 from chiralize.problem.readings.offered import by_input, frames_in, of_shape, shape_of_one
 from chiralize.problem.readings.order import order_of, samples_of_inputs, ways_of, ways_that_fit
+from chiralize.problem.readings.reading import Obstacles, Reading, Refused
 from chiralize.problem.readings.templates import FRAMES as OF_FRAMES
 from chiralize.problem.readings.templates import Template, templates_of
 from chiralize.problem.readings.trial import Shape, Shapes, Trial
@@ -30,80 +45,6 @@ _SECONDS = 60.0
 
 class _TimeIsOver(Exception):  # noqa: N818 - a signal to the search itself, no error
     """The search has used its time, and sizes are left."""
-
-
-@dataclass(frozen=True)
-class Reading:
-    """Sizes of all inputs under which the network runs, and what they mean.
-
-    arranged: where the tensors go.  spec: with what was assumed of the entries.  reason: for the number of frames, and
-    for an order.  ways: specifications under which the same sizes are read, where there are several.
-    counted: the word, in a layout, of the axis whose number the reason is for.  is_offered: the user's arrays have
-    these sizes.
-    """
-
-    shapes: Shapes
-    arranged: Arranged
-    spec: ConversionSpec
-    resolved: ResolvedSpec
-    reason: str = ""
-    ways: tuple[ConversionSpec, ...] = ()
-    counted: str = OF_FRAMES
-    is_offered: bool = False
-
-
-@dataclass(frozen=True)
-class Refused:
-    """Sizes under which the network runs, but that leave a tensor without a reading. error: why."""
-
-    shapes: Shapes
-    arranged: Arranged
-    answers: tuple[Shape, ...]
-    error: SpecError
-
-
-@dataclass
-class Obstacles:
-    """What a search met that is no reading, so that a refusal can say why there is none, and what to give.
-
-    refused: sizes that run but are no reading.  tried: how many were tried.
-    contradiction: two numbers of frames that both fit, with the sizes.
-    open_inputs: positions of inputs of which several sizes fit, with those sizes.  nearest: the first reading.
-    alike: sizes under which all joints are treated alike.  left: specifications that the user's samples speak for,
-    where several are.  is_cut_off: sizes were left when the time was over.
-    """
-
-    refused: list[Refused] = field(default_factory=list)
-    tried: int = 0
-    contradiction: tuple[Contradiction, Shapes, Shapes] | None = None
-    open_inputs: dict[int, tuple[Shape, ...]] = field(default_factory=dict)
-    nearest: Reading | None = None
-    alike: list[Shapes] = field(default_factory=list)
-    left: Sequence[ConversionSpec] = ()
-    is_cut_off: bool = False
-
-    @property
-    def anything_ran(self) -> bool:
-        """Whether the network took any sizes."""
-        return bool(self.refused or self.contradiction is not None or self.open_inputs)
-
-    @property
-    def ambiguous(self) -> Refused | None:
-        """The first sizes that run and have several readings."""
-        return next(iter(self._ambiguous()), None)
-
-    def ambiguous_among(self, sizes: Iterable[Shapes]) -> list[Refused]:
-        """Refusals for several readings, of these sizes."""
-        wanted = set(sizes)
-        return [refused for refused in self._ambiguous() if refused.shapes in wanted]
-
-    def _ambiguous(self) -> list[Refused]:
-        return [refused for refused in self.refused if isinstance(refused.error, AmbiguousLayoutError)]
-
-    def note(self, refused: Refused) -> None:
-        """Remember one refusal for each sizes."""
-        if all(other.shapes != refused.shapes for other in self.refused):
-            self.refused.append(refused)
 
 
 @dataclass
@@ -153,6 +94,8 @@ class Search:
             and self.obstacles.contradiction is None
             and not self.obstacles.open_inputs
         )
+        # Fake tensors refuse calls that need numbers (`.item()`, numpy). A network that ran in no size at all may be
+        # one of these, so that the refusals say nothing about sizes.
         if nothing_ran and not self._is_over and self.trial.restart_on_real_tensors():
             return self._first()
         return reading
@@ -161,6 +104,8 @@ class Search:
         """The first sizes that have several readings, as the network's own answers choose; None where they do not."""
         if self.obstacles.ambiguous is None or self.obstacles.contradiction is not None or self.obstacles.open_inputs:
             return None
+        # The same search again: this time `_read` accepts sizes with several readings, and lists these as `ways`.
+        # The notes of the first run are cleared since `fits` counts the ambiguous sizes of its own run.
         self.takes_several = True
         self.limit.restart()
         self.obstacles.refused.clear()
@@ -183,9 +128,11 @@ class Search:
                 others = self._in_order(arranged, options)
                 if self.as_offered_alone and None not in by_input(self.samples, arranged, self.module):
                     others = iter(())
+                # Both are generators that run the network: nothing is tried beyond the first reading.
                 for reading in chain(self._as_offered(arranged, options), others):
                     self._note_open(reading, options)
                     return None if self.obstacles.open_inputs else reading
+                # Two numbers of frames fit. The user has to say which, so that no other way to call it is tried.
                 if self.obstacles.contradiction is not None:
                     return None
         except _TimeIsOver:
@@ -200,6 +147,7 @@ class Search:
             return
         choices: list[list[Template]] = []
         for entry, templates, shape in zip(arranged.entries, options, shapes, strict=True):
+            # An array in no usual layout is tried as it is: `resolve` decides whether its sizes have a meaning.
             choices.append(of_shape(templates, shape, self._widths(templates)) or [Template(shape, entry)])
         frames = next(filter(None, map(frames_in, options, shapes)), 0)
         of_inputs = list(chain(*options))
@@ -215,7 +163,7 @@ class Search:
         combinations.sort(key=self._is_unlike_offered)  # stable: else in the order in which they come
         for combination in combinations:
             reading = self._of(arranged, combination)
-            if self.obstacles.contradiction is not None:
+            if self.obstacles.contradiction is not None:  # `_of` notes it and gives no reading
                 return
             if reading is not None and self._holds(reading):
                 yield reading
@@ -240,12 +188,17 @@ class Search:
         return arrays if len(arrays) == len(arranged.entries) else list(self.samples.values())
 
     def _options(self, arranged: Arranged) -> list[list[Template]]:
+        """The templates of every input, those of one input in a list, the likeliest first."""
         skeleton, entries = self.spec.skeleton, arranged.entries
         return [templates_of(entry, skeleton, self.module, entries) for entry in entries]
 
     def _of(self, arranged: Arranged, combination: Sequence[Template]) -> Reading | None:
-        """The reading of one combination of sizes, at the number of frames that the network takes."""
+        """The reading of one combination of sizes, at the number of frames that the network takes.
+
+        combination: a template for every input.  None where it takes no number, or two that contradict each other.
+        """
         specs = self._specs(arranged, combination)
+        # Without an open axis the sizes are complete; `at` ignores the number then.
         if not any(template.has_frames for template in combination):
             return self._read(arranged, specs, tuple(template.at(0) for template in combination))
 
@@ -255,8 +208,10 @@ class Search:
 
         def fits(count: int) -> bool:
             """Whether the network takes so many frames; no more are tried where some were ambiguous twice."""
+            # A Linear(34, ...) takes b j t = 1,17,34 as well: its 34 are the numbers of one pose, and no frames.
             if count in refused_counts:
                 return False
+            # Two ambiguous numbers of frames: the layout is ambiguous, whatever their number. More runs are wasted.
             if not self.takes_several and len(self.obstacles.ambiguous_among(map(shapes, tried))) > 1:
                 return False
             tried.append(count)
@@ -264,6 +219,7 @@ class Search:
 
         refused_counts = self._widths(combination)
         tried: list[int] = []
+        # What the user's arrays have comes before what the network says of itself.
         frames = self._frames_offered(combination, fits) or frames_of(
             self.module,
             fits,
@@ -314,6 +270,7 @@ class Search:
         determine its order, and no order is guessed.
         """
         entries = tuple(template.entry for template in combination)
+        # A template may describe its entry further, with a confidence among the coordinates.
         specs = [self.spec if entries == arranged.entries else replace(self.spec, inputs=entries)]
         laid_out: list[TensorEntry] = []
         for template in combination:
@@ -332,6 +289,7 @@ class Search:
         )
         self.obstacles.tried += 1
         answers = self.trial.answers(shapes, arranged)
+        # An empty answer has no entry to compare. `x[:, 9:]` gives one where frames are too few.
         if not answers or any(0 in shape for shape in answers):
             return None
         errors: list[SpecError] = []
@@ -343,6 +301,7 @@ class Search:
                 return Reading(shapes, arranged, spec, resolved)
             except SpecError as error:
                 errors.append(error)
+                # The second specification says more about the layout. That helps against several readings alone.
                 if not isinstance(error, AmbiguousLayoutError):
                     break
         error = self._beyond(errors[0], specs[0], shapes, answers)
@@ -353,7 +312,11 @@ class Search:
         return Reading(shapes, arranged, ways[0], resolve(ways[0], shapes, answers), ways=tuple(ways))
 
     def _beyond(self, error: SpecError, spec: ConversionSpec, shapes: Shapes, answers: Sequence[Shape]) -> SpecError:
-        """The error itself. Where inputs have several readings, that of answers which have none with any of them."""
+        """The error itself. Where inputs have several readings, that of answers which have none with any of them.
+
+        Inputs are read before outputs, so that an open order of the inputs hides answers that are no poses at all. To
+        say the order would not help then: inputs are laid out in one of their orders, and the answers' error is taken.
+        """
         if not isinstance(error, AmbiguousLayoutError) or ways_of(spec, shapes, answers):
             return error
         laid_out: list[TensorEntry] = []
@@ -377,12 +340,13 @@ class Search:
     def _other_sizes(self, combination: Sequence[Template]) -> set[int]:
         """Lengths of axes that are joints, coordinates or both, and no frames."""
         joints, dims = len(self.spec.skeleton.joints), len(self.spec.skeleton.dims)
-        sizes = {joints, *(joints * count for count in range(1, dims + 2))}
+        sizes = {joints, *(joints * count for count in range(1, dims + 2))}  # one more than dims: a confidence
         for template in combination:
             sizes.update(size for size in template.sizes if isinstance(size, int))
         return sizes
 
     def _is_recogniser(self) -> bool:
+        """Whether the user describes answers that the mirror leaves alone or takes to other classes."""
         kinds = [entry.kind for entry in self.spec.outputs or ()]
         return self.spec.invariant or any(kind in ("classes", "invariant") for kind in kinds)
 
@@ -395,6 +359,8 @@ class Search:
         for index, (entry, templates) in enumerate(zip(entries, options, strict=True)):
             if entry.kind not in ("free", "invariant", "classes") or reading.shapes[index][1:] in self.offered:
                 continue
+            # A factor of a pose may be one number for all (1,1), or one for every joint: T does not depend on that,
+            # what the network computes does. The other inputs keep their sizes.
             fitting: dict[Shape, None] = {}
             for template in templates:
                 shape = template.at(0)
@@ -428,11 +394,12 @@ def _combinations(
 ) -> Iterator[tuple[Template, ...]]:
     """One template for every input, those that come first before others; `like` ones are as what they are like."""
     targets = {index: _target(entry, entries) for index, entry in enumerate(entries) if entry.kind == "like"}
-    if None in targets.values():
+    if None in targets.values():  # like an output, whose size is not known before the network runs
         return
-    free = [index for index in range(len(entries)) if index not in targets]
-    for chosen in product(*(options[index] for index in free)):
-        templates = dict(zip(free, chosen, strict=True))
+    chosen_freely = [index for index in range(len(entries)) if index not in targets]
+    # The last input varies fastest. `_target` is never a `like` itself, so that its template is known by then.
+    for chosen in product(*(options[index] for index in chosen_freely)):
+        templates = dict(zip(chosen_freely, chosen, strict=True))
         for index, target in targets.items():
             templates[index] = replace(templates[target], entry=entries[index])  # type: ignore[index]
         yield tuple(templates[index] for index in range(len(entries)))
@@ -448,7 +415,10 @@ def _target(entry: TensorEntry, entries: Sequence[TensorEntry]) -> int | None:
 
 
 def _states_return(resolved: ResolvedSpec) -> bool:
-    """Whether every state comes back in the sizes in which it went in."""
+    """Whether every state comes back in the sizes in which it went in.
+
+    An answer of another size cannot be handed to the next call.
+    """
     states = [tensor for tensor in resolved.input_tensors if tensor.kind == "state"]
     returned = [tensor for tensor in resolved.output_tensors if tensor.kind == "state"]
     return all(one.shape == other.shape for one, other in zip(states, returned, strict=False))

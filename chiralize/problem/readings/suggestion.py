@@ -1,6 +1,11 @@
 """What the arguments of a network could be of which nothing is said: a command to start from, found by trial.
 
 Sizes do not tell what the mirror does to an argument, so nothing is taken by itself: the user reads it and sends it.
+Of `forward(pose, mask, h0)` the names suggest a pose, something without a body, and a state:
+
+    chiralize convert ... --input-layout "b t j d" --input-layout free --input-layout state
+
+`refusal_of` asks for it where a network takes several arguments and the specification describes none.
 """
 
 from __future__ import annotations
@@ -19,8 +24,10 @@ from chiralize.problem.readings.trial import Shape, Shapes
 _STATE = re.compile(r"([hc](x|_?0|_in|n)?|.*(hidden|state|states|memory|carry|cell)s?(_?in|\d)?)$", re.I)
 _NO_BODY = re.compile(r".*(mask|conf|score|visib|camera|intrinsic|time|step|label|speed|command|noise|scale)", re.I)
 _MOST = 8
+"""Descriptions that are tried."""
 _MOST_ARGUMENTS = 4
 _MOST_SIZES = 200
+"""Combinations of sizes that are tried for each description."""
 _SECONDS = 2.0
 """Processor time for all descriptions: that they are missing is known without any."""
 
@@ -42,10 +49,9 @@ def suggestion_for(search: Search) -> Suggestion | None:
     required = [argument for argument in arguments_of(search.module) or () if argument.is_required]
     if search.spec.inputs is not None or not 1 < len(required) <= _MOST_ARGUMENTS:
         return None
-    tried: list[Search] = []  # answers are remembered by what these hold
     limit = TimeLimit(_SECONDS)
     for entries in islice(_descriptions(required), _MOST):
-        suggestion = None if limit.is_over else _of(search, entries, tried, limit)
+        suggestion = None if limit.is_over else _of(search, entries, limit)
         if suggestion is not None:
             return suggestion
     return None
@@ -65,23 +71,23 @@ def _descriptions(arguments: Sequence[Argument]) -> Iterator[tuple[TensorEntry, 
     yield from product(*choices)
 
 
-def _of(search: Search, entries: tuple[TensorEntry, ...], tried: list[Search], limit: TimeLimit) -> Suggestion | None:
+def _of(search: Search, entries: tuple[TensorEntry, ...], limit: TimeLimit) -> Suggestion | None:
     """These entries, as options, where the network runs with them."""
     spec = replace(search.spec, inputs=entries)
     ways = arrangements(search.module, spec)
     inner = Search(search.trial, spec, ways, search.progress, search.samples, most=_MOST_SIZES, limit=limit)
     inner.as_offered_alone = True
-    tried.append(inner)
     reading = inner.first()
     outputs: tuple[TensorEntry, ...] = ()
+    # It runs, and an answer has no reading: a second search takes answers in the sizes of a state for that state.
     if reading is None and inner.obstacles.refused and not inner.obstacles.open_inputs:
         refused = inner.obstacles.refused[0]
         outputs = _answers(entries, refused.shapes, refused.answers)
         obstacles = replace(inner.obstacles, refused=[], tried=0)
         inner = replace(inner, spec=replace(spec, outputs=outputs), obstacles=obstacles)
-        tried.append(inner)
         reading = inner.first()
     shapes: Shapes = ()
+    # Several sizes fit an input without a body: those of the nearest reading are suggested, too.
     if reading is None and inner.obstacles.nearest is not None:
         reading, shapes = inner.obstacles.nearest, inner.obstacles.nearest.shapes
     if reading is None:
@@ -98,7 +104,7 @@ def _answers(entries: Sequence[TensorEntry], shapes: Shapes, answers: Sequence[S
         is_state = shape in states
         described.append(TensorEntry(flag="state" if is_state else None))
         if is_state:
-            states.remove(shape)
+            states.remove(shape)  # each state comes back once
     return tuple(described)
 
 

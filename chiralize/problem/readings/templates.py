@@ -1,4 +1,11 @@
-"""Sizes that one input may have: as its entry says, and where that says nothing, as poses are usually laid out."""
+"""Sizes that one input may have: as its entry says, and where that says nothing, as poses are usually laid out.
+
+A template is a tuple of sizes in which "t" stands for a number of frames that is not known yet:
+
+    layout "b t j d", 17 joints, 2 coordinates   ->   (1, "t", 17, 2)   ->   at(27)   ->   (1, 27, 17, 2)
+
+`Search` takes one template for every input and tries all combinations.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +35,9 @@ USUAL_OF_PEOPLE = ("b d t j m", "b m t j d", "b t m j d")
 USUAL_OF_ONE = ("b j", "b t j", "b j t")
 """The same where joints have one coordinate each."""
 PEOPLE = (1, 2)
+"""Sizes that are tried for an axis which is neither batch nor frames, such as people."""
 CONFIDENCE = "confidence"
+"""The name of a coordinate that the mirror leaves alone, where the skeleton has one named `c` already."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +81,7 @@ def templates_of(
     if entry.kind == "state":
         return [Template(sizes, entry) for sizes in _states(module)]
     if entry.kind in ("free", "invariant", "classes"):
+        # No body gives these a size. Weights may: (1, width) of one vector a sample, (1,) of one number.
         widths = _free_widths(skeleton, module, beside)
         return [Template((1, width), entry) for width in widths] + [Template((1,), entry)]
     if entry.kind == "fields":
@@ -85,7 +95,7 @@ def templates_of(
 
 def _poses(entry: TensorEntry, body: Skeleton) -> Iterator[Template]:
     """Templates of a pose: in its layout, else in those that are usual; then with a confidence, which T keeps."""
-    fixed = entry.override.dims is not None
+    fixed = entry.override.dims is not None  # the user names the coordinates, so that no fewer are tried
     counts = sorted(coordinate_counts(body, fixed))
     joints, most, is_plain = len(body.joints), len(body.dims) + 1, counts in ([0], [1])
     if entry.layout:
@@ -94,6 +104,7 @@ def _poses(entry: TensorEntry, body: Skeleton) -> Iterator[Template]:
         layouts = list(USUAL_OF_ONE if is_plain else USUAL)
     for text, count in product(layouts, counts):
         yield from _filled(parse_layout(text), {"j": joints, "d": count}, entry)
+    # One number more than coordinates for every joint: a confidence, as detectors give it.
     if not (fixed or is_plain or body.signs):
         name = next(name for name in ("c", CONFIDENCE) if name not in body.dims)
         with_confidence = replace(entry, override=replace(entry.override, dims=(*body.dims, name)))
@@ -107,6 +118,7 @@ def _poses(entry: TensorEntry, body: Skeleton) -> Iterator[Template]:
 def _filled(layout: Layout, known: Mapping[str, int], entry: TensorEntry) -> Iterator[Template]:
     """A layout with its sizes: 1 for the batch, "t" for frames, few people; `...` is a batch, or a batch of frames."""
     if (ELLIPSIS,) in layout.axes:
+        # "... j d" is tried as "b j d", then as "b t j d".
         for words in (("b",), ("b", FRAMES)):
             axes = [((word,),) for word in words if word not in layout.words]
             position = layout.axes.index((ELLIPSIS,))
@@ -115,6 +127,7 @@ def _filled(layout: Layout, known: Mapping[str, int], entry: TensorEntry) -> Ite
         return
     sizes: dict[str, int] = {"b": 1, "1": 1, **known}
     open_words = [word for word in dict.fromkeys(layout.words) if word not in sizes]
+    # One axis stays open at most: `t`, or the user's own word, such as `w`. All others are filled as people.
     if FRAMES in open_words:
         frames = FRAMES
     else:
@@ -124,6 +137,7 @@ def _filled(layout: Layout, known: Mapping[str, int], entry: TensorEntry) -> Ite
         return  # frames merged with something else: no number of them can be read off
     for people in product(PEOPLE, repeat=len(others)):
         filled = {**sizes, **dict(zip(others, people, strict=True))}
+        # Only a layout without merged axes may decide between readings later: that of "(j d)" is a guess.
         apart = layout if len(layout.words) == len(layout.axes) else None
         yield Template(tuple(_size(axis, filled) for axis in layout.axes), entry, apart, frames or FRAMES)
 
@@ -136,7 +150,10 @@ def _size(axis: Sequence[str], sizes: Mapping[str, int]) -> int | str:
 
 
 def _free_widths(skeleton: Skeleton, module: nn.Module, beside: Sequence[TensorEntry]) -> list[int]:
-    """Widths of an input without a body: what layers read beyond the described inputs, then what a layer reads, 1."""
+    """Widths of an input without a body: what layers read beyond the described inputs, then what a layer reads, 1.
+
+    A Linear(37, ...) beside a pose of 17 joints in two coordinates leaves 3 for it, and the widths are 1, 3, 37, 2.
+    """
     described = 0
     for entry in beside:
         if entry.kind == "fields":
@@ -151,7 +168,7 @@ def _free_widths(skeleton: Skeleton, module: nn.Module, beside: Sequence[TensorE
 
 def _states(module: nn.Module) -> Iterator[tuple[int, ...]]:
     """Sizes of a recurrent state, for one sample: of the layers that have one, then of what may be written by hand."""
-    seen: dict[tuple[int, ...], None] = {}
+    seen: dict[tuple[int, ...], None] = {}  # a set in the order of its entries
     for part in module.modules():
         if isinstance(part, nn.RNNBase):
             depth = part.num_layers * (2 if part.bidirectional else 1)

@@ -1,4 +1,8 @@
-"""What a network answers to inputs of given sizes, tried on fake tensors: they have sizes and no numbers."""
+"""What a network answers to inputs of given sizes, tried on fake tensors: they have sizes and no numbers.
+
+`Search` asks hundreds of times whether sizes fit.  torch's FakeTensorMode runs forward on shapes alone, in
+milliseconds, and raises where they do not go together.  Where it cannot tell (`.item()`, numpy), real tensors are run.
+"""
 
 from __future__ import annotations
 
@@ -57,14 +61,14 @@ class Trial:
         self.dtype = dtype
         self.failures: dict[Shapes, str] = {}
         self.is_fake = not isinstance(getattr(module, "opaque", None), str)
-        self._answers: dict[tuple[int, Shapes], list[Shape] | None] = {}
+        self._answers: dict[tuple[Arrange, Shapes], list[Shape] | None] = {}
         self._start = Snapshot.of(module, parameters=False)
-        self._mode = FakeTensorMode(allow_non_fake_inputs=True)
+        self._mode = FakeTensorMode(allow_non_fake_inputs=True)  # weights stay real
         self._isolated = Isolated()
 
     def answers(self, shapes: Shapes, arrange: Arrange) -> list[Shape] | None:
         """The shapes of the tensors that the network returns; None where it refuses inputs of these sizes."""
-        key = (id(arrange), shapes)
+        key = (arrange, shapes)  # by identity; it is held, so that no later one can be taken for it
         if key not in self._answers:
             self._answers[key] = self._tried(shapes, arrange)
         return self._answers[key]
@@ -98,6 +102,7 @@ class Trial:
         return True
 
     def _tried(self, shapes: Shapes, arrange: Arrange) -> list[Shape] | None:
+        """What `answers` remembers: on fake tensors as long as these are of use, else on real ones."""
         if not self.is_fake:
             return self._real(shapes, arrange)
         try:
@@ -105,12 +110,14 @@ class Trial:
         except (Exception, SystemExit) as error:
             text = first_line(error)
             self.failures.setdefault(shapes, text)
+            # A failure of the fake tensors themselves says nothing about sizes.
             unsure = isinstance(error, _NOT_ABOUT_SIZES) or any(word in text.lower() for word in _WORDS)
             if unsure and not is_large(self.module):
                 return self._real(shapes, arrange)
             return None
 
     def _real(self, shapes: Shapes, arrange: Arrange) -> list[Shape] | None:
+        """The same on real tensors; a refusal is noted where none is of these sizes."""
         try:
             return self._run(shapes, arrange, fake=False)
         except (Exception, SystemExit) as error:
@@ -118,11 +125,13 @@ class Trial:
             return None
 
     def _run(self, shapes: Shapes, arrange: Arrange, fake: bool) -> list[Shape]:
+        """The shapes of the answers to random inputs. Raises whatever the network raises."""
         mode, drawn_in = (self._mode, self._mode) if fake else (self._isolated, None)
         tensors = [_input(shape, self.dtype, drawn_in) for shape in shapes]
         return [tuple(map(int, answer.shape)) for answer in self._answered(tensors, arrange, mode)]
 
     def _answered(self, tensors: Sequence[Tensor], arrange: Arrange, mode: AbstractContextManager[Any]) -> list[Tensor]:
+        """The tensors of an answer. Raises whatever the network raises; states of the network are put back."""
         with ExitStack() as stack:
             stack.callback(self._start.restore)
             stack.enter_context(quiet())

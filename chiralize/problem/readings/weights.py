@@ -1,4 +1,8 @@
-"""What the weights of a network say of its inputs: widths that layers read, sizes of states, lengths of tables."""
+"""What the weights of a network say of its inputs: widths that layers read, sizes of states, lengths of tables.
+
+Nothing is run. What is read here is a list of candidates for sizes; whether the network takes them, trials tell.
+Classes are known by their names as well as by their attributes, since TorchScript keeps `original_name` alone.
+"""
 
 from __future__ import annotations
 
@@ -37,6 +41,7 @@ def widths_of_vectors(module: nn.Module) -> set[int]:
     for part in module.modules():
         if getattr(part, "original_name", type(part).__name__) in _OF_VECTORS:
             width = _width(part)
+            # Where a script keeps no number, second sizes of its matrices are taken, "out in".
             weights = [weight.shape[1] for weight in part.parameters(recurse=False) if weight.ndim == 2]
             widths.update([width] if width is not None else weights)
     return widths
@@ -72,7 +77,7 @@ def hidden_sizes(module: nn.Module) -> list[int]:
     for weight in module.parameters():
         for size in weight.shape:
             counts[size] = counts.get(size, 0) + 1
-    return sorted((size for size in counts if size > 1), key=lambda size: (-counts[size], size))
+    return sorted((size for size in counts if size > 1), key=lambda size: (-counts[size], size))  # ties: the smaller
 
 
 def tables(module: nn.Module) -> list[Tensor]:
