@@ -1,4 +1,8 @@
-"""What a conversion may be asked for: options that exist, go together, and do something."""
+"""What a conversion may be asked for: options that exist, go together, and do something.
+
+Single values are checked by `Request` itself. Here a request is held against its method: an option that the method
+would ignore is an error, since a user who gives it expects something of it.
+"""
 
 from __future__ import annotations
 

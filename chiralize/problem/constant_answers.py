@@ -2,6 +2,9 @@
 
 A network that ignores its inputs commutes with any mirror that leaves its one answer alone, so that nothing else shows
 the mistake. A few random inputs do: a network that answers the second otherwise than the first is asked no more.
+
+`noticed` is the last step of making a network ready. It sorts outputs into those that stay and those that move; an
+output that stays under eight random inputs is warned of, and where nothing moves, commands refuse the network.
 """
 
 from __future__ import annotations
@@ -26,9 +29,12 @@ from chiralize.problem.network import Network
 DRAWN = 8
 """Random inputs that have to get the same answer."""
 _REAL = 4
+"""Inputs of the user's that are run beside."""
 _FEW, _SEED = 2, 5
+"""Samples of a random input, and the seed."""
 _ROUNDED = 64  # eps of the largest answer that rounding alone may make of a constant
 _FINE = 1e-6
+"""The eps of precisions finer than this is rounding; half precision (1e-3) is compared bit for bit."""
 
 
 def noticed(network: Network) -> Network:
@@ -72,7 +78,7 @@ def differ(one: torch.Tensor, other: torch.Tensor) -> bool:
     if not (one.isfinite().all() and other.isfinite().all()):
         return True
     eps = torch.finfo(one.dtype).eps
-    if eps > _FINE:  # 64 times that is no rounding
+    if eps > _FINE:  # 64 times that is no rounding: 6 % in float16
         return not torch.equal(one, other)
     return float((one - other).abs().max()) > _ROUNDED * eps * float(one.abs().max())
 
@@ -96,10 +102,13 @@ def _constant(network: Network, real: Sequence[Call]) -> ConstantAnswers:
     chosen = real[:: max(1, len(real) // _REAL)][:_REAL]
     try:
         seen = _watched(network, chosen, False)
+        # Answers that differ by rounding alone may be constant, or move very little. In float64 a small movement is
+        # far more than rounding.
         if seen.staying and seen.rounded:
             seen.moving |= _watched(network, chosen, True).moving
     except ModelRunError:  # random inputs are not for every network, and float64 is not either
         return ConstantAnswers()
+    # An output without a representation is a state, or like one: inference decides what the mirror does to it.
     states = {tensor.index for tensor in network.resolved.output_tensors if tensor.representation is None}
     names = tuple(f"output {index}" for index in sorted(seen.staying - states))
     tried = f"{DRAWN} random inputs" + when(chosen, f" and {len(chosen)} of yours")
@@ -112,8 +121,8 @@ def _constant(network: Network, real: Sequence[Call]) -> ConstantAnswers:
 class _Watch:
     """What changes among the answers to several calls.
 
-    firsts: the first answer to inputs of each size, by output and size.  staying, moving: outputs.  rounded: one stays
-    but for rounding.
+    firsts: the first answer to inputs of each size, by output and size: only those can be compared, since the user's
+    inputs may have other frames.  staying, moving: outputs.  rounded: one stays but for rounding.
     """
 
     firsts: dict[tuple[int, tuple[Any, ...]], torch.Tensor]
@@ -142,12 +151,13 @@ def _watched(network: Network, real: Sequence[Call], double: bool) -> _Watch:
     """The answers to random inputs, as many as it takes until all have changed, and to the real ones."""
     watch = _Watch({}, set(), set())
     rows = set[int]()
+    # Outputs with a row for every sample: two samples of one call show a difference without a second call.
     for tensor in network.resolved.output_tensors:
         if network.has_rows and tensor.has_rows and tensor.kind != "free" and tensor.shape[0] == network.rows:
             rows.add(tensor.index)
     with Runner(network.module, double=double) as runner:
         for number, call in enumerate(chain(_random(network, runner), real)):
-            if number > 1 and not watch.staying:
+            if number > 1 and not watch.staying:  # two calls at least, since the first has nothing to differ from
                 return watch
             sizes = tuple(tuple(tensor.shape) for tensor in Arguments.of(*call).tensors)
             watch.take(results(runner.run([call]).steps[0])[0], sizes, rows)
@@ -163,6 +173,7 @@ def _random(network: Network, runner: Runner) -> Sequence[Call]:
             if tensor.has_rows:
                 tensors[tensor.index] = tensors[tensor.index][:_FEW]
         few = example.filled(tensors)
+        # An export may be fixed to the batch of the examples; then these are taken.
         with suppress(ModelRunError), quiet():
             runner.run([few])
             example = Arguments.of(*few)

@@ -1,4 +1,8 @@
-"""The cost of one run of a network, to decide how many runs a question is worth."""
+"""The cost of one run of a network, to decide how many runs a question is worth.
+
+Costs are counted in multiplications of the captured graph. Steps have a budget of these, and `affordable_samples` is
+budget / (multiplications of a sample), within bounds (decisions 0088, 0089).
+"""
 
 from __future__ import annotations
 

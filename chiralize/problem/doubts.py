@@ -2,6 +2,9 @@
 
 Weights do not tell such arguments, and modules seldom show what becomes of one: a constant, a closure, nothing at all
 in use. Answers do.
+
+`heads=8` of an attention layer leaves no trace in the sizes of its weights. With `heads=4` the network answers
+otherwise, so that a wrong default converts another network than the user's (decision 0059).
 """
 
 from __future__ import annotations
@@ -52,11 +55,13 @@ def with_assumed(
         others = None
         if answers is not None and time.process_time() < end:
             others = _answers_with(each, calls, entry)
+        # Not run (no time, no network, no answer): what modules show counts, and the note says that it is not sure.
         if answers is None or others is None:
             is_sure = is_sure and not each.shows
             assumed += [each] if each.shows else []
         elif _are_different(answers, others):
             assumed.append(each)
+            # Constant answers that move with the other value are explained by it: the first such argument is named.
             if network.behaviour.constant.outputs and cause is None and _moves(network, others):
                 cause = Cause(each.name, each.default, each.other)
     if cause is not None:
@@ -65,6 +70,7 @@ def with_assumed(
 
 
 def _answers_with(doubtful: Doubtful, calls: Sequence[Call], entry: str) -> list[list[Tensor]] | None:
+    """The answers of the network that is built with the other value; None where it cannot be built, or fails."""
     module = doubtful.build()
     if module is None:
         return None

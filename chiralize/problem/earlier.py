@@ -4,6 +4,9 @@ Let a network commute with A. Where the mirror B does to every weight something 
 the projection for B takes weights that A leaves alone to weights that A leaves alone: P_A P_B = P_B P_A, bit for bit,
 since both are gathers, changes of sign and one mean. So B costs A nothing if every choice for a hidden space commutes
 with what A does there.
+
+P_A = (1 + A) / 2 and P_B = (1 + B) / 2 are the projections on what A and B leave alone. `check_commuting` looks at the
+actions on every weight, axis by axis; `keeping` hands A's action on a hidden space to those who choose B's.
 """
 
 from __future__ import annotations
@@ -60,6 +63,7 @@ def _actions(
 
 
 def _action(captured: CapturedModel, mirror: EarlierMirror, space: Space, repmap: RepMap) -> SignedPermutation:
+    """What a mirror does to the units of a space, read off the first weight that has it as an axis."""
     for leaf, axis in _axes_of(captured, space, repmap):
         return mirror.of(leaf).axes[axis].action
     facts = f"{space.label}: no weight has these {space.size} units as an axis of its own, so that what the mirror "

@@ -1,4 +1,9 @@
-"""A network as an exported program, or as a trace of it that is held against it on other inputs."""
+"""A network as an exported program, or as a trace of it that is held against it on other inputs.
+
+`torch.export` refuses forward functions whose control flow depends on values, and much else. A trace records the ops
+of one call. It is right for other inputs only if no branch depends on them, so that it is compared with the module on
+inputs of several sizes and signs, then along calls in a row. `preparation` calls `exported` once for every network.
+"""
 
 from __future__ import annotations
 
@@ -26,6 +31,7 @@ from chiralize.graph.tracing import refuse_packed, trace
 from chiralize.problem.progress import Progress, silent
 
 _TRACE_SCALES = (0.1, -0.1, 0.5, -0.5, 2.0, -2.0, 10.0, -10.0, 1e3, -1e3)
+"""Factors of N(0, 1) on which a trace is compared with its module: a branch may ask for a size or a sign."""
 _FAR = 1e3  # a network may refuse such inputs
 
 
@@ -63,7 +69,7 @@ def exported(
         """Say which part of the export begins."""
         progress(f"exporting, {what}")
 
-    opaque = getattr(module, "opaque", None)
+    opaque = getattr(module, "opaque", None)  # why there is no graph, of networks that another library runs
     if isinstance(opaque, str):  # a trace of what another library computes would only hold its answers
         raise CaptureError("the network", opaque, "verify the .pt2 that it was made from, for a proof")
     refuse_names(module)
@@ -105,6 +111,7 @@ def _check_trace(module: torch.nn.Module, traced: torch.nn.Module, call: Call) -
             taken.append(drawn)
     if taken and not is_large(module) and writes_something(module, call):  # it may count up to something
         taken = list(islice(cycle(taken), LONGEST))
+    # All calls in a row, without a reset between them: states that the trace does not hold show here.
     theirs, ours = (answers(net, taken, 0) for net in (module, traced))
     if not _near(ours, theirs):
         facts = (

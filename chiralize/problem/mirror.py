@@ -1,4 +1,10 @@
-"""Representations for a whole network: inference, choices for the hidden spaces, and T on inputs and outputs."""
+"""Representations for a whole network: inference, choices for the hidden spaces, and T on inputs and outputs.
+
+Between `infer`, which knows graphs, and the steps of a command, which have a `Network`. `infer` propagates T from
+inputs and outputs through the graph; hidden spaces stay open variables. `analyse` lets a chooser fill them in: the
+result is a representation for every tensor and weight. `mirror_of` then gives T on inputs, outputs and states, with
+which verdicts turn inputs and answers around.
+"""
 
 from __future__ import annotations
 
@@ -101,6 +107,8 @@ def _looking_at_layouts(resolved: ResolvedSpec) -> Iterator[None]:
 
 def with_tables(network: Network) -> Network:
     """The network with its tables (`RepMap.tables`) as weights, so that they transform as their hidden axes do."""
+    # A table that becomes a weight may show another one behind it, so that this is repeated until none is new. It
+    # ends, since every round adds keys of the network.
     keys: set[str] = set()
     while True:
         try:
@@ -129,7 +137,12 @@ def is_computed(table: str) -> bool:
 def analyse(
     network: Network, chooser: Chooser, given: Mapping[str, TensorRepresentation] | None = None
 ) -> tuple[RepMap, tuple[Choice, ...]]:
-    """Infer, choose a representation for every hidden space, check. Raises UnsupportedError where an op refuses."""
+    """Infer, choose a representation for every hidden space, check. Raises UnsupportedError where an op refuses.
+
+    given: representations of weights, by name.
+    """
+    # `assign` notes a space in `plain` where an op refused its negated channels. Inference does not take choices back,
+    # so that it starts anew, and these spaces get choices without signs. It ends when no space is new.
     plain: set[int] = set()
     while True:
         inference, before = infer(network, given), len(plain)
@@ -160,6 +173,7 @@ def represent(
 def mirror_of(network: Network, repmap: RepMap | None) -> NetworkMirror:
     """T on inputs, outputs and states, from the specification and else from inference. Raises UnsupportedError."""
     captured, resolved = network.captured, network.resolved
+    # What the specification says comes first. Inference adds tensors that it leaves open (`state`, `like`).
     inputs, outputs = list(resolved.inputs), list(resolved.outputs)
     states: dict[str, TensorRepresentation] = {}
     if repmap is not None and captured is not None:
@@ -177,6 +191,7 @@ def mirror_if_known(network: Network, repmap: RepMap | None) -> NetworkMirror | 
     if repmap is not None:
         return mirror_of(network, repmap)
     resolved = network.resolved
+    # Without inference no representation of a state that is read is known: T on the inputs would be incomplete.
     reads_states = None in resolved.inputs or bool(network.captured and network.captured.mutations)
     unknown = [tensor.kind for tensor in resolved.output_tensors if tensor.representation is None]
     if reads_states or set(unknown) - {"state"}:
@@ -265,15 +280,18 @@ def _units(resolved: ResolvedSpec) -> dict[int, Units]:
 
 
 def depth_of(captured: CapturedModel | None, macs: Mapping[str, int] | None = None) -> int:
-    """Contraction steps from input to output, frames of recurrent layers counted one by one (64 without a graph)."""
+    """Contraction steps from input to output, frames of recurrent layers counted one by one (64 without a graph).
+
+    Bounds on rounding grow with it.  macs: multiplications by node; ops without any are not counted.
+    """
     if captured is None:
         return 64
     steps = 0
     for node in captured.nodes:
         trait = traits().get(node.target)
         if isinstance(trait, Recurrence) and not trait.is_single:
-            shape = node.shapes[0] or (1,)
-            steps += node.arguments["num_layers"] * max(shape[:-1])
+            shape = node.shapes[0] or (1,)  # of the answer, batch and frames in either order
+            steps += node.arguments["num_layers"] * max(shape[:-1])  # the batch where that is larger: a wider bound
         elif macs is None or node.name in macs:
             steps += 1
     return max(steps, 1)
@@ -293,6 +311,7 @@ def hidden_representations(captured: CapturedModel, repmap: RepMap) -> dict[str,
 
 
 def _weights_and_states(captured: CapturedModel) -> list[Leaf]:
+    """The leaves that a result stores and that the mirror acts on: neither inputs nor constants."""
     return [leaf for leaf in captured.leaves.values() if leaf.is_weight or leaf.kind == "state"]
 
 
@@ -307,7 +326,10 @@ def _exchanged(captured: CapturedModel, repmap: RepMap) -> dict[str, str]:
 
 
 def free_parameters(captured: CapturedModel, repmap: RepMap) -> int:
-    """Numbers that the symmetric parameters are free to take: the dimension of the symmetric subspace."""
+    """Numbers that the symmetric parameters are free to take: the dimension of the symmetric subspace.
+
+    Of a weight of 4 x 4 between two spaces of two pairs each these are 8, half of its 16.
+    """
     parameters = (leaf for leaf in captured.leaves.values() if leaf.kind == "parameter")
     return round(sum(_free_entries(leaf, repmap) for leaf in parameters))
 
@@ -318,7 +340,7 @@ def _free_entries(leaf: Leaf, repmap: RepMap) -> float:
         return leaf.tensor.numel() / 2
     if leaf.name not in repmap.leaves:  # within a stretch that is averaged
         return leaf.tensor.numel()
-    return evaluate(repmap.leaves[leaf.name], {}).dimensions()[0]
+    return evaluate(repmap.leaves[leaf.name], {}).dimensions()[0]  # of the even and the odd part: T fixes the even one
 
 
 def resolved_as(network: Network, spec: ConversionSpec) -> tuple[ResolvedSpec, NetworkMirror]:

@@ -1,4 +1,12 @@
-"""A network made ready for analysis: a copy in eval mode, its examples, its graph if there is one, its mirror."""
+"""A network made ready for analysis: a copy in eval mode, its examples, its graph if there is one, its mirror.
+
+`Network` is the record that every later step takes (decision 0033). It holds the same function three times: as a
+module to run, as an exported program to write, and as a flat graph of ops to reason about. `holding` gives all of them
+other weights, so that they stay one function.
+
+Mirrors at a point c other than 0 are affine: T x = c + S (x - c) with a signed permutation S. Steps that work with S
+alone use `graph()`, which reads x - c and answers y - c'; `centered`, `uncentered` and `restored` go between the two.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.export import ExportedProgram
 
-from chiralize.body.tensors import ConversionSpec, ResolvedSpec, ResolvedTensor
+from chiralize.body.tensors import ConversionSpec, ResolvedSpec
 from chiralize.errors import ChiralizeError, ModelRunError
 from chiralize.graph import rewrite
 from chiralize.graph.copies import is_large
@@ -28,6 +36,7 @@ from chiralize.graph.unheld import as_held
 from chiralize.infer import macs_of
 from chiralize.infer.capture import capture
 from chiralize.infer.registry import registry, traits
+from chiralize.problem.axes import batch_axes, frame_axes
 from chiralize.problem.constant import ConstantAnswers
 from chiralize.problem.earlier import EarlierMirror
 from chiralize.problem.exporting import answers, writes_something
@@ -36,9 +45,7 @@ if TYPE_CHECKING:
     from chiralize.problem.partial.partial import Partial
 
 _DRAWS = 8
-_LAID_OUT = ("pose", "fields")
-FRAMES = "t"
-"""The word of a layout for frames."""
+"""Seeds with which a network is run to see whether it draws random numbers."""
 
 
 @dataclass(frozen=True)
@@ -199,7 +206,7 @@ class Network:
         Raises CaptureError.
         """
         wide, more = None, axes_with_frames(self)
-        if more and self.program is not None and is_open_along(self.program, _frames(self.resolved)):
+        if more and self.program is not None and is_open_along(self.program, frame_axes(self.resolved)):
             wide = open_batch(*example, more)
         return opened(module, *example, self.open_axes(*example), tell=tell, wide=wide)
 
@@ -233,6 +240,7 @@ class Network:
             return True
         if self.captured is not None:
             return bool(_remembered(self.captured))
+        # Without a graph, calls in a row are compared: two, or 200 where it writes something that may count up.
         may_count = not is_large(self.module) and writes_something(self.module, self.example)
         with Runner(self.module) as runner:
             return runner.keeps_state(self.example, LONGEST if may_count else 2)
@@ -295,8 +303,10 @@ class Network:
         example = Arguments.of(*self.example)
         (drawn,) = random_calls(example, 1, 0)
         with Runner(self.module) as runner:
+            # Noise will do, or the examples do not help either.
             if _is_finite(runner, drawn) or not _is_finite(runner, self.example):
                 return Around()
+            # Input by input: noise again, where the network still answers. As few as possible stay near the example.
             near = Around(near=example.tensors)
             for index in range(len(example.tensors)):
                 fewer = Around(near=[*near.near[:index], None, *near.near[index + 1 :]])
@@ -318,9 +328,14 @@ class Network:
 
 
 def _remembered(captured: CapturedModel) -> set[str]:
-    """States that forward writes and that an answer depends on, at once or in a later call. A counter is none."""
+    """States that forward writes and that an answer depends on, at once or in a later call. A counter is none.
+
+    A walk back from the answers. Where it reaches a state, the answer of this call depends on what the last one wrote
+    there, so that the walk goes on from what is written, until no state is new.
+    """
     wanted = set(captured.answers)
     while True:
+        # Nodes are in the order of execution: backwards, one pass reaches all that a value is computed from.
         for node in reversed(captured.nodes):
             if node.name in wanted:
                 wanted.update(node.names_read)
@@ -340,37 +355,9 @@ def _is_finite(runner: Runner, call: Call) -> bool:
     return all(bool(output.isfinite().all()) for output in outputs)
 
 
-def batch_axes(resolved: ResolvedSpec) -> list[tuple[int, ...]]:
-    """The axes of every input that are its batch: as its layout says; without one (free, states) those of its size."""
-    sizes = {tensor.shape[axis] for tensor in resolved.input_tensors for axis in _batch_by_layout(tensor)}
-    axes = list[tuple[int, ...]]()
-    for tensor in resolved.input_tensors:
-        if tensor.kind in _LAID_OUT:
-            axes.append(_batch_by_layout(tensor))
-        else:
-            axes.append(tuple(axis for axis, size in enumerate(tensor.shape) if size in sizes))
-    return axes
-
-
 def axes_with_frames(network: Network) -> list[tuple[int, ...]]:
-    """The same with the frames of every input; empty where there are none, or where a run more takes long."""
-    frames = _frames(network.resolved)
+    """The batch axes of every input, then its frames; empty where none has frames, or where a run more takes long."""
+    frames = frame_axes(network.resolved)
     if not any(frames) or is_large(network.module):
         return []
     return [(*batch, *more) for batch, more in zip(batch_axes(network.resolved), frames, strict=True)]
-
-
-def _frames(resolved: ResolvedSpec) -> list[tuple[int, ...]]:
-    """The axes of every input that are its frames, by its layout."""
-    return [_axes_of(tensor, FRAMES) for tensor in resolved.input_tensors]
-
-
-def _axes_of(tensor: ResolvedTensor, asked: str) -> tuple[int, ...]:
-    """The axes that this word stands for in the layout of a tensor."""
-    return tuple(axis for word, axis in tensor.free_axes if word == asked)
-
-
-def _batch_by_layout(tensor: ResolvedTensor) -> tuple[int, ...]:
-    if tensor.kind not in _LAID_OUT:
-        return ()
-    return _axes_of(tensor, "b")

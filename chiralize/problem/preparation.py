@@ -1,4 +1,10 @@
-"""From what the user hands in to a network made ready: copied, entered, run, fitted to the specification, captured."""
+"""From what the user hands in to a network made ready: copied, entered, run, fitted to the specification, captured.
+
+The first step of every command, after the files are read. `described` does what takes little time: a copy on the CPU,
+one call on the examples, and the specification fitted to the sizes of that call. `prepare` goes on to the exported
+program and the captured graph. Mistakes of the user are errors here; that a network has no graph is none, since
+`average` works without. It is kept in the record as `origin.problem`.
+"""
 
 from __future__ import annotations
 
@@ -26,16 +32,18 @@ from chiralize.graph.snapshot import Change
 from chiralize.graph.state import as_buffers, first_answer_and_state
 from chiralize.graph.unheld import as_held
 from chiralize.infer.capture import capture
+from chiralize.problem.axes import FRAMES, batch_axes
 from chiralize.problem.exporting import called, exported
 from chiralize.problem.further import further_mirrors
 from chiralize.problem.named_tensors import as_dictionaries, has_tensordict, is_tensordict
-from chiralize.problem.network import FRAMES, GraphOrigin, Handover, Network, OtherMirrors, axes_with_frames, batch_axes
+from chiralize.problem.network import GraphOrigin, Handover, Network, OtherMirrors, axes_with_frames
 from chiralize.problem.progress import Progress, silent
 from chiralize.problem.readings.arguments import refuse_other_order, table_wanted
 from chiralize.problem.readings.frames import so_many
 from chiralize.problem.sampling import mean_of, naming_the_mean
 
 _BEFORE = "_forward_before_entry"
+"""The attribute that keeps a module's own forward while `entry` is in its place."""
 _OF_DEVICES = ("CUDA", "NVIDIA", "same device", "device_index", "Device index")
 _OF_PRECISIONS = re.compile(r"(?=.*(double|half|float64|float16)).*(same dtype|scalar type|input type)", re.IGNORECASE)
 TWO_PRECISIONS = (
@@ -65,7 +73,7 @@ def prepare(
 ) -> Network:
     """The network made ready: copied, run, captured, the specification fitted. args: of one call, or its one tensor.
 
-    progress: called for every part of the export.
+    entry: the method to call in the place of forward.  progress: called for every part of the export.
     Raises UsageError, ModelRunError, SpecError; a failed capture is kept as `problem`.
     """
     network = _with_graph(described(model, spec, args, kwargs, entry), progress)
@@ -90,6 +98,7 @@ def described(
         args = (args,)
     if not isinstance(args, Sequence) or isinstance(args, str):
         raise UsageError("example inputs", f"{type(args).__name__} given", "give a tuple of the arguments of one call")
+    # The examples first: whatever is wrong with them is cheaper to say before the network is copied.
     args, kwargs = _in_dictionaries(model, args, kwargs or {}, spec)
     _check_values(args, kwargs)
     args, kwargs = on(CPU, tuple(args)), on(CPU, dict(kwargs))
@@ -99,9 +108,10 @@ def described(
         raise UsageError("example inputs", "there is no tensor among them", remedy)
     module, program = fresh_copy(model)
     _check_weights(module)
-    if not kwargs:
+    if not kwargs:  # arguments by name are not confused by their order
         refuse_other_order(spec, module, entry)
     module = entered(module, entry)
+    # One call gives the sizes of the outputs, which the specification is fitted to.
     shapes, unheld = _tried(module, args, kwargs)
     for index, shape in enumerate(shapes):
         if 0 in shape:
@@ -123,7 +133,10 @@ def described(
 def _in_dictionaries(
     model: Any, args: Sequence[Any], kwargs: Mapping[str, Any], spec: ConversionSpec
 ) -> tuple[Sequence[Any], Mapping[str, Any]]:
-    """The arguments with dictionaries in the place of TensorDicts, where the network takes those as well."""
+    """The arguments with dictionaries in the place of TensorDicts, where the network takes those as well.
+
+    That is found out by a call with zeros in place of the numbers.
+    """
     if not has_tensordict(args, kwargs):
         return args, kwargs
     tables = as_dictionaries(args, kwargs, spec)
@@ -146,10 +159,12 @@ def _with_graph(network: Network, progress: Progress) -> Network:
             axes, more = batch_axes(network.resolved), axes_with_frames(network)
             program, traced, notes = exported(module, args, kwargs, axes, more, progress)
         captured = capture(program, args, kwargs, notes)
+        # A program holds all that its graph reads. A module may not: that is marked, and stays as it is.
         if not network.origin.from_program:
             captured = as_held(captured, traced or module)
     except CaptureError as error:
         problem = error
+    # From now on the trace is the network: it was compared with the module, and the graph is that of the trace.
     if traced is not None:
         network = replace(network, module=traced)
     elif program is not None and not origin.from_program:
@@ -181,7 +196,9 @@ def _check_weights(module: torch.nn.Module) -> None:
 
 
 def fresh_copy(model: torch.nn.Module | ExportedProgram) -> tuple[torch.nn.Module, ExportedProgram | None]:
-    """A copy on the CPU in eval mode, and the program where one is given. Raises UsageError, ModelRunError."""
+    """A copy on the CPU, of a module in eval mode, and the program where one is given. Raises UsageError,
+    ModelRunError.
+    """
     if isinstance(model, ExportedProgram):
         program = on_cpu(model)
         return copied(program.module()), program  # a program's own module writes its states into the program
@@ -215,7 +232,7 @@ def entered(module: torch.nn.Module, entry: str) -> torch.nn.Module:
         names = [name for name in vars(type(module)) if not name.startswith("_") and name != "forward"]
         facts = f"{type(module).__name__} has no method {entry!r}"
         raise UsageError("--entry", facts, f"name one of: {', '.join(names) or 'forward'}")
-    vars(module)[_BEFORE] = vars(module).get("forward")
+    vars(module)[_BEFORE] = vars(module).get("forward")  # None where the class's own is in force
     module.forward = types.MethodType(method, module)
     return module
 
@@ -233,7 +250,11 @@ def without_entry(module: torch.nn.Module) -> torch.nn.Module:
 def _tried(
     module: torch.nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]
 ) -> tuple[list[tuple[int, ...]], tuple[str, ...]]:
-    """Run it once: shapes of the results, and states in attributes that could not be made buffers."""
+    """Run it once: shapes of the results, and names of states in attributes that could not be made buffers.
+
+    Attributes that the call changes become buffers of `module` where that is possible (`graph.state`), since a graph
+    holds states in buffers.  Raises ModelRunError, with the likeliest remedy.
+    """
 
     def run(probe: torch.nn.Module) -> tuple[Any, tuple[Change, ...]]:
         """The answer, and the states that the call has changed."""
@@ -242,12 +263,14 @@ def _tried(
     try:
         answer, changes = run(copied(module))
         unheld = as_buffers(module, changes)
+        # Some states became buffers, others did not: which of these still change is seen by a second run.
         if unheld and len(unheld) < len({change.location.attribute for change in changes}):
             unheld = as_buffers(module, run(copied(module))[1])  # beside a state that is held it may be no state
     except (Exception, SystemExit) as error:
         reason = first_line(error)
         if isinstance(error, SystemExit):
             reason = f"it leaves the process (SystemExit: {reason})"
+        # The last remedy that applies is given: each is more special than the one before.
         remedy = "give example inputs that it takes: --input-shape, --example, or example_inputs"
         remedy = table_wanted(module, args) or remedy
         if getattr_static(type(module), "forward", None) is torch.nn.Module.forward:  # a script refuses plain access
@@ -277,6 +300,7 @@ def cause_within(reason: str) -> str:
 
 
 def _forgotten(names: Sequence[str]) -> tuple[str, ...]:
+    """A note on states that no graph holds, by the names of their attributes; none where there are none."""
     if not names:
         return ()
     return (
@@ -288,6 +312,7 @@ def _forgotten(names: Sequence[str]) -> tuple[str, ...]:
 def _fixed(program: ExportedProgram, network: Network) -> tuple[str, ...]:
     """A note on a program that takes only the batch size of the examples, or only as many frames as they have."""
     resolved = network.resolved
+    # The inputs of the program have fake values, in which an open size is a symbol and a fixed one a number.
     values = {node.name: node.meta.get("val") for node in program.graph.nodes}
     batches: dict[str, None] = {}
     frames: dict[str, None] = {}
@@ -311,6 +336,7 @@ def _fixed(program: ExportedProgram, network: Network) -> tuple[str, ...]:
             f"the network fixes its batch: exported, it takes {taken} as in the examples, no other size{hint}; "
             "chiralize.flip_test, which exports nothing, takes any that the class takes"
         )
+    # That a program fixes its frames is worth a note only where the module takes others.
     if frames and _takes_more_frames(network):
         numbers = " and ".join(frames)
         axes = ", ".join(map(str, undescribed[:1]))

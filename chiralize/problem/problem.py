@@ -1,4 +1,8 @@
-"""What a method is given, and what a method is."""
+"""What a method is given, and what a method is.
+
+Commands put a `Problem` together step by step: network, request, then the inputs, judged and cut into batches. Each
+step takes a problem and returns another one. A method is a function from the last of them to drafts (decision 0033).
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What a conversion is asked for."""
+"""What a conversion is asked for: the options of the command line and of Python, a field each.
+
+Values are checked when the record is made, whoever makes it; whether they go together is in `asking`.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +23,7 @@ from chiralize.storage import former_names
 
 FORMS = ("auto", "folded", "blocks", "fused", "dense")
 WIDTHS = (0.5, 0.707)
+"""Shares of the hidden units that are tried where the user names none, the narrower first."""
 ON_BLOCKED = ("refuse", "average", "average-all")
 MOST_SAMPLES = 10_000
 Product = Literal["module", "graph", "weights", "script"]
@@ -29,6 +33,7 @@ _NO_SAMPLES = f"is not a whole number from 1 to {MOST_SAMPLES:,}"
 
 
 def _is_bound(number: float) -> bool:
+    """Whether a number may bound something: nan and infinity bound nothing."""
     return isfinite(number) and number >= 0
 
 
@@ -110,6 +115,7 @@ class Request:
         self._rename("on_blocked", "--on-blocked", former_names.ON_BLOCKED)
         for name in _NUMBERS:
             value = getattr(self, name)
+            # The record is frozen; it sets its own fields this once.
             if value is not None or name not in _MAY_BE_LEFT_OUT:
                 object.__setattr__(self, name, number(name, value))
 

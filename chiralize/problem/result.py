@@ -1,4 +1,8 @@
-"""What a method hands back: the converted network, and what became of its weights."""
+"""What a method hands back: the converted network, and what became of its weights.
+
+`Draft` is what methods yield, one by one; commands verify one, measure its distance from the flip average, and take it
+or the next. `Converted` within it is the record that reports are made of.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """What to give of a policy that draws its actions at random, or answers with more than its actions.
 
-Policies are classes of trainers, and a trainer's class says where its mean is. Nothing is imported to find out.
+Policies are classes of trainers, and a trainer's class says where its mean is. Nothing is imported to find out: classes
+are known by the names in their inheritance. A drawn action is not equivariant, its mean is, so that the mean is asked.
 """
 
 from __future__ import annotations
@@ -15,8 +16,10 @@ import torch
 from chiralize.errors import ChiralizeError, NoRuleError, WrongValueError
 
 _MEANS = ("actor_mean", "action_mean", "mean_net", "mu_net", "mean_head", "actor", "pi", "mu")
+"""Names of parts that compute the mean; those that say so first."""
 _DRAWS = "draws random numbers"
 _COUNTED = "outputs are described"
+"""What errors say by which they are known here."""
 
 
 @contextmanager
@@ -52,6 +55,7 @@ def mean_of(model: Any, entry: str = "forward") -> str:
 
 
 def _of_stable_baselines3(kinds: list[str]) -> str:
+    """How a policy of Stable-Baselines3 is asked.  kinds: its class and all above, with their modules."""
     whole = "chiralize.clients.stable_baselines3.convert(model, spec) converts a whole model"
     if any(kind.endswith(".ActorCriticPolicy") for kind in kinds):
         return f"{whole}; of its policy the mean is entry='_predict' with example_kwargs={{'deterministic': True}}"
@@ -59,6 +63,7 @@ def _of_stable_baselines3(kinds: list[str]) -> str:
 
 
 def _of_tensordict(kinds: list[str]) -> str:
+    """The same of a module that reads and writes TensorDicts, as TorchRL's actors do."""
     tensors = "called with tensors, such as example_inputs=(td['observation'],), it answers with its out_keys alone"
     if any("Probabilistic" in kind for kind in kinds):
         return f"give the module before the distribution, which computes the mean (actor[0]); {tensors}"
@@ -66,6 +71,7 @@ def _of_tensordict(kinds: list[str]) -> str:
 
 
 def _arguments(called: Any) -> tuple[str, ...]:
+    """The names of a function's arguments; none where they cannot be read, as of a script."""
     try:
         return tuple(inspect.signature(called).parameters)
     except (TypeError, ValueError):
@@ -75,4 +81,4 @@ def _arguments(called: Any) -> tuple[str, ...]:
 def _say(error: ChiralizeError, remedy: str) -> None:
     """Give an error another remedy."""
     error.remedy = remedy
-    error.args = (str(error),)
+    error.args = (str(error),)  # the text was made with the former remedy

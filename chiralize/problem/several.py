@@ -1,4 +1,9 @@
-"""A network under each of several mirrors, and under what one after the other comes to."""
+"""A network under each of several mirrors, and under what one after the other comes to.
+
+A quadruped may have two mirrors, left/right A and front/back B (docs/groups.md). If they commute, A B is an involution
+as well, and results are verified under A, under B and under "A and B". On one axis the action of A B is the product of
+both signed permutations: A exchanges entries 0 1 2 3 to 1 0 3 2, B to 2 3 0 1, both one after the other to 3 2 1 0.
+"""
 
 from __future__ import annotations
 
@@ -64,6 +69,7 @@ def products(networks: Mapping[str, Network]) -> Iterator[tuple[str, Network]]:
 
 
 def _product(first: ResolvedSpec, second: ResolvedSpec) -> ResolvedSpec:
+    """The first specification with the products of both T on every tensor; they commute (`further_mirrors`)."""
     inputs = zip(first.input_tensors, second.input_tensors, strict=True)
     outputs = zip(first.output_tensors, second.output_tensors, strict=True)
     return replace(
@@ -74,6 +80,7 @@ def _product(first: ResolvedSpec, second: ResolvedSpec) -> ResolvedSpec:
 
 
 def _tensor(first: ResolvedTensor, second: ResolvedTensor) -> ResolvedTensor:
+    """The tensor with both T, axis by axis, and the product of their signs; `refuse_unsuited` asked for both."""
     assert first.representation is not None
     assert second.representation is not None
     pairs = zip(first.representation.axes, second.representation.axes, strict=True)

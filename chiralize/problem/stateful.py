@@ -1,4 +1,8 @@
-"""Networks that carry something from call to call: what that is, and what they read and do along sequences."""
+"""Networks that carry something from call to call: what that is, and what they read and do along sequences.
+
+A state is an argument that comes back as an answer (h in, h out), or a buffer that forward writes. Fits want pairs of
+inputs and states that occur together, so that the original is run along the user's sequences, in both views.
+"""
 
 from __future__ import annotations
 
@@ -54,7 +58,7 @@ def batches_along(network: Network, sequences: Sequence[Steps]) -> list[Batch]:
     names = {captured.leaves[leaf].names[0]: leaf for leaf in captured.mutations}
     total = sum(map(len, sequences)) * max(network.rows, 1)
     largest = max((max(weight.shape, default=1) for weight in network.module.parameters()), default=1)
-    every = -(-total // min(max(_FOR_EACH * largest, _LEAST), _MOST))
+    every = -(-total // min(max(_FOR_EACH * largest, _LEAST), _MOST))  # rounded up: take each `every`-th call
     batches: list[Batch] = []
 
     def leaves_of(step: RolledCall) -> dict[str, Tensor]:
@@ -65,6 +69,7 @@ def batches_along(network: Network, sequences: Sequence[Steps]) -> list[Batch]:
     with Runner(network.module) as runner:
         for number, steps in enumerate(sequences):
             views = list(roll_both_views(runner, steps, carried, mirror, tuple(names)))
+            # Another start in every sequence, so that calls early and late in a sequence are among the samples.
             chosen = views[number % every :: every]
             batches += [Batch(leaves_of(plain), leaves_of(turned)) for plain, turned in chosen]
     return batches

@@ -1,4 +1,8 @@
-"""A network made ready on examples that are not the user's: on two samples where one would fix its batch."""
+"""A network made ready on examples that are not the user's: on two samples where one would fix its batch.
+
+`torch.export` may take a batch of 1 for a constant: the program of an example of one sample refuses two.
+Examples that were derived, or drawn for given sizes, are the tool's own choice, so that two samples may be tried.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +20,8 @@ from chiralize.graph.open_sizes import agrees
 from chiralize.graph.other_sizes import is_open
 from chiralize.graph.running import Arguments, Call, Runner, results
 from chiralize.graph.silence import quiet
-from chiralize.problem.network import Network, batch_axes
+from chiralize.problem.axes import batch_axes
+from chiralize.problem.network import Network
 from chiralize.problem.partial import prepare
 from chiralize.problem.preparation import TWO_MAY
 from chiralize.problem.progress import Progress, silent
@@ -44,6 +49,7 @@ def prepared_openly(
     network = prepare(model, spec, *call, entry, progress)
     if not (_fixes_one(network) or _squeezes(network, call)):
         return network
+    # The larger program counts only if it leaves the batch open. It may still refuse one sample, which is said.
     with suppress(ChiralizeError):
         larger = prepare(model, spec, *_doubled(network, call), entry, progress)
         if larger.captured is not None and larger.program is not None and is_open(larger.program):
@@ -67,7 +73,7 @@ def _fixes_one(network: Network) -> bool:
     if network.rows != 1 or network.handover.partial is not None or network.origin.unheld or captured.mutations:
         return False
     tensors = network.resolved.input_tensors
-    if any(tensor.kind == "state" for tensor in tensors):
+    if any(tensor.kind == "state" for tensor in tensors):  # whose batch may be another axis than the first
         return False
     sizes = zip(tensors, map(fixed_sizes, input_values(program)), strict=False)
     return any(tensor.has_rows and fixed and fixed[0] == 1 for tensor, fixed in sizes)

@@ -17,7 +17,7 @@ from chiralize.errors import ModelRunError
 from chiralize.graph.export import export
 from chiralize.graph.fixed_sizes import check_sizes, fixed_sizes
 from chiralize.infer.capture import capture
-from chiralize.problem.network import batch_axes
+from chiralize.problem.axes import batch_axes
 from chiralize.problem.preparation import prepare
 
 LAYOUT = "{layout: b t (j d), dims: [x, y]}"

@@ -26,10 +26,11 @@ from chiralize.graph.open_sizes import agrees, opened
 from chiralize.graph.other_sizes import is_open
 from chiralize.graph.running import Arguments, Call
 from chiralize.infer.capture import capture
+from chiralize.problem.axes import batch_axes
 from chiralize.problem.data.feeds import Feed, grouped, mapped
 from chiralize.problem.data.inputs import stacked
 from chiralize.problem.data.other_body import other_body
-from chiralize.problem.network import Network, batch_axes
+from chiralize.problem.network import Network
 
 _FEW = 1e-6
 _BATCHES = 25

@@ -2,6 +2,10 @@
 
 Everything is done to its claimed part, a network of its own: that is analysed, converted, run and proved. What the
 whole network computes beside it is put back afterwards, and nothing is claimed of that.
+
+There are two ways to the claimed part. Where the entries come straight from linear layers, their rows are dropped
+(`rows`). Elsewhere `ClaimedOutputs` runs the whole network and chooses among its answers: that can be verified and
+averaged, and is called *mixed*. `prepare` stands before `preparation.prepare`, and commands call it.
 """
 
 from __future__ import annotations
@@ -108,6 +112,7 @@ def prepare(
     if spec.named:
         facts = "entries of outputs are left out, and there are several mirrors"
         raise UnsupportedError(spec.name, facts, "claim all outputs, or give one mirror")
+    # The whole network first: the sizes of its outputs tell which entries are claimed.
     whole = plain.prepare(model, sized(spec), args, kwargs, entry, progress)
     parts = claimed_parts(spec, [tensor.shape for tensor in whole.resolved.output_tensors])
     if getattr(whole.module, "opaque", None) is not None:
@@ -115,6 +120,7 @@ def prepare(
         raise UnsupportedError(type(whole.module).__name__, facts, "verify the .pt2 or the weights it was made from")
     module, partial = _claimed_part(Partial(spec, whole, parts))
     network = plain.prepare(module, claimed(spec), *whole.example)
+    # The rows were dropped in the graph. Where that is not all that the module computes, the module counts.
     if partial.mixed is None and not _agree(network, partial):
         facts = "the graph of the network gives other answers than the network"
         partial = replace(partial, mixed=UnsupportedError(type(whole.module).__name__, facts, _WHOLE))
@@ -156,7 +162,10 @@ def _others(network: Network, whole: Network) -> list[str]:
 
 
 def _claimed_part(partial: Partial) -> tuple[nn.Module, Partial]:
-    """The network without the rows of what is left out; the whole with a choice behind it where that cannot be."""
+    """The network without the rows of what is left out; the whole with a choice behind it where that cannot be.
+
+    Returned with the record, to which it adds heads and constants, or why it is mixed.
+    """
     whole, parts = partial.whole, partial.parts
     if whole.program is None:
         assert whole.origin.problem is not None

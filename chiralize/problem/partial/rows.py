@@ -3,6 +3,13 @@
 An entry of an output is dropped at the layer that computes it, so that what is left is a network like any other. The
 walk goes from the output back through ops that treat the entries of the last axis one by one, to linear layers.
 Whatever mixes entries (a softmax over all of them, a norm) stops it: no part of the output is there without the rest.
+
+A policy answers 3 numbers, of which the last is left out; the walk goes from the right to the left:
+
+    x (b 8) -> linear W (3 8) -> tanh -> mul scale (3)        claimed: entries 0, 1
+    x (b 8) -> linear W (2 8) -> tanh -> mul scale (2)        rows 0, 1 of W, entries 0, 1 of scale
+
+`partial` calls this on the graph of the whole network, and puts the dropped rows back after a conversion.
 """
 
 from __future__ import annotations
@@ -23,6 +30,7 @@ from chiralize.graph.traits import Contraction, Copy, Join, Pick, Pointwise, Sca
 from chiralize.infer.registry import traits
 
 _ENTRYWISE = (Pointwise, Copy, Sum, Scaling)
+"""Ops whose entry i depends on the entries i of their operands alone."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +63,10 @@ class Restriction:
         self.unfitted: UnsupportedError | None = None
 
     def apply(self, parts: Sequence[ClaimedPart]) -> None:
-        """Keep the claimed entries of every part; outputs that are left out as a whole are gone."""
+        """Keep the claimed entries of every part; outputs that are left out as a whole are gone.
+
+        Raises UnsupportedError; the graph is of no use then.
+        """
         (output,) = self.graph.find_nodes(op="output")
         leaves: list[Any] = list(output.args[0])  # an export's output holds the flat results
         left_out, claimed = left_out_whole(parts), list[Any]()
@@ -66,6 +77,7 @@ class Restriction:
             if number not in left_out:
                 claimed.append(leaf)
         output.args = (tuple(claimed),)
+        # The heads of outputs that are left out are only noted: `_clean` removes them from the graph as dead code.
         needed = _read_by(claimed)
         for number in left_out:
             self._leave_out(leaves[number], needed)
@@ -74,13 +86,17 @@ class Restriction:
         self._clean()
 
     def restricted(self, node: Any, positions: Sequence[int]) -> Any:
-        """A node that computes the entries at some positions of the last axis of another one."""
+        """A node that computes the entries at some positions of the last axis of another one.
+
+        Works from the output to its layers: the operands are restricted first, then the op is written anew on these.
+        Raises UnsupportedError at an op that mixes entries.
+        """
         size = _last(node)
         if list(positions) == list(range(size)):
             return node
         if node.op == "get_attr":
             return self._constant(node, positions)
-        trait, last = _trait(node), (-1, _rank(node) - 1)
+        trait, last = _trait(node), (-1, _rank(node) - 1)  # the two ways to name the last axis
         if isinstance(trait, _ENTRYWISE) and all(self._is_entrywise(one, size) for one in node.all_input_nodes):
             return self._copied(node, {one: self._operand(one, positions) for one in node.all_input_nodes})
         arguments = arguments_of(node)
@@ -92,7 +108,7 @@ class Restriction:
             case Slice() if "length" not in arguments and arguments.get("dim", 0) in last:
                 start, end, step = (arguments.get(name) for name in ("start", "end", "step"))
                 whole = range(_last(arguments["self"]))
-                taken = whole[start : end if end is None else min(end, 1 << 40) : step]
+                taken = whole[start:end:step]  # as a list is cut: an open end, 2^63 - 1 in a graph, is beyond the last
                 return self.restricted(arguments["self"], [taken[position] for position in positions])
             case Pick(lists=name) if arguments.get("dim") in last and arguments[name].op == "get_attr":
                 chosen = self._tensor(arguments[name]).tolist()
@@ -101,6 +117,7 @@ class Restriction:
 
     # ---- ops ------------------------------------------------------------------------------------------------
     def _linear(self, node: Any, positions: Sequence[int]) -> fx.Node:
+        """The layer with these rows of its weight, "out in", and of its bias; here the walk ends."""
         head = self._head(node, positions)
         for name in filter(None, (head.weight, head.bias)):
             _set(self.module, name, _get(self.module, name)[list(positions)])
@@ -108,7 +125,10 @@ class Restriction:
             return self._noted(self.graph.call_function(node.target, node.args, dict(node.kwargs)), node)
 
     def _head(self, node: Any, positions: Sequence[int]) -> Head:
-        """The record of a linear layer of which only some rows are claimed; its tensors are read nowhere else."""
+        """The record of a linear layer of which only some rows are claimed; its tensors are read nowhere else.
+
+        Raises UnsupportedError where they are, since the other reader needs all rows, or where they are computed.
+        """
         names = list[str]()
         for tensor in node.args[1:]:
             if isinstance(tensor, fx.Node):
@@ -121,7 +141,7 @@ class Restriction:
         return self.heads[-1]
 
     def _readers(self, name: str) -> int:
-        """How many ops read a tensor, under any of its names."""
+        """How many ops read a tensor, under any of its names: tied weights have two names and one memory."""
         address = _get(self.module, name).data_ptr()
         readers = 0
         for node in self.graph.find_nodes(op="get_attr"):
@@ -138,6 +158,7 @@ class Restriction:
         """
         if needed and not _computes(_read_by([node]) & needed):
             return
+        # From the end of the branch back, along its only operand that is no weight, to the first layer.
         try:
             while not isinstance(trait := _trait(node), Contraction) or not trait.is_layer:
                 data = list(filter(_is_data, node.all_input_nodes))
@@ -162,12 +183,17 @@ class Restriction:
         return False
 
     def _joined(self, node: Any, positions: Sequence[int]) -> fx.Node:
+        """A join along the last axis without the entries that are not claimed; a piece without any is left out.
+
+        Of pieces of 2, 3 and 1 entries, positions (0, 3, 4) are entry 0 of the first and entries 1, 2 of the second.
+        """
         pieces: list[fx.Node] = []
         start, taken = 0, 0
         for piece in node.args[0]:
             inside = range(start, start + _last(piece))
             start = inside.stop
             chosen = [position - inside.start for position in positions[taken:] if position in inside]
+            # All positions within a piece have to follow each other, else the pieces would have to be cut up.
             if list(positions[taken : taken + len(chosen)]) != [inside.start + position for position in chosen]:
                 raise refusal(node, "its pieces are reordered")
             taken += len(chosen)
@@ -181,6 +207,7 @@ class Restriction:
             return self._noted(self.graph.call_function(node.target, (pieces, *node.args[1:]), dict(node.kwargs)), node)
 
     def _copied(self, node: Any, inputs: Mapping[fx.Node, fx.Node]) -> fx.Node:
+        """The same op on other operands."""
         with self.graph.inserting_before(node):
             return self._noted(self.graph.node_copy(node, lambda one: inputs[one]), node)
 
@@ -195,6 +222,7 @@ class Restriction:
         return _rank(node) == 0 or _last(node) in (1, size)
 
     def _operand(self, node: Any, positions: Sequence[int]) -> fx.Node:
+        """An operand at these positions; as it is where it is the same for all."""
         if _rank(node) == 0 or _last(node) == 1:
             return node
         return self.restricted(node, positions)
@@ -203,6 +231,7 @@ class Restriction:
         """Some entries of a constant, which stays where it is needed as a whole."""
         name = str(node.target)
         chosen = self._tensor(node).detach()[..., list(positions)].clone()
+        # Read once: the tensor itself is cut, under its own name, so that weights stay weights. Else a copy is cut.
         if name not in self.constants and self._readers(name) == 1:
             self.constants[name] = tuple(positions)
             _set(self.module, name, chosen)
@@ -222,6 +251,7 @@ class Restriction:
     def _clean(self) -> None:
         """Remove ops and tensors that nothing reads any more."""
         self.graph.eliminate_dead_code()
+        # A head that is still alive is read elsewhere, beside the output: its rows are needed there.
         heads = {head.node: head for head in self.heads}
         for node in self.graph.nodes:
             if node.name in heads:
@@ -284,6 +314,7 @@ def _trait(node: Any) -> Trait | None:
 
 
 def _shape(node: Any) -> Sequence[Any]:
+    """The sizes of a node's value, ints or open ones. Raises UnsupportedError where it is not known, or no tensor."""
     value = node.meta.get("val")
     if not isinstance(value, torch.Tensor):
         raise refusal(node, "its size is not known")
@@ -291,7 +322,7 @@ def _shape(node: Any) -> Sequence[Any]:
 
 
 def _last(node: Any) -> int:
-    """The size of the last axis."""
+    """The size of the last axis. Raises UnsupportedError where it is open."""
     size = _shape(node)[-1]
     if not isinstance(size, int):
         raise refusal(node, "the size of its last axis is open")
@@ -303,11 +334,13 @@ def _rank(node: Any) -> int:
 
 
 def _get(module: nn.Module, name: str) -> torch.Tensor:
+    """The tensor of a dotted name, `decoder.fc.weight`."""
     owner, _, attribute = name.rpartition(".")
     return getattr(module.get_submodule(owner), attribute)
 
 
 def _set(module: nn.Module, name: str, value: torch.Tensor) -> None:
+    """Put a copy of a value in the place of a tensor; a parameter stays a parameter."""
     owner, _, attribute = name.rpartition(".")
     old, part = _get(module, name), module.get_submodule(owner)
     new = value.detach().clone()
