@@ -32,7 +32,7 @@ from chiralize.nn.deploy.export import example_call
 from chiralize.nn.two_view import TwoView
 from chiralize.problem.data.cutting import check_array, check_body
 from chiralize.problem.data.feeds import joined, uncarried
-from chiralize.problem.data.inputs import calls_of
+from chiralize.problem.data.from_python import calls_of
 from chiralize.problem.data.sequences import sequences_of
 from chiralize.problem.data.shapes import input_names
 from chiralize.problem.named_tensors import batches_of_table

@@ -14,8 +14,8 @@ from chiralize.graph.rollouts import Steps
 from chiralize.graph.running import Arguments, Call
 from chiralize.problem.constant_answers import asked_again, refuse_constant
 from chiralize.problem.cost import affordable_samples
-from chiralize.problem.data.checks import questioned_unit
 from chiralize.problem.data.cutting import check, even, thinned
+from chiralize.problem.data.foreign import questioned_unit
 from chiralize.problem.data.missing_joints import missing_remarks
 from chiralize.problem.data.standardised import standardised_remarks
 from chiralize.problem.mirror import mirror_if_known, mirror_of, represent

@@ -22,8 +22,8 @@ from chiralize.graph.mirror import NetworkMirror
 from chiralize.graph.running import Call
 from chiralize.methods.ruled_out import why_ruled_out
 from chiralize.problem.cost import affordable_samples
-from chiralize.problem.data.checks import NOT_SPREAD
 from chiralize.problem.data.cutting import thinned
+from chiralize.problem.data.foreign import NOT_SPREAD
 from chiralize.problem.data.scattered import spread_as_remembered
 from chiralize.problem.data.units import QUESTION
 from chiralize.problem.mirror import mirror_if_known

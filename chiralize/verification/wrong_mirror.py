@@ -14,8 +14,8 @@ from chiralize.errors.words import when
 from chiralize.graph.mirror import FITS, MirrorFit
 from chiralize.graph.running import Call
 from chiralize.problem.cost import BATCH, affordable_samples
-from chiralize.problem.data.checks import IN_ITS_UNIT, foreign_unit, is_of_its_kind
 from chiralize.problem.data.cutting import tensors, thinned
+from chiralize.problem.data.foreign import IN_ITS_UNIT, foreign_unit, is_of_its_kind
 from chiralize.problem.data.missing_joints import fill_in_first
 from chiralize.problem.mirror import mirror_if_known
 from chiralize.problem.network import Network

@@ -18,10 +18,11 @@ from chiralize.commands.convert import Conversion, Request, convert
 from chiralize.errors import DataFileError, UsageError
 from chiralize.graph.running import Call
 from chiralize.problem import preparation
-from chiralize.problem.data.checks import LEAST, foreign_unit, judged
+from chiralize.problem.data.checks import LEAST, judged
 from chiralize.problem.data.cutting import check
 from chiralize.problem.data.drawn import supplied
 from chiralize.problem.data.examples import Examples
+from chiralize.problem.data.foreign import foreign_unit
 from chiralize.problem.data.moments import fitting, judging
 from chiralize.problem.data.moments.recovery import Gaussian
 from chiralize.problem.preparation import prepare

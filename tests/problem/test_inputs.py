@@ -19,16 +19,17 @@ from chiralize.commands.api import Chirality
 from chiralize.errors import DataFileError, UsageError
 from chiralize.graph.running import Call
 from chiralize.graph.time_limit import TimeLimit
-from chiralize.problem.data import inputs
+from chiralize.problem.data import from_python
 from chiralize.problem.data.cutting import check
 from chiralize.problem.data.examples import examples_for, floating_dtype
 from chiralize.problem.data.feeds import grouped, mapped
-from chiralize.problem.data.inputs import calls_from, calls_of, stacked
+from chiralize.problem.data.from_python import calls_of
+from chiralize.problem.data.inputs import calls_from, stacked
 from chiralize.problem.data.shapes import input_names
 from chiralize.problem.data.shelf import Shelf
 from chiralize.problem.preparation import prepare
-from chiralize.problem.readings import refusal
 from chiralize.problem.readings.arguments import arrangements
+from chiralize.problem.readings.none_runs import none_runs
 from chiralize.problem.readings.search import Search
 from chiralize.problem.readings.trial import Trial
 from tests.support.command import library_warnings
@@ -326,8 +327,8 @@ def test_iterables_are_run_through_once() -> None:
 
 def test_endless_iterables_end(monkeypatch: pytest.MonkeyPatch) -> None:
     """After so many samples, with a remark; beyond the room in memory batches lie in files."""
-    monkeypatch.setattr(inputs, "MOST_SPOOLED", 100)
-    monkeypatch.setattr(inputs, "Shelf", lambda count: Shelf(count, room=200))
+    monkeypatch.setattr(from_python, "MOST_SPOOLED", 100)
+    monkeypatch.setattr(from_python, "Shelf", lambda count: Shelf(count, room=200))
     endless = (torch.full((2, 3), float(number)) for number in itertools.count())
     calls, said = calls_of(endless, ONE)
     assert len(calls) == 50 and said == ("calibration: the first 100 samples were taken",)
@@ -336,7 +337,7 @@ def test_endless_iterables_end(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_generator_converts(monkeypatch: pytest.MonkeyPatch) -> None:
     """From the public function, with the remark in the report."""
-    monkeypatch.setattr(inputs, "MOST_SPOOLED", 64)
+    monkeypatch.setattr(from_python, "MOST_SPOOLED", 64)
     batches = (normal(8, 6, 2, seed=seed) for seed in range(20))
     found = chiralize.chiralize(original("residual"), parse_spec(POSE), (normal(8, 6, 2),), method="reduce",
                                 calibration=batches, samples=1, rounds=0, force=True)  # fmt: skip
@@ -375,6 +376,6 @@ def test_a_search_ends_when_its_time_is_used() -> None:
         search = Search(Trial(module, torch.float32), spec, arrangements(module, spec), limit=TimeLimit(seconds))
         assert search.first() is None
         counts.append(search.obstacles.tried)
-        facts = refusal._none_runs(search, "net", "--input-shape", "convert").facts
+        facts = none_runs(search, "net", "--input-shape", "convert").facts
         assert ("(17 joints, 3 dims); others were not tried, these took 0 s" in facts) == (seconds == 0)
     assert counts[1] < counts[0]

@@ -15,7 +15,7 @@ import chiralize
 from chiralize.body.tensors import parse_spec
 from chiralize.errors import DataFileError, UsageError
 from chiralize.graph.running import Call
-from chiralize.problem.data.inputs import calls_of
+from chiralize.problem.data.from_python import calls_of
 from tests.support.small_body import POSE, Net, normal, trained
 
 REMARK = "calibration: its batches are pairs (input, target), of which the inputs were taken"

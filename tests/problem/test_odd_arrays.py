@@ -20,7 +20,8 @@ from chiralize.graph.running import Call
 from chiralize.infer.hidden.pairing import Score, best_involution
 from chiralize.problem.data.cutting import check
 from chiralize.problem.data.examples import examples_for
-from chiralize.problem.data.inputs import calls_from, calls_of
+from chiralize.problem.data.from_python import calls_of
+from chiralize.problem.data.inputs import calls_from
 from chiralize.problem.preparation import prepare
 from chiralize.storage.arrays import load_arrays
 from chiralize.storage.labels import load_labels

@@ -3,6 +3,10 @@
 A network that keeps the means m and spreads s of its inputs tells. Of all orders and signs of the coordinates, and of
 numbers stored coordinate by coordinate in place of joint by joint, it is the one under which the means of the inputs
 are nearest to m, RMS in spreads, if that is near, and much nearer than as they are.
+
+Three coordinates have 6 orders and 8 choices of signs, 48 arrangements in all. `y in training is -z` says that an
+entry `left_knee.y` of the network is to be read from `left_knee.z` of the inputs, negated. `checks` calls
+`arrangement` for the remedy where inputs are foreign, and `certain_arrangement` where nothing else speaks against them.
 """
 
 from __future__ import annotations
@@ -81,6 +85,7 @@ class _Means:
         return count
 
     def _off(self, name: str, source: Mapping[str, tuple[str, int]]) -> float:
+        """How far the mean of an entry is off, in spreads, with its sign.  source: {} reads every entry as it is."""
         taken, sign = source.get(name, (name, 1))
         return (sign * self.given[taken] - self.trained[name]) / self.spread[name]
 
@@ -110,6 +115,7 @@ def arrangement(network: Network, calls: Sequence[Call], least: float = 0.0) -> 
         dims = tensor.entry.body(network.resolved.spec.skeleton).dims
         for words, source in _arrangements(tensor, list(means.trained), dims):
             shift = means.shift(source)
+            # Arrangements come with few changes first: a later one has to be nearer by more than chance.
             if shift <= limit and (best is None or _AS_NEAR * shift < best.shift):
                 best = Arrangement(words, shift, as_given, means.mended(source))
     return best
@@ -128,12 +134,13 @@ def _by_name(
     means = means_of(network, moments, calls)
     if means is None:
         return None
+    # A bound that is cheap: the loop below names every entry of a clip, and means of frames are hardly further off.
     off = ((means[0] - means[1]) / means[2])[means[2] > 0]
     if least and not float(off[off.isfinite()].square().mean()) >= least**2:
         return None
     sums: dict[str, Tensor] = {}
     counts: dict[str, int] = {}
-    stacked = torch.stack(means)
+    stacked = torch.stack(means)  # 3 entry...: given, trained, spread
     for index in np.ndindex(*stacked.shape[1:]):
         name, values = tensor.label((0, *index)), stacked[(slice(None), *index)]
         if bool(values.isfinite().all()) and float(values[2]) > 0:
@@ -171,6 +178,8 @@ def _otherwise_stored(
     cases = (("(j d)", dims, "(d j), coordinate by coordinate"), ("(d j)", len(names) // dims, "(j d), joint by joint"))
     for layout, rows, stored in cases:
         if layout in tensor.layout:
+            # Entry i of the network is at positions[i] of the inputs: of two joints in (j d), x y x y, the inputs hold
+            # x x y y, so that positions are 0 2 1 3.
             positions = np.arange(len(names)).reshape(rows, -1).T.ravel().tolist()
             source: dict[str, tuple[str, int]] = {}
             for name, position in zip(names, positions, strict=True):

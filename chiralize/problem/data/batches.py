@@ -1,4 +1,10 @@
-"""Inputs of a conversion, in batches of one size: to fit on, to decide by, and to take figures from."""
+"""Inputs of a conversion, in batches of one size: to fit on, to decide by, and to take figures from.
+
+Of ten batches the last two are held out: fits look at the first eight, figures are taken from the last two. Before
+that `held_last` moves one batch from the middle of each half of the file behind the others, so that a file sorted by
+person or kind is represented in both parts. Several processes hold every so many-th batch each; the parts are then cut
+so that all of them together hold out what one process would.
+"""
 
 from __future__ import annotations
 
@@ -123,6 +129,7 @@ class Batches:
 
     @property
     def _held(self) -> int:
+        """How many batches are held out; one at least, even where that is all there is."""
         return max(1, len(self.inputs) - _first_held(self.inputs))
 
 
@@ -134,15 +141,18 @@ def held_last(calls: Sequence[Call]) -> Sequence[Call]:
     does, where stretches are multiples of their number.
     """
     every = len(calls) * processes.count()
-    share = _share_held(every)
+    share = _share_held(every)  # batches to move, of all processes
+    # Stretches in units of 8, 4 or 2 batches belong to as many processes in equal parts.
     unit = next((parts for parts in _PARTS if share % parts == 0 and share >= 2 * parts), 1)
     stretches = min(_STRETCHES, share // unit)
     moved = set[int]()
     for number in range(stretches):
+        # The units divided among the stretches; the first ones take what is left over.
         units = share // unit // stretches + (number < share // unit % stretches)
         middle = (number + 0.5) * every / stretches
         start = int(middle - units * unit / 2) // unit * unit
         moved.update(range(start, start + units * unit))
+    # Stable: False before True, each part in its own order. `number_of` counts a batch over all processes.
     order = sorted(range(len(calls)), key=lambda batch: processes.number_of(batch) in moved)
     return Feed(lambda number: calls[number], order)
 

@@ -1,4 +1,7 @@
-"""Inputs of a fit: the inputs and states that both views of the original read."""
+"""Inputs of a fit: the inputs and states that both views of the original read.
+
+Fits aim at the mean of both views of the original, (f(x) + T f(T x)) / 2. They run it on x and on T x, batch by batch.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,11 @@
 """Calibration inputs: looked at before they are used, and put into batches of a useful size.
 
 Which of them are fitted, and which are held out, is in `batches`.
+
+Calls of 3, 3 and 2 samples are eight rows. Batches of two, cut across the ends of the calls, are rows 0-1, 2-3, 4-5,
+6-7; of three, rows 0-2 and 3-5, and two are left over. A program may take other batches than the one that it was
+exported with, or not: that is tried (`roomy`), since a program alone does not tell. Tensors without samples, such as a
+table that all calls share, stay whole (`in_common`).
 """
 
 from __future__ import annotations
@@ -33,11 +38,13 @@ from chiralize.problem.data.other_body import other_body
 from chiralize.problem.network import Network
 
 _FEW = 1e-6
+"""Of the largest entry: samples that differ by less are the same."""
 _BATCHES = 25
 """A fifth of them is held out, and of the others a fifth again, for the strength of ridges."""
 _BATCHES_EACH = 5
 """Batches in each of several processes, so that each holds one out."""
 _GROUPS = 10
+"""Batches that have to be left when calls are put together, where the caller names no number."""
 _WHERE = "calibration"
 
 
@@ -72,6 +79,7 @@ def check(network: Network, calls: Sequence[Call], differ: bool = True) -> None:
     differ: samples have one size, and there are several; else both may be otherwise. Several that are all the same are
     refused.
     """
+    # Every sample is compared with the first; the calls are read once, since they may lie on the disk.
     firsts = [network.in_rows(tensor)[:1] for call in calls[:1] for tensor in tensors(call)]
     broken, scales, apart = ([0.0] * len(firsts) for _ in range(3))
     for call in calls:
@@ -85,7 +93,7 @@ def check(network: Network, calls: Sequence[Call], differ: bool = True) -> None:
                 broken[index] += int((~torch.isfinite(rows)).sum())
                 scales[index] = max(scales[index], float(rows.abs().max()))
                 apart[index] = max(apart[index], float((rows - first).abs().max()) if fits else inf)
-            elif not fits or bool((rows != first).any()):
+            elif not fits or bool((rows != first).any()):  # whole numbers differ, or do not
                 apart[index] = inf
     for index, count in enumerate(broken):
         if count:
@@ -124,7 +132,10 @@ def check_body(network: Network, call: Call, where: str = "calibration") -> None
 
 
 def roomy(network: Network, calls: Sequence[Call]) -> Network:
-    """The network captured again at the batch size of these inputs.  Raises ModelRunError where it refuses that."""
+    """The network captured again at the batch size of these inputs.  Raises ModelRunError where it refuses that.
+
+    Where its program is fixed to another batch, the module is exported anew with an open one.
+    """
     if network.program is None or len(leading(calls[0])) == len(leading(network.example)):
         return network
     args, kwargs = calls[0]
@@ -189,22 +200,26 @@ def in_rows(
     calls: of one size, as `even` leaves them.  room: bytes that all values of a batch may take; a batch that takes more
     is cut.  least: how many batches there have to be, ten by default.
     """
+    # 1. How many calls a batch is to hold, so that enough batches are left.
     size = rows_of(calls[0])
     if leading(calls[0]).ndim and not network.resolved.is_single:
         count = min(rows // size, len(calls) // (least or _GROUPS))
     else:
         count = 1
+    # 2. How many rows fit into the room: values of all ops grow with the batch.
     if network.captured is None:
         fitting = inf
     else:
         given = network.captured.leaves[network.captured.inputs[0]].tensor
         fitting = room * len(given) / max(size_of_values(network.captured), 1) if given.ndim else room
     count = max(int(min(fitting / size, count)), 1)
+    # 3. A batch along another axis than the first cannot be put together by `stacked`.
     batches = zip(network.resolved.input_tensors, batch_axes(network.resolved), strict=True)
     elsewhere = any(axes and 0 not in axes for tensor, axes in batches if not tensor.is_free)
     cut = network.has_rows and fitting < size
     if (count == 1 and not cut) or elsewhere or network.program is None:
         return calls
+    # 4. The first way that the program takes.
     for common in in_common(network, calls):
         if cut:
             groups = _cut(calls, [size] * len(calls), max(int(fitting), 1), common)
@@ -254,6 +269,7 @@ def in_common(network: Network, calls: Sequence[Call]) -> list[frozenset[int]]:
         return [frozenset()]
     first = tensors(calls[0])
     same = {tensor.index for tensor in free}
+    # same: free tensors that all calls have in common; sure: those that cannot hold samples.
     for call in calls:
         given = tensors(call)
         same -= {index for index in same if not torch.equal(given[index], first[index])}
@@ -283,9 +299,11 @@ def even(network: Network, calls: Sequence[Call]) -> Sequence[Call]:
         return calls
     sizes = [rows_of(call) for call in calls]
     usual, whole = mode(sizes), sum(sizes)
-    least = max(ceil(_BATCHES / processes.count()), _BATCHES_EACH)
+    least = max(ceil(_BATCHES / processes.count()), _BATCHES_EACH)  # batches of this process
     if len(calls) >= least and set(sizes) == {usual}:
         return calls
+    # Sizes in the order in which they are tried: as large as leaves enough batches, and two where that would be one;
+    # that of the example, which the network takes for certain; the commonest.
     wanted = (max(min(usual, 2), min(usual, whole // least)), min(network.rows, whole), usual)
     for size, common in product(wanted, in_common(network, calls)):
         batches = _cut(calls, sizes, size, common)
@@ -339,8 +357,9 @@ def _cut(calls: Sequence[Call], sizes: Sequence[int], size: int, common: Contain
     def batch(start: int) -> Call:
         """The batch that begins with this row, counted over all calls."""
         stop, parts = start + size, []
+        # From the call that holds the first row to the one that holds the last.
         for number in range(bisect_right(ends, start), bisect_right(ends, stop - 1) + 1):
-            first = ends[number] - sizes[number]
+            first = ends[number] - sizes[number]  # the call's own first row, over all calls
             rows = slice(max(start - first, 0), stop - first)
             given = Arguments.of(*calls[number])
             cut = list(given.tensors)

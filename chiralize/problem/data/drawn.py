@@ -25,8 +25,10 @@ from chiralize.problem.problem import Problem
 
 SAMPLES = 10_000
 ROWS = 64
+"""Samples of a batch, about."""
 SEED = 0
 _MEASURED = 10_000
+"""Inputs of the user whose moments are measured, about."""
 _NO_ORDER = "the network carries states from call to call, and samples have no order"
 
 
@@ -36,6 +38,7 @@ def supplied(problem: Problem) -> Problem:
     Raises UsageError where samples are to be mixed with the user's inputs and cannot be drawn.
     """
     network, request, batches = problem.network, problem.request, problem.batches
+    # States follow from earlier inputs: single samples say nothing of them.
     if network.carried:
         if request.mix:
             raise UsageError("--mix-gaussian", _NO_ORDER, "leave it out, and give --calibration more sequences")
@@ -88,7 +91,7 @@ def _mixed(problem: Problem) -> Problem:
         facts = f"no samples can be drawn: {error.facts if isinstance(error, ChiralizeError) else error}"
         remedy = "leave --mix-gaussian out, or give more varied inputs"
         raise UsageError("--mix-gaussian", facts, remedy) from error
-    count = max(1, round(len(given) * request.mix / (1 - request.mix)))
+    count = max(1, round(len(given) * request.mix / (1 - request.mix)))  # of all batches, `mix` are drawn ones
     calls = drawn(large, gaussian, inputs, count * inputs.rows)
     return problem.with_batches(drawn=_interleaved(given, calls), origin=origin)
 

@@ -1,4 +1,8 @@
-"""One call of a network as an example: from sizes, from a file of arrays, from what its own file brings, or derived."""
+"""One call of a network as an example: from sizes, from a file of arrays, from what its own file brings, or derived.
+
+Every command needs one call to export a network with. What the user says comes first: sizes, then a file; then what
+the network's file brings along; last, sizes are searched for (`readings/derive`), with calibration inputs as hints.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +25,7 @@ from chiralize.problem.readings.derive import derive
 from chiralize.storage.arrays import load_arrays
 
 _MOST_SAMPLES = 256
+"""Of the user's inputs that are looked at while sizes are derived."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +80,7 @@ def examples_for(
         return Examples(call, spec, is_open=is_one_of_many)
     if brought is not None:
         return Examples(brought, spec)
+    # Time steps and classes: random numbers of the right sizes would be no such inputs, and lookups would fail.
     names = input_names(module, entry)
     if samples is not None and _has_whole_numbers(samples, names):
         first = {name: _first_of(tensor, dtype) for name, tensor in samples.items()}

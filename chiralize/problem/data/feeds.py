@@ -1,4 +1,8 @@
-"""Sequences whose items are made when they are asked for, so that inputs need not lie in memory all at once."""
+"""Sequences whose items are made when they are asked for, so that inputs need not lie in memory all at once.
+
+Calibration inputs pass through several steps (read, cut, scattered, joined). Each of them is a `Feed` on top of the
+one before: no step holds more than the batch that is asked for.
+"""
 
 from __future__ import annotations
 

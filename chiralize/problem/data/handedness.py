@@ -50,6 +50,7 @@ def handedness(network: Network, calls: Sequence[Call]) -> Handedness | None:
 
     Raises ChiralizeError where there is no graph.
     """
+    # products / squares is c, summed over all inputs.
     products, squares, count, furthest, example = 0.0, 0.0, 0, 0.0, ""
     for moments in input_moments(network.graph(), network.resolved.input_centers):
         representation = network.resolved.inputs[moments.index]
@@ -81,7 +82,8 @@ def _symmetric(values: Tensor, representation: TensorRepresentation) -> Tensor:
 
 
 def _lateral(mean: Tensor, representation: TensorRepresentation) -> Tensor:
-    """The entries that T swaps and negates."""
+    """The entries that T swaps and negates.  mean: of one sample, for its shape alone."""
+    # Numbered from 1, since 0 has no sign: an image of -3 says that entry 3 comes here, negated.
     places = torch.arange(1, mean.numel() + 1, dtype=torch.float64).view(mean.shape)
     images = act(places[None], representation)[0]
     return (images < 0) & (images.abs() != places)

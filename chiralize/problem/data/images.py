@@ -50,6 +50,7 @@ def with_images_beside(network: Network, calls: Sequence[Call]) -> tuple[Sequenc
     order, images = _found(_Projections(ways[-1]).of_rows, calls, network)
     if not images:
         return calls, 0
+    # Batches of one size that divides all others: cut anew, no sample is left over.
     return in_order(network, calls, gcd(*sizes), torch.tensor(order)), len(images)  # of a size that leaves none over
 
 
@@ -58,6 +59,7 @@ def with_mirrored_sequences_beside(network: Network, sequences: Sequence[Steps])
     if processes.count() > 1 or sum(map(len, sequences)) * _numbers(sequences[0][0]) > _MOST_NUMBERS:
         return sequences, 0
     order, images = _found(_Projections(()).of_steps, sequences, network)
+    # An image stands right behind its original. If the held-out part begins with one, its original would be fitted.
     first = len(order) - max(1, len(order) // ONE_IN)
     if order[first] in images:
         del order[first - 1]
@@ -76,6 +78,7 @@ def _found(project: _Project[Item], items: Sequence[Item], network: Network) -> 
 
 
 def _as_it_is(call: Call) -> Call:
+    """The view of a call that is not mirrored."""
     return call
 
 
@@ -105,6 +108,7 @@ class _Projections:
         return keys
 
     def _of(self, step: int, index: int, rows: torch.Tensor) -> _Keys:
+        """Projections "sample 2" of rows "sample number"; every step and tensor has directions of its own."""
         key = step, index, rows.shape[1]
         if key not in self.directions:
             drawn = torch.Generator().manual_seed(hash(key) % 2**31)
@@ -113,6 +117,7 @@ class _Projections:
 
 
 def _numbers(call: Call) -> int:
+    """How many numbers the tensors of a call hold."""
     return sum(tensor.numel() for tensor in Arguments.of(*call).tensors)
 
 
@@ -121,12 +126,16 @@ def _beside(plain: _Keys, turned: _Keys) -> tuple[list[int], set[int]]:
 
     Near is meant in units of how far inputs are apart: numbers that are the same in all of them, and a few outliers,
     change nothing.
+    plain, turned: projections "input 2" of the inputs and of their mirror images. Image and original are a pair whose
+    second one, as it is, lies where the first one's mirror image does. Sorted by the first number, such a pair is found
+    by a binary search, without comparing all with all.
     """
     finite = plain[np.isfinite(plain).all(1)]
     near = _NEAR * float(np.median(np.abs(finite - np.median(finite, 0)))) if len(finite) else 0.0
     by_first = np.argsort(plain[:, 0], kind="stable")
     first = np.searchsorted(plain[by_first, 0], turned[:, 0] - near)
     partners: dict[int, int] = {}
+    # All inputs at once: each is compared with the first candidate behind its bound, then with the second, ...
     for ahead in range(_NEIGHBOURS):
         other = by_first[np.minimum(first + ahead, len(plain) - 1)]
         if not (plain[other, 0] <= turned[:, 0] + near).any():
@@ -134,7 +143,7 @@ def _beside(plain: _Keys, turned: _Keys) -> tuple[list[int], set[int]]:
         fits = (np.abs(plain[other] - turned) <= near).all(1) & (other != np.arange(len(plain)))
         for number in np.flatnonzero(fits):
             one, image = int(number), int(other[number])
-            if one not in partners and image not in partners:
+            if one not in partners and image not in partners:  # each input is in one pair
                 partners[one], partners[image] = image, one
     if len(partners) < 2 * max(_SHARE * len(plain), 1):
         return list(range(len(plain))), set()
@@ -144,7 +153,7 @@ def _beside(plain: _Keys, turned: _Keys) -> tuple[list[int], set[int]]:
         partner = partners.get(number)
         if partner is None:
             order.append(number)
-        elif number < partner:
+        elif number < partner:  # the earlier one of a pair is the original; the later one has been placed behind it
             order += [number, partner]
             images.add(partner)
     return order, images

@@ -34,6 +34,7 @@ def judged_on(network: Network, calls: Sequence[Call], most: int = _CALLS) -> Se
         return []
     rows = network.samples_in(calls[0])
     affordable = affordable_samples(network, _WORK)
+    # How many of the user's calls are put into one of the eight.
     together = 1
     if network.has_rows and leading(calls[0]).ndim and None not in network.resolved.inputs:
         together = min(_ROWS, affordable // _CALLS) // rows

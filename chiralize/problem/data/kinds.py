@@ -1,4 +1,8 @@
-"""Arrays and tensors of the user in the kinds of numbers that a network takes."""
+"""Arrays and tensors of the user in the kinds of numbers that a network takes.
+
+A cast that keeps the values is made (float64 to float32, int64 to float32), one that would lose fractions or imaginary
+parts is an error. numpy has kinds that torch has not: other byte orders, long doubles, texts.
+"""
 
 from __future__ import annotations
 

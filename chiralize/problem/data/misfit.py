@@ -1,4 +1,8 @@
-"""An array that does not fit an input: what it has, what the input has, and how to store it."""
+"""An array that does not fit an input: what it has, what the input has, and how to store it.
+
+Shapes alone are compared, an array (500, 40, 17, 3) with an input (1, 81, 51): frames differ, and 17 x 3 = 51. The
+first remedy that applies is given, those that need no guess about the meaning of axes before others.
+"""
 
 from __future__ import annotations
 
@@ -39,11 +43,13 @@ def how_to_store(given: tuple[int, ...], wanted: tuple[int, ...], shown: Sequenc
         return "store one number a sample: (sample,)"
     if len(wanted) == 1:
         return a_row(wanted)
+    # The sizes of a sample in another order. Where two of them are the same, several permutations would do.
     if sorted(given[1:]) == sorted(wanted[1:]):
         order = ", ".join(str(given.index(size, 1)) for size in wanted[1:])
         is_only_one = len(set(wanted[1:])) == len(wanted[1:])
         moved = when(is_only_one, f", array.transpose(0, {order})") or _channels_moved(given[1:], wanted[1:])
         return f"put the axes in order: (sample, {sample}){moved}"
+    # As many numbers in a sample, in other axes.
     numbers = prod(wanted[1:])
     if len(given) > 1 and prod(given[1:]) == numbers:
         sizes = ", ".join(map(str, wanted[1:]))
@@ -78,7 +84,11 @@ def _channels_moved(given: tuple[int, ...], wanted: tuple[int, ...]) -> str:
 
 
 def _but_for_one(given: tuple[int, ...], wanted: tuple[int, ...]) -> str:
-    """The order of axes in which all sizes but one fit, as where a network takes any number of frames; else ""."""
+    """The order of axes in which all sizes but one fit, as where a network takes any number of frames; else "".
+
+    Of (17, 3, 40) for (81, 17, 3), 40 stands for the 81: the axes in order are (40, 17, 3). Clear only if no size of
+    either occurs twice.
+    """
     surplus, missing = list(given), list[int]()
     for size in wanted:
         if size in surplus:

@@ -83,6 +83,7 @@ def stored_for_missing(tensor: ResolvedTensor, calls: Sequence[Call]) -> Stored 
     """The number that stands for missing joints in an input of coordinates; None where none does."""
     if tensor.representation is None or (tensor.pose is None and tensor.center is None) or not calls:
         return None
+    # Only what T negates can tell: other coordinates of a missing joint keep their number.
     negated = (act(torch.ones(tensor.shape, dtype=torch.float64), tensor.representation) < 0)[0].flatten()
     center = torch.zeros(tensor.shape, dtype=torch.float64)
     if tensor.center is not None:
@@ -94,11 +95,14 @@ def stored_for_missing(tensor: ResolvedTensor, calls: Sequence[Call]) -> Stored 
     every = max(1, sum(map(len, seen)) * len(middle) // _MOST)
     seen = [part.detach()[::every].cpu() for part in seen]
     values = torch.cat([part.flatten(1)[:, negated].double() for part in seen])
+    # 1. Exact zeros, where the mirror is at another point: 0 in pixels is the corner of the picture.
     is_off_zero = middle != 0
     if bool(is_off_zero.any()):
         zeros = _as_missing(values[:, is_off_zero], torch.zeros_like(middle[is_off_zero]), _ZEROS)
         if zeros and not _lie_on_a_line(tensor, seen, 0.0):
             return Stored(0.0, 2 * float(middle[is_off_zero][0]), zeros)
+    # 2. Any other number: the commonest distance from the centre. A real position is as common as its mirror image in
+    #    some joint, a stored number is not.
     about = values - middle
     numbers, counts = about[about != 0].unique(return_counts=True)
     if not len(numbers):
@@ -132,7 +136,7 @@ def _lie_on_a_line(tensor: ResolvedTensor, seen: Sequence[Tensor], value: float)
 def _as_missing(values: Tensor, number: Tensor, least: float) -> float:
     """The share of values that are a number at times, in several places; 0 below the least. values: "sample place"."""
     shares = (values == number).double().mean(0)
-    shares = shares.where(shares < _ALWAYS, 0.0)
+    shares = shares.where(shares < _ALWAYS, 0.0)  # a coordinate that is always 0, as of a root, is not missing
     share = float(shares.mean())
     if share <= least or int((shares > 0).sum()) < min(_FEWEST, len(shares)):
         return 0.0

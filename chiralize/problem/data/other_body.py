@@ -54,6 +54,7 @@ def _joints_in(sample: tuple[int, ...], whole: tuple[int, ...], pose: Pose) -> i
     if count < 2 or {count, count * dims} & set(whole):
         return None
     words = [word for axis in pose.layout.axes for word in axis if word in sizes]
+    # An array may have joints and coordinates in one axis: (..., 45) is also tried as (..., 15, 3).
     ways = [sample]
     if dims > 1 and sample and sample[-1] % dims == 0 and sample[-1] % (count * dims):  # else whole frames in a row
         ways.append((*sample[:-1], sample[-1] // dims, dims))

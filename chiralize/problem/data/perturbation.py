@@ -42,7 +42,7 @@ def _drawn(tensors: Sequence[Tensor], calls: Sequence[Call], rows: bool, generat
             if other.shape == tensor.shape:
                 drawn[index] = other
         return drawn
-    count = len(others[0])
+    count = len(others[0])  # samples of the other call, which may be fewer
     chosen = torch.randint(count, (len(tensors[0]),), generator=generator)
     for index, (tensor, other) in enumerate(zip(tensors, others, strict=True)):
         if other.ndim and len(other) == count and len(tensor) == len(chosen):
@@ -51,6 +51,7 @@ def _drawn(tensors: Sequence[Tensor], calls: Sequence[Call], rows: bool, generat
 
 
 def _moved(x: Tensor, a: Tensor, b: Tensor, rows: bool) -> Tensor:
+    """x moved by a - b, within the range of the three.  rows: of every entry over all samples, else by itself."""
     if not x.is_floating_point():
         return x
     moved = x + SHARE * (a - b) / 2**0.5

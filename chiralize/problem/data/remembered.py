@@ -124,7 +124,7 @@ def _moments_here(
     count, total, square = torch.zeros(1, dtype=torch.float64), torch.zeros_like(mean), torch.zeros_like(mean)
     for call in calls:
         values = network.centered(Arguments.of(*call).tensors)[moments.index].double().cpu()
-        pooled = [0, *(axis + 1 for axis in axes)]
+        pooled = [0, *(axis + 1 for axis in axes)]  # the samples, and the axes of a sample that share one number
         count += values.numel() / mean.numel()
         total += values.sum(pooled, keepdim=True)[0]
         square += values.square().sum(pooled, keepdim=True)[0]
@@ -134,16 +134,21 @@ def _moments_here(
 
 
 def _spreading(network: Network, moments: InputMoments, axes: Sequence[int], calls: Sequence[Call]) -> Spreading:
-    """Where nothing is remembered of an entry, or it never varied in training either, it stays as it is."""
+    """How samples of an input are spread.
+
+    Where nothing is remembered of an entry, or it never varied in training either, it stays as it is.
+    """
     mean, spread = (_first_along(values[0], axes) for values in (moments.mean, moments.spread))
     given, spread_here = _moments_here(network, moments, axes, calls)
     is_constant = spread_here <= _DEAD * spread
     is_unit = (spread - _UNIT).abs() < _DEAD
     stays = ~mean.isfinite() | (is_constant & is_unit & ((given - mean).abs() <= _OFF * spread)) | (spread <= 0)
+    # What would have to be spread more than tenfold is noise, and is drawn. Nothing is ever made narrower.
     is_drawn = ~stays & (_MOST * spread_here < spread)
     factor = (spread / spread_here).clamp(1.0, _MOST).masked_fill(stays | is_drawn, 1.0)
     remembered = torch.where(stays, given, mean)
     drawn = torch.where(is_drawn, spread, 0.0)
+    # Moments are of x - c, as the graph reads it; samples are spread as they are.
     center = network.resolved.input_centers[moments.index]
     offset = 0.0 if center is None else torch.from_numpy(center).double()
     return Spreading(given + offset, remembered + offset, factor, drawn)

@@ -36,11 +36,14 @@ from chiralize.problem.network import Network
 from chiralize.problem.problem import Problem
 
 SCATTER = 0.4
+"""How far a joint is moved, in its own spread."""
 SAMPLES = 4_000
 """At most: a few beside many decide what these leave open."""
 _MOST = 2e7  # entries of all samples together
 _ROWS = 64
+"""Samples, at least, among which those are drawn by which a batch is scattered."""
 Change = Callable[[Tensor, ResolvedTensor, torch.Generator], Tensor]
+"""Makes other samples of those given, "sample entry...".  Takes what the tensor is, and a source of random numbers."""
 
 
 def with_scattered(problem: Problem) -> Problem:
@@ -71,7 +74,7 @@ def _beside(
     two, four or eight processes have as many each.
     """
     rows = rows_of(given[0])
-    step = max(1, round(processes.total(len(given))) * rows // max(most, 1)) | 1
+    step = max(1, round(processes.total(len(given))) * rows // max(most, 1)) | 1  # the next odd number
     numbers = [number for number in range(len(given)) if processes.number_of(number) % step == 0]
     count = max(-(-_ROWS // rows), 1)
     beside = list[Call]()
@@ -154,12 +157,16 @@ def scattered(tensor: Tensor, resolved: ResolvedTensor, generator: torch.Generat
     """
     joints, count = joints_of(resolved), len(tensor)
     moved = tensor.clone()
+    # 1. Every joint is moved by the difference of two samples of its own: a - b has sqrt 2 times the spread, and all
+    #    coordinates of a joint move together.
     for entries in joints:
         first, second = (torch.randint(count, (count,), generator=generator) for _ in range(2))
         for entry in entries:
             step = tensor[entry][first] - tensor[entry][second]
             moved[entry] += SCATTER * step / 2**0.5
+    # 2. Every body gets a size between half and twice its own.
     _resize(moved, joints, torch.exp2(2 * torch.rand(count, generator=generator) - 1))
+    # 3. What is a share or has one sign stays so; then every other sample is put back.
     for entries in joints:
         for entry in entries:
             moved[entry] = _of_the_kind(moved[entry], tensor[entry])

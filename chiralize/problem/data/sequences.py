@@ -3,6 +3,10 @@
 One array holds `sequence time entry...`, a list one array `time entry...` for every sequence; a step is what one call
 reads. Where a call reads several frames at once, time is one of the network's own axes (`axis`), and a step takes as
 many frames as the example has.
+
+An input (1, 47) with batch and 200 sequences of 500 steps: an array (200, 500, 47), or a list of 200 arrays (500, 47).
+The calls of one sequence are steps 0, 1, ... in order, since the network's state goes from each to the next. Where the
+example has a batch of four, four sequences are run at once, cut to the shortest of them.
 """
 
 from __future__ import annotations
@@ -137,6 +141,8 @@ def _of_arrays(arrays: Sequence[Array], reading: Reading, where: str) -> list[St
         return []
     axis, reading = reading.axis, reading.of(range(len(arrays)))
     columns: list[list[_Track]] = []
+    # entry: the shape of one sample of an input. Two axes more are sequence and time; with one more, and a batch in the
+    # example, they are samples, unless the user names one of the network's own axes as time.
     for array, entry in zip(arrays, reading.entries, strict=True):
         if array.ndim == len(entry) + 2 and axis is None:
             _refuse_time_first(array, where)
@@ -168,6 +174,7 @@ def _refuse_time_first(array: Array, where: str) -> None:
     entries = part.double().flatten(2) if part.ndim > 2 else part.double().unsqueeze(2)
     entries = entries - entries.mean(0)  # trials of one stimulus are alike, and are no time
     along_first, along_second = (_roughness(entries, axis) for axis in (0, 1))
+    # No order along the second axis, and one along the first. Where both are smooth nothing is refused.
     if _RANDOM[0] < along_second < _RANDOM[1] and along_first < _SMOOTHER * along_second:
         facts = (
             f"time seems to go along the first axis of {tuple(array.shape)}: neighbours there are {along_first:.2g} as "
@@ -180,7 +187,7 @@ def _refuse_time_first(array: Array, where: str) -> None:
 def _roughness(entries: torch.Tensor, axis: int) -> float:
     """How far neighbours along an axis are apart, over how far any two values of an entry are: 1 where in no order.
 
-    entries: "sequence time entry".
+    entries: "sequence time entry".  Two independent values are sqrt(2) spreads apart, in the mean square.
     """
     spread = entries.flatten(0, 1).var(0)
     moving = spread > 0
@@ -210,6 +217,7 @@ def _grouped(items: Sequence[Sequence[Array]], reading: Reading, where: str) -> 
 
 
 def _misshapen(array: Array, axes: Sequence[str | int], axis: int | None, where: str) -> DataFileError:
+    """The error for an array of another shape than sequences have.  axes: words and sizes of the expected ones."""
     along = when(axis is not None, f" with time along axis {axis}")
     facts = f"an array of sequences has shape {tuple(array.shape)}, ({', '.join(map(str, axes))}) is expected{along}"
     return DataFileError(where, facts, "put the axes in this order, or say where time is: --sequence-axis")
@@ -236,6 +244,7 @@ def _steps(tracks: Sequence[Sequence[_Track]], reading: Reading, where: str) -> 
 
 
 def _check_sizes(tracks: Sequence[_Track], reading: Reading, where: str) -> None:
+    """Raises DataFileError where the first step of an input has another shape than one call reads."""
     for track, entry in zip(tracks, reading.entries, strict=True):
         shape = tuple(track.step(0).shape)
         if shape != entry:

@@ -80,6 +80,7 @@ def _table(entries: Mapping[str, torch.Tensor], argument: Argument) -> Any:
 
 
 def _shape(text: str) -> tuple[int, ...]:
+    """Sizes from their text, `1,47` or `1x47`. Raises UsageError for others, and for more than 2^31 entries."""
     try:
         sizes = tuple(map(int, text.replace("x", ",").split(",")))
     except ValueError:
@@ -87,7 +88,7 @@ def _shape(text: str) -> tuple[int, ...]:
     if not sizes or min(sizes) < 1:
         facts, remedy = f"{text!r} is no shape", "write sizes with commas, for example 1,243,17,2"
         raise UsageError(_OPTION, facts, remedy)
-    entries = int(np.prod(sizes, dtype=object))
+    entries = int(np.prod(sizes, dtype=object))  # Python's numbers, which do not overflow
     if entries > _MOST_ENTRIES:
         facts = f"{text!r} has {entries:,} entries"
         raise UsageError(_OPTION, facts, "correct the sizes; one sample is enough")

@@ -11,6 +11,7 @@ import torch
 from torch.utils import _pytree as pytree
 
 ROOM = 64_000_000
+"""Bytes that are held in memory."""
 
 
 class Shelf:
@@ -64,6 +65,7 @@ def _compact(value: Any) -> tuple[Any, int]:
             address = leaf.untyped_storage().data_ptr()
             used[address] = used.get(address, 0) + leaf.nbytes
             whole[address] = leaf.untyped_storage().nbytes()
+    # A storage is larger than what its views in this value use: saving or holding a view would keep all of it.
     large = {address for address, size in whole.items() if size > used[address]}
 
     def compact(tensor: torch.Tensor) -> torch.Tensor:

@@ -4,6 +4,10 @@
 
 Means and spreads of unmirrored data are not like that, nor are their least and largest numbers. A network behind them
 is made equivariant for z, and what is deployed around it is not.
+
+An example: x of the left wrist is 0.3 in the mean, of the right one -0.2. T m = m would want 0.25 and -0.25. After
+x - m both are 0, and nothing shows that left and right were shifted by different amounts. Such scaling can only be
+suspected, by what it leaves behind: `checks` remarks on it.
 """
 
 from __future__ import annotations

@@ -29,10 +29,14 @@ from chiralize.problem.network import Network
 _NEAR, _FAR = 4.0, 4_000.0
 """By how much inputs are divided: little, for which answers should change, and so much that they are nearly zeros."""
 _SATURATED, _CURVED = 0.15, 1e-5
+"""Change of the curved part, relative, below which units saturate; and its share of the answers that is more than
+rounding."""
 _INVARIANT = 1e-3
 """Less is no saturation: the network takes the scale out of its inputs."""
 _IN_PROPORTION, _LEAST_BIAS = 0.05, 0.1
+"""How far from proportional answers may be, relative; and how much biases have to say, for that to mean anything."""
 _STILL, _BENDS = 0.1, 0.01
+"""What small inputs add to the answer to zeros at most, and how curved the network is for much larger ones at least."""
 _WORK, _MOST, _LEAST = 1e10, 64, 8
 QUESTION = "the unit of the calibration inputs is in question"
 _CHECK = (
@@ -101,6 +105,7 @@ class _Answers:
         return (self.at(factor) + self.at(-factor)) / 2
 
     def _row(self, runner: Runner, call: Call, factor: float) -> Tensor:
+        """The answers to one call, "sample number"; those that have no samples are left out."""
         count = self.network.samples_in(call)
         (step,) = runner.run([_divided(call, _with_a_unit(self.network), factor)]).steps
         numbers: list[Tensor] = []
@@ -111,7 +116,11 @@ class _Answers:
 
 
 def _too_large(answers: _Answers) -> str:
-    """What the answers show of inputs that are far too large, in words; "" where they show nothing."""
+    """What the answers show of inputs that are far too large, in words; "" where they show nothing.
+
+    With g(x) = (f(x) + f(-x)) / 2: either g(x / 4) is about g(x), as of units that saturate, or about g(x) / 4, as of
+    ReLU far from its biases. The second says nothing where biases are small: then 4000 g(x / 4000) is g(x) as well.
+    """
     here, near, at_zeros = answers.even(1), answers.even(_NEAR), answers.even(_FAR)
     size, curved = _rms(here), _rms(here - at_zeros)
     if not curved > _CURVED * _rms(answers.at(1)):
@@ -132,7 +141,11 @@ def _too_large(answers: _Answers) -> str:
 
 
 def _too_small(answers: _Answers) -> str:
-    """What the answers show of inputs that are far too small, in words; "" where they show nothing."""
+    """What the answers show of inputs that are far too small, in words; "" where they show nothing.
+
+    Three things have to hold: x adds little to f(0); it adds four times what x / 4 adds; and 4000 x is answered with
+    a curve, so that the network is not linear everywhere.
+    """
     at_zeros = answers.at(_FAR)
     added, size = answers.at(1) - at_zeros, _rms(at_zeros)
     if not _rms(added) or not _rms(added) < _STILL * size:
@@ -151,6 +164,7 @@ def _too_small(answers: _Answers) -> str:
 
 
 def _rms(values: Tensor) -> float:
+    """The root of the mean square; 0 of no numbers."""
     if not values.numel():
         return 0.0
     return sqrt(float(values.square().mean()))
@@ -163,6 +177,7 @@ def _with_a_unit(network: Network) -> set[int]:
 
 
 def _divided(call: Call, positions: set[int], factor: float) -> Call:
+    """The call with its floating-point tensors at these positions divided.  positions: among the tensors."""
     leaves, structure = pytree.tree_flatten(call)
     number = -1
     for position, leaf in enumerate(leaves):

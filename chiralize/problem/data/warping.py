@@ -61,6 +61,7 @@ def _moved(pictures: Tensor, moves: Tensor) -> Tensor:
     turn, scale, *aside = moves.to(pictures).unbind(1)
     size = LARGER**scale
     cosine, sine = size * torch.cos(TURN * turn), size * torch.sin(TURN * turn)
+    # `affine_grid` counts from -1 to 1 along either axis. The ratio of the sides keeps a turn from being a shear.
     across = torch.stack([cosine, -sine * height / width, 2 * ASIDE * aside[0]], 1)
     down = torch.stack([sine * width / height, cosine, 2 * ASIDE * aside[1]], 1)
     grid = functional.affine_grid(torch.stack([across, down], 1), list(pictures.shape), align_corners=False)

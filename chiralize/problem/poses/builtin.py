@@ -1,4 +1,11 @@
-"""Built-in poses for a network that came without inputs: drawn, put into its units, or refused with a reason."""
+"""Built-in poses for a network that came without inputs: drawn, put into its units, or refused with a reason.
+
+    motion -> camera -> figure -> conventions -> filling        17 joints, before a camera, as the network's skeleton,
+                                                                in its unit and axes, in the layout of its input
+
+`fitting` writes one set of drawn poses in all conventions and asks the network which of them it knows (`evidence`);
+`built_in` draws others in that convention. `drawn` and `posed` call it (decisions 0040, 0065, 0078).
+"""
 
 from __future__ import annotations
 
@@ -25,9 +32,11 @@ from chiralize.problem.poses.filling import Form, UnfitError
 from chiralize.problem.poses.motion import RATE, draw
 
 SAMPLES, FEWEST = 2500, 600
+"""Poses or clips to fit on, and how many at least where each has many numbers."""
 _MOST, _MOST_BESIDE = 2e6, 6e5
 """Numbers in all samples together; fewer beside inputs of the user, which are to count for more."""
 _ASKED, _LEAST_ASKED = 128, 32
+"""Poses on which the network is asked, and how many at least where they are long clips."""
 _UNSURE, _TIMES_AS_MANY = 0.15, 8
 """How far the share that is explained on so few poses may be off: within this of the bound, more poses are used."""
 _BATCHES = 10
@@ -71,6 +80,7 @@ def fitting(network: Network, form: Form, beside: bool = False) -> Finding:
     tried = list(conventions(form, reflect))
     answers = answer_forms(network, form)
     asked = Asked.of(network, form, count_of(network, count))
+    # Where there is a memory it chooses, and answers have to bear out its best convention alone.
     if has_memory(network):
         findings = [finding for convention in tried for finding in of_memory(asked, view, convention)]
         if answers and findings:
@@ -85,6 +95,7 @@ def fitting(network: Network, form: Form, beside: bool = False) -> Finding:
             "not answer with poses in space"
         )
     best = min(findings, key=_distance)
+    # Close to the bound, a share that was measured on few poses is measured again on eight times as many.
     if beside and best.remembered and best.share is not None and abs(best.share - LEAST_BESIDE) < _UNSURE:
         more = count_of(network, _TIMES_AS_MANY * count)
         view = View(_drawn(network, form, more, _SEEDS[0]), form.points)
@@ -99,6 +110,7 @@ Answers = Sequence[tuple[int, Form]]
 
 
 def _distance(finding: Finding) -> float:
+    """How far a convention is from what the network knows, to sort by."""
     return finding.distance
 
 
@@ -126,4 +138,5 @@ def _borne_out(asked: Asked, answers: Answers, view: View, best: Finding) -> Fin
 
 
 def _drawn(network: Network, form: Form, count: int, seed: int) -> Scene:
+    """So many motions before cameras, in the network's number of frames, and more where its batch wants it."""
     return scene(draw(count_of(network, count), form.frames, seed, RATE), seed)

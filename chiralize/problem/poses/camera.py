@@ -61,8 +61,9 @@ def scene(joints: Array, seed: int) -> Scene:
     )
     radius = AROUND * np.sqrt(generator.random(count))
     angle = generator.uniform(0, 2 * np.pi, count)
-    aside = np.stack([radius * np.cos(angle), np.zeros(count), radius * np.sin(angle)], -1)
+    aside = np.stack([radius * np.cos(angle), np.zeros(count), radius * np.sin(angle)], -1)  # evenly within a circle
     world = _held(joints) + aside[:, None, None]
+    # The camera stands at (0, height, distance), looks along -z, and is turned down to what it looks at.
     ahead, below = distance - world[..., 2], height - world[..., 1]
     pitch = np.arctan2(height - target, distance)
     sine, cosine = np.sin(pitch), np.cos(pitch)
@@ -72,6 +73,7 @@ def scene(joints: Array, seed: int) -> Scene:
 
 def _held(joints: Array) -> Array:
     """The motions, with paths that end at most `WALK` from where they were in the middle."""
-    path = joints[:, :, :1] * np.array([1.0, 0.0, 1.0])
+    path = joints[:, :, :1] * np.array([1.0, 0.0, 1.0])  # of the hip, on the floor; 0 in the middle frame
     far = np.linalg.norm(path, axis=-1, keepdims=True)
+    # A distance d becomes WALK tanh(d / WALK): nearly d while that is small, never more than WALK.
     return joints + path * (WALK * np.tanh(far / WALK) / np.maximum(far, 1e-6) - 1)

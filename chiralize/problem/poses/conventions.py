@@ -2,6 +2,9 @@
 
 Nothing says which of them a network was trained on. They differ in where the origin lies (the middle of the image, the
 hip, the middle of the person), in which way y points, and in the unit.
+
+A convention is a name and a function from a drawn scene to numbers, "motion frame joint 2" or 3. `builtin` writes the
+same scene in all of them, and `evidence` says which the network knows.
 """
 
 from __future__ import annotations
@@ -24,8 +27,11 @@ Array = npt.NDArray[np.float64]
 _RATIOS = (1.0, 0.75, 0.5625)
 """Heights of an image over its width."""
 _IMAGE_SCALES = (1.0, 0.5, 2.0, 500.0, 1000.0)
+"""Units of image coordinates: half the width, shares of it, and about as many pixels."""
 _SPACE_SCALES = (1.0, 1000.0)
+"""Metres and millimetres."""
 _BETWEEN = (0.7, 1.4)
+"""Units about the best one that was tried, as shares of it."""
 
 
 @dataclass(frozen=True)
@@ -112,9 +118,10 @@ def conventions(form: Form, reflect: Mapping[str, float]) -> Iterator[Convention
 
     reflect: points at which the mirror takes coordinates, 320 for images of 640 pixels.
     """
-    if reflect.get("x"):
+    if reflect.get("x"):  # the mirror's own point gives the width of the image: no other convention has it
         yield from _of_pixels(reflect["x"])
         return
+    # Three numbers a joint may be x, y and a score; the depth cannot be told from it by the shape.
     if form.coordinates == 2 or len(form.dims) == 3:
         beside = when(form.coordinates != 2, " with a score")
         for convention in _of_images():
@@ -124,12 +131,14 @@ def conventions(form: Form, reflect: Mapping[str, float]) -> Iterator[Convention
 
 
 def _of_pixels(half: float) -> Iterator[Convention]:
+    """Pixels from the corner of an image, of several heights.  half: of its width."""
     for ratio in _RATIOS:
         name = f"pixels of an image of {2 * half:g} by {2 * half * ratio:g}"
         yield Convention(name, partial(_pixels, half, ratio))
 
 
 def _of_images() -> Iterator[Convention]:
+    """Coordinates in an image whose middle, or whose person, lies at 0; the commonest first."""
     yield Convention("image coordinates over half the width", _in_image, _IMAGE_SCALES)
     yield Convention("image coordinates, relative to the hip", _in_image_from_hip, _IMAGE_SCALES)
     yield Convention("image coordinates, the person from -1 to 1", _boxed, (1.0, 0.5))
@@ -143,14 +152,17 @@ def _of_images() -> Iterator[Convention]:
 
 
 def _in_space(name: str, numbers: Callable[[View], Array], scales: Sequence[float] = _SPACE_SCALES) -> Convention:
+    """A convention of three coordinates, which tell the depth themselves."""
     return Convention(name, numbers, scales, in_space=True)
 
 
 def _pixels(half: float, ratio: float, view: View) -> Array:
+    """x from 0 to 2 half, y from 0 to 2 half ratio."""
     return half * (view.image + np.array([1.0, ratio]))
 
 
 def _stretched(ratio: float, view: View) -> Array:
+    """y over half the height, where others have it over half the width."""
     return view.image * np.array([1.0, 1 / ratio])
 
 
@@ -173,6 +185,7 @@ def _from_hip(view: View) -> Array:
 
 
 def _upright(values: Callable[[View], Array]) -> Callable[[View], Array]:
+    """The same with y up."""
     return lambda view: values(view) * np.array([1.0, -1.0])
 
 
@@ -182,6 +195,7 @@ def _turned(values: Callable[[View], Array]) -> Callable[[View], Array]:
 
 
 def _z_up(view: View) -> Array:
+    """x right, y away from the camera, z up."""
     x, y, z = np.moveaxis(_from_hip(view), -1, 0)
     return np.stack([x, z, -y], -1)
 

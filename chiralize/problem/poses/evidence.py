@@ -40,6 +40,7 @@ _UNIT = 1.25
 people.
 """
 _ROWS = 64
+"""Samples of a batch, about, that a network is asked with."""
 _SMALL = 1e-12
 
 
@@ -135,6 +136,7 @@ def of_memory(asked: Asked, view: View, convention: Convention) -> Iterator[Find
 
 
 def _similarity(asked: Asked, values: Array) -> Likeness | None:
+    """Poses held against the memory; None where the network refuses them, or has no graph."""
     try:
         return likeness(asked.large, asked.calls(values))
     except ChiralizeError:
@@ -142,6 +144,7 @@ def _similarity(asked: Asked, values: Array) -> Likeness | None:
 
 
 def _remembered(convention: Convention, similarity: Likeness) -> Finding:
+    """The finding that the memory speaks for; a factor below 1 does not count for it."""
     shift, factor = similarity.shift, similarity.factor
     is_remembered = shift <= MOST_SHIFT and factor <= MOST_FACTOR
     words = f"at {similarity.norm} means are off by {shift:.2g} of their spread, variances by a factor of {factor:.2g}"
@@ -171,7 +174,7 @@ def of_answers(
 
     runner: runs the network that is asked.
     """
-    if convention.in_space:
+    if convention.in_space:  # any network could hand the depth on that it reads
         return
     for scale in convention.scales:
         scaled = convention.at(scale)
@@ -196,17 +199,19 @@ def known(said: Array, truth: Array) -> float:
     to which of the last two is the depth; relative to the mean of the joints, and to the mean of every joint.
     """
     frames, count = said.shape[1], truth.shape[1]
-    starts = {(count - frames) // 2, count - frames}
+    starts = {(count - frames) // 2, count - frames}  # of one frame out of 27: the 13th, counted from 0, or the last
     return max((_explained(said, truth[:, start : start + frames]) for start in starts if start >= 0), default=0.0)
 
 
 def _explained(said: Array, truth: Array) -> float:
+    """The same for frames that belong together: squared correlations, the least of three coordinates."""
     first, second = map(_varying, (said, truth))
+    # shares[i, j]: of the truth's coordinate j, by the answer's i; a square has no sign.
     products = np.einsum("ni,nj->ij", first, second) ** 2
     shares = products / np.maximum(np.outer((first**2).sum(0), (second**2).sum(0)), _SMALL)
     as_named = min(shares[1, 1], shares[2, 2])
     exchanged = min(shares[1, 2], shares[2, 1])
-    share = min(shares[0, 0], max(as_named, exchanged))
+    share = min(shares[0, 0], max(as_named, exchanged))  # x is not exchanged: the mirror negates it alone
     if np.isfinite(share):
         return float(share)
     return 0.0

@@ -1,4 +1,8 @@
-"""Poses in the layout of a tensor, and tensors back as poses "sample frame joint dim"."""
+"""Poses in the layout of a tensor, and tensors back as poses "sample frame joint dim".
+
+Poses are drawn as "sample frame joint 2". A network with the layout `b (d j) t` and a confidence takes them as
+(sample, 3 x 17, frame): axes are transposed, merged, and the confidence is filled in with 1.
+"""
 
 from __future__ import annotations
 
@@ -71,6 +75,8 @@ class Form:
         for column, dim in enumerate(self.dims):
             if dim in AXES and AXES.index(dim) < values.shape[-1]:
                 whole[..., column] = values[..., AXES.index(dim)]
+        # An axis that the tensor does not have, such as frames, has one entry: it is taken out, from the last on, so
+        # that the numbers of the others stay.
         for axis, word in reversed(list(enumerate(self._axes()))):
             if word not in self.words:
                 whole = whole.take(0, axis)

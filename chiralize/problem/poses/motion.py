@@ -11,6 +11,10 @@ poses runs a cubic spline. Bones keep their lengths, which are drawn once a moti
 motions are mirrored, so that the distribution is exactly symmetric whatever the capture was.
 
 A body that faces along z has its left side along x; y is up.
+
+A draw of 27 frames at 50 a second: 8 frames lie between two key poses, so that six key poses span them, with about one
+beyond either end. Arrays are "motion key ..." first, and "motion frame joint 3" in metres at the end. Nothing
+here knows a camera (`camera`), another skeleton (`figure`) or a network (`filling`).
 """
 
 from __future__ import annotations
@@ -46,6 +50,7 @@ JOINTS = (
 )
 """Human3.6M's 17: `neck` is the base of the skull, `head` the top of the head, `thorax` lies between the shoulders."""
 PARENTS = (-1, 0, 1, 2, 0, 4, 5, 0, 7, 8, 9, 8, 11, 12, 8, 14, 15)
+"""The joint that the bone of every joint comes from; bone b ends in joint b + 1, since the hip has none."""
 PARTNERS = (0, 4, 5, 6, 1, 2, 3, 7, 8, 9, 10, 14, 15, 16, 11, 12, 13)
 STEP = 8
 """Frames from one key pose to the next."""
@@ -103,18 +108,23 @@ def draw(count: int, frames: int, seed: int, rate: float = RATE, model: MotionMo
     """
     model = model or motion_model()
     generator = np.random.default_rng(seed)
+    # 1. Key poses, as codes and steps.
     keys = _keys(frames, rate)
     codes, steps = _chain(model, generator, count, keys)
+    # 2. Frames, in units of key poses, about the middle of the chain; one frame lies there itself.
     times = np.linspace(-0.5, 0.5, frames) * ((frames - 1) * RATE / rate / STEP) + (keys - 1) / 2
     if frames == 1:
         times = np.array([(keys - 1) / 2])
+    # 3. Codes, heading and place of every frame, in one spline: "motion frame P+3".
     turn, path = _path(steps, generator.uniform(0, 2 * np.pi, count))
     track = _between(np.concatenate([codes, turn[..., None], path], 2), times)
+    # 4. The body: directions of bones and height of the hip, bones put together, turned, and moved to its place.
     pose = track[..., : model.code] @ model.basis.T + model.center
     offsets = _standing(pose[..., :-1].reshape(count, frames, BONES, 3), _lengths(model, generator, count))
     joints = _turned(offsets, track[..., model.code])
     joints[..., 1] += pose[..., -1:]
     joints[..., [0, 2]] += track[..., None, model.code + 1 :]
+    # 5. The hip of the middle frame above the origin.
     middle = joints[:, (frames - 1) // 2, 0][:, [0, 2]]
     joints[..., [0, 2]] -= middle[:, None, None]
     return _either_side(joints, generator)
@@ -143,11 +153,12 @@ def _chain(model: MotionModel, generator: np.random.Generator, count: int, keys:
     size = model.code
     component = generator.choice(len(model.weight), count, p=model.weight / model.weight.sum())
     noise = generator.standard_normal((count, model.mean.shape[1]))
-    start = _sampled(model, component, noise)
+    start = _sampled(model, component, noise)  # motion 3P+6: p_0, s_1, p_1, s_2, p_2
     codes = [start[:, :size], start[:, size + 3 : 2 * size + 3], start[:, 2 * size + 6 :]]
     steps = [start[:, size : size + 3], start[:, 2 * size + 3 : 2 * size + 6]]
     following = _Following.of(model) if keys > 3 else None
     while following is not None and len(codes) < keys:
+        # The last two key poses take the place of the first two of a triple: a chain of second order.
         given = np.concatenate([codes[-2], steps[-1], codes[-1]], 1)
         drawn = following.draw(given, generator)
         steps.append(drawn[:, :3])
@@ -186,10 +197,14 @@ class _Following:
     def draw(self, rows: Array, generator: np.random.Generator) -> Array:
         """One draw for every row "motion 2P+3"."""
         model, given = self.model, self.given
+        # z of every component, "component motion number".
         units = np.einsum("kij,nkj->kni", self.inverse, rows[:, None] - model.mean[:, :given], optimize=True)
+        # log w_k - log det A - |z|^2 / 2, "motion component": the inverse of a triangle has the inverse diagonal.
         diagonal = np.diagonal(self.inverse, axis1=1, axis2=2)
         likely = np.log(model.weight) + np.log(np.abs(diagonal)).sum(1) - 0.5 * np.square(units).sum(2).T
+        # The largest of log-likelihoods with Gumbel noise is a draw from the likelihoods, without normalising them.
         component = (likely + generator.gumbel(size=likely.shape)).argmax(1)
+        # (z, e) is what L takes to a draw whose first part is the given one.
         noise = generator.standard_normal((len(rows), model.mean.shape[1] - given))
         latent = np.concatenate([units[component, np.arange(len(rows))], noise], 1)
         return _sampled(model, component, latent)[:, given:]
@@ -205,11 +220,12 @@ def _path(steps: Array, facing: Array) -> tuple[Array, Array]:
 
 def _between(values: Array, times: Array) -> Array:
     """Values "motion key number" at other times, "motion time number": the cubic spline of Catmull and Rom."""
+    # One value more at either end, on a straight line: the outermost stretches have neighbours as the others have.
     ends = np.concatenate([2 * values[:, :1] - values[:, 1:2], values, 2 * values[:, -1:] - values[:, -2:-1]], 1)
     first = np.clip(np.floor(times).astype(int), 0, values.shape[1] - 2)
     at = (times - first)[:, None]
     before, start, stop, after = (ends[:, first + shift] for shift in range(4))
-    slope, bend = (stop - before) / 2, (after - start) / 2
+    slope, bend = (stop - before) / 2, (after - start) / 2  # the derivatives at `start` and at `stop`
     square, cube = at**2, at**3
     return (
         (2 * cube - 3 * square + 1) * start
@@ -224,7 +240,7 @@ def _lengths(model: MotionModel, generator: np.random.Generator, count: int) -> 
     """Lengths of the bones, "motion 16", metres: bodies of several sizes, the same on both sides."""
     size = 1 + SIZES * generator.standard_normal((count, 1))
     each = 1 + SIZES / 2 * generator.standard_normal((count, BONES))
-    partner = np.array(PARTNERS[1:]) - 1
+    partner = np.array(PARTNERS[1:]) - 1  # of bones, which are counted from the second joint
     both = (model.lengths + model.lengths[partner]) / 2
     return both * size * (each + each[:, partner]) / 2
 

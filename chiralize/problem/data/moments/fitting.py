@@ -19,7 +19,9 @@ from chiralize.symmetry.involution import SignedPermutation
 from chiralize.symmetry.representation import TensorRepresentation
 
 MOST_ENTRIES = 2048
+"""Of a sample: a covariance has the square of that."""
 _FLOOR = 1e-5
+"""Of the largest eigenvalue: what a direction has at least, so that the descent can make it larger."""
 _BROADER = 0.1
 _STEPS = 300
 
@@ -32,6 +34,7 @@ def nearest(
     actions: T on every input.  rows: the inputs, "sample entry".  Raises UndeterminedError where there is none.
     """
     require_samples(actions)
+    # 1. The statistics determine the moments: the inputs at hand are not needed.
     try:
         recovered = recover(captured, actions)
         return recovered.gaussian, recovered.source
@@ -42,11 +45,13 @@ def nearest(
     Inputs(captured)  # raises where a sample is no row of numbers
     action = action_of(actions)
     start = _mirrored(torch.cov(rows.double().T), action)
+    # 2. No statistics that could be read: the inputs' own moments, broadened.
     try:
         readings = read(captured)[1]
     except UndeterminedError:
         broad = start + _BROADER * start.diagonal().diag()
         return Gaussian(rows.double().mean(0), _root(broad)), "the moments of the calibration inputs, broadened"
+    # 3. Too few equations: of all moments that meet them, those that are near to the inputs' own.
     weight, rest, variance = equations(readings)
     scale = variance.sqrt()[:, None]
     mean = _nearest_mean(weight / scale, rest[:, None] / scale, rows.double().mean(0))
@@ -55,12 +60,12 @@ def nearest(
 
 
 def _nearest_mean(rows: Tensor, rest: Tensor, mean: Tensor) -> Tensor:
-    """The mean that meets the statistics and is nearest to the given one."""
+    """The mean that meets the statistics and is nearest to the given one.  rows: "channel entry", rest: "channel 1"."""
     return mean + (torch.linalg.pinv(rows, rtol=_FLOOR) @ (rest - rows @ mean[:, None]))[:, 0]
 
 
 def _mirrored(covariance: Tensor, action: SignedPermutation) -> Tensor:
-    """The covariance of inputs together with their mirror images."""
+    """The covariance of inputs together with their mirror images: (C + T C T') / 2."""
     return (covariance + _turned(_turned(covariance, action).T, action)) / 2
 
 
@@ -75,7 +80,7 @@ def _descended(rows: Tensor, start: Tensor, action: SignedPermutation) -> Tensor
     Found by L-BFGS on log(w_i' S w_i).
     """
     root = _root(start)
-    both = torch.stack([rows @ root, _turned(rows.T, action).T @ root])
+    both = torch.stack([rows @ root, _turned(rows.T, action).T @ root])  # view channel direction
     inner = torch.eye(len(root), dtype=torch.float64).requires_grad_()
     search = torch.optim.LBFGS([inner], max_iter=_STEPS, history_size=20, line_search_fn="strong_wolfe")
 
@@ -88,9 +93,11 @@ def _descended(rows: Tensor, start: Tensor, action: SignedPermutation) -> Tensor
 
     search.step(loss)  # type: ignore[arg-type]
     factor = root @ inner.detach()
+    # The mean of S and T S T', so that the Gaussian is symmetric; w' S w was fitted in this mean.
     return torch.cat([factor, _turned(factor, action)], 1) * 0.5**0.5
 
 
 def _root(covariance: Tensor) -> Tensor:
+    """R with R R' the covariance, whose small eigenvalues are raised to the floor."""
     values, vectors = torch.linalg.eigh(covariance)
     return vectors * values.clamp_min(_FLOOR * float(values.max())).sqrt()

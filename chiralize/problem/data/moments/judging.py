@@ -28,12 +28,15 @@ from chiralize.problem.data.moments.recovery import equations, read
 from chiralize.problem.network import Network
 
 MOST_SHIFT = 1.5
+"""Between the shifts of other people (below 1) and of other orders or units (above 2)."""
 MOST_SCALE = 5.0
+"""How many times as far, or as little, inputs of the same unit are spread at most."""
 MOST_FACTOR = 2.0
 FEWEST_DIRECTIONS = 1.5
 _ONE_FACTOR = 1.5
 """By what factor spreads may scatter about one that all are off by: 640 and 480 pixels in place of shares are 1.15."""
 _DEAD = 1e-6
+"""Of the largest remembered variance: a channel that varied less is left out."""
 _RANK = 1e-5
 
 
@@ -62,7 +65,7 @@ class Likeness:
     @property
     def is_foreign(self) -> bool:
         """Whether the inputs are of another kind, on which the network's answers mean nothing."""
-        return not (self.shift <= MOST_SHIFT and 1 / MOST_SCALE <= self.scale <= MOST_SCALE)
+        return not (self.shift <= MOST_SHIFT and 1 / MOST_SCALE <= self.scale <= MOST_SCALE)  # nan is foreign
 
     @property
     def is_poor(self) -> bool:
@@ -88,7 +91,8 @@ def likeness(network: Network, calls: Sequence[Call]) -> Likeness | None:
         for moments in input_moments(captured, network.resolved.input_centers)
         if not described[moments.index].is_free
     )
-    normaliser = next(normalisers, None)  # what a free input is multiplied by need be none: frequencies of a time
+    # What a free input is multiplied by need be no normaliser: frequencies of a time.
+    normaliser = next(normalisers, None)
     if normaliser is None:
         return None
     for batch in batches:
@@ -113,7 +117,7 @@ class _Sums:
 
     def add(self, value: Tensor) -> None:
         """Add the values of one batch. value: channels along axis 1."""
-        rows = value.double().movedim(1, -1).flatten(0, -2)
+        rows = value.double().movedim(1, -1).flatten(0, -2)  # value channel: samples and all other axes together
         self.count += len(rows)
         self.total, self.square = self.total + rows.sum(0), self.square + rows.square().sum(0)
 
@@ -143,7 +147,10 @@ def _rms(numbers: Tensor) -> float:
 
 
 def directions(rows: Tensor) -> float:
-    """In how many directions rows "sample entry" vary: exp of the entropy of the shares of their variance."""
+    """In how many directions rows "sample entry" vary: exp of the entropy of the shares of their variance.
+
+    n directions of equal variance count as n; one with nearly all of the variance as little more than 1.
+    """
     centered = rows.double() - rows.double().mean(0)
     shares = torch.linalg.svdvals(centered).square()
     shares = shares[shares > 0] / shares.sum()
@@ -159,12 +166,14 @@ def remembered_mean(network: Network) -> Tensor | None:
     """
     captured = network.graph()
     stored = input_moments(captured, network.resolved.input_centers)
+    # Entry by entry, if every input has its normaliser.
     if stored and len(stored) == len(captured.inputs):
         means = [moments.mean for moments in sorted(stored, key=lambda one: one.index)]
         mean = torch.cat([_of_a_sample(network, of_input) for of_input in means])
         return mean if bool(mean.isfinite().all()) else None
     if network.resolved.is_single:
         return None
+    # Else from W mu = m - b, if the channels read all directions of a sample.
     try:
         weight, rest, variance = equations(read(captured)[1])
     except UndeterminedError:

@@ -5,6 +5,9 @@ mean pose and spreads. How it is written does not matter. Every value is looked 
 from stored numbers that were not trained. Where each of its numbers is a x_i + b for one entry i of the input, which
 probes tell, -b / a is the mean of that entry, and 1 / |a| its spread. A batch norm that reads such a value has running
 statistics m and v of it, so that (m - b) / a is the mean, and sqrt v / |a| the spread.
+
+Four probes tell: x = 0 gives b, x = 1 gives a + b, x = (0, 1, 2, ...) gives the place i of every number, since
+(z - b) / a is i then. Random x confirm that z is a x_i + b. No op is looked at by its name.
 """
 
 from __future__ import annotations
@@ -28,6 +31,7 @@ _UNTRAINED = ("input", "statistic", "constant")
 _MOST_NUMBERS = 1 << 20
 """Of an input, so that single precision tells their places apart."""
 _OFF_PLACE = 0.1
+"""How far a place that is told by a probe may be from a whole number."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +89,8 @@ def input_moments(captured: CapturedModel, centers: Sequence[Center] = ()) -> li
     """
     entrance, one, zero = _Entrance(captured), torch.ones(1).double(), torch.zeros(1).double()
     by_input: dict[int, InputMoments] = {}
+    # In the order of execution: a later line of an input takes the place of an earlier one. Lines with one scale for
+    # all, as x - m, are passed over. A normalised value has mean 0 and spread 1.
     for node in entrance.nodes:
         if not entrance.applies_numbers(node):
             continue
@@ -96,6 +102,7 @@ def input_moments(captured: CapturedModel, centers: Sequence[Center] = ()) -> li
             continue
         name = f"its normaliser ({', '.join(entrance.stored(node))})"
         by_input[line.index] = line.moments(entrance.inputs[line.index].tensor, name, zero, one)
+    # A batch norm that reads the line comes after it, and replaces it with its own statistics, "channel" along axis 1.
     for norm in norms(captured):
         line = entrance.line(norm.source)
         if line is not None and line.places.ndim > 1:
@@ -130,11 +137,12 @@ class _Entrance:
             name: frozenset({name}) for name, leaf in leaves.items() if leaf.kind in _UNTRAINED
         }
         """The leaves that a value is computed from."""
+        # A node belongs to it if all that it reads does. What reads a trained weight is left out with all behind it.
         for node in captured.nodes:
             if node.inner is not None or node.draws_numbers or not self.behind.keys() >= {*node.names_read}:
                 continue
             self.behind[node.name] = frozenset[str]().union(*(self.behind[name] for name in node.names_read))
-            if node.name not in captured.fixed:
+            if node.name not in captured.fixed:  # computed from stored numbers alone: no line of an input
                 self.nodes.append(node)
 
     def applies_numbers(self, node: Node) -> bool:
@@ -152,6 +160,7 @@ class _Entrance:
 
     def line(self, name: str) -> _Line | None:
         """A value as a line of the entries of one input; None where it is none."""
+        # It has to come from one input, and from no other one, whole numbers included.
         sources = [index for index, leaf in self.inputs.items() if leaf.name in self.behind.get(name, ())]
         if len(sources) != 1 or len(self.behind[name] & {*self.captured.inputs}) != 1:
             return None
@@ -160,6 +169,7 @@ class _Entrance:
             return None
         at_zero, at_one, at_places, at_random = (value.double().cpu() for value in values if isinstance(value, Tensor))
         slope, count = at_one - at_zero, self.inputs[index].tensor.numel()
+        # A number that does not depend on x (slope 0) has no place.
         if not slope.numel() or not bool((slope.isfinite() & (slope != 0)).all()):
             return None
         places = (at_places - at_zero) / slope
@@ -183,6 +193,7 @@ class _Entrance:
 
     @staticmethod
     def _random(leaf: Leaf) -> Tensor:
+        """N(0, 1) in the shape of an input, the same numbers every time."""
         return torch.randn(leaf.shape, generator=torch.Generator().manual_seed(0)).to(leaf.tensor)
 
     def _run(self, probe: Callable[[Leaf], Tensor]) -> dict[str, object]:

@@ -1,7 +1,8 @@
 """Batch norms that read an affine function z = W x + b of a network's inputs, found by running its graph.
 
 Names and kinds of layers do not matter: every batch norm is taken whose input, on probes of several sizes, is W x + b
-for each sample by itself.
+for each sample by itself. b is what it reads at x = 0, and column i of W what it reads at the i-th unit vector, less b.
+`recovery` solves for the moments of the inputs with these.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from chiralize.infer.registry import traits
 from chiralize.symmetry.representation import TensorRepresentation
 
 _SCALES = (0.01, 1.0, 100.0)
+"""Sizes of the probes: tanh is a line for small ones, and ReLU has a kink that large ones do not miss."""
 _EQUAL = 1e-4  # of the largest value
 
 
@@ -112,11 +114,14 @@ def places(captured: CapturedModel, norm: Norm, inputs: Inputs) -> int:
         shape = captured.leaves[norm.source].shape
     if shape is None or len(shape) < 2:
         return 0
-    return prod(shape) // (inputs.rows * shape[1])
+    return prod(shape) // (inputs.rows * shape[1])  # channels lie along axis 1
 
 
 def is_affine(captured: CapturedModel, norm: Norm, inputs: Inputs) -> bool:
-    """Whether f(x) + f(y) = f(x + y) + f(0) for what the norm reads, on probes of every size."""
+    """Whether f(x) + f(y) = f(x + y) + f(0) for what the norm reads, on probes of every size.
+
+    Affine functions do that, and no other continuous ones do for all x and y. The test runs on random ones.
+    """
     size = sum(inputs.sizes)
     generator = torch.Generator().manual_seed(0)
     start = _run(captured, norm, inputs, torch.zeros(inputs.rows, size))
@@ -133,10 +138,12 @@ def reading(captured: CapturedModel, norm: Norm, inputs: Inputs) -> Reading | No
     """W and b of a norm that is applied at one place; None where samples do not go through it each by itself."""
     size = sum(inputs.sizes)
     bias = _run(captured, norm, inputs, torch.zeros(inputs.rows, size))[0]
+    # Unit vectors as samples, as many in one run as the batch of the graph holds.
     columns = []
     for part in torch.eye(size).split(inputs.rows):
         columns.append(_run(captured, norm, inputs, _padded(part, inputs.rows))[: len(part)])
     weight = (torch.cat(columns) - bias).T.contiguous()
+    # Other samples in the batch: a function that mixes samples fits the unit vectors, and not these.
     x = torch.randn(inputs.rows, size, generator=torch.Generator().manual_seed(1))
     fits = same(_run(captured, norm, inputs, x), x.double() @ weight.T + bias)
     if not fits:

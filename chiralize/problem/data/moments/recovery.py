@@ -9,6 +9,12 @@ e (e + 1) / 2 + o (o + 1) / 2 unknowns for e even and o odd numbers, about half 
 the other half, which the mirror negates, is let in and pulled towards 0. The equations are solved by least squares on
 relative errors; negative eigenvalues, which are rounding, become 0. The variances of channels that were left out test
 whether these are statistics of any inputs at all.
+
+Two numbers a sample, exchanged by the mirror, have the directions (1, 1) / sqrt 2, even, and (1, -1) / sqrt 2, odd. In
+these a symmetric S is diagonal: two unknowns in place of three. A channel w with coordinates (e, o) gives
+e^2 S_ee + o^2 S_oo = v; with the other half, 2 e o S_eo is added on the left.
+
+`drawn` asks `recover` for a Gaussian where the user gives no inputs (decision 0012).
 """
 
 from __future__ import annotations
@@ -42,7 +48,7 @@ ENOUGH = 1.5  # equations per unknown
 MOST_MISFIT = 0.25
 _MOST_ENTRIES = 2048
 _DEAD = 1e-6  # of the largest variance
-_RANK = 1e-5
+_RANK = 1e-5  # of the largest singular value: smaller ones are rounding
 _FLOOR = 1e-5  # of the largest eigenvalue: how small the units of a direction may be
 _FOLDS = 5
 _PULL = 1e-2  # towards covariances that commute with the mirror; 1e-3 to 1e-1 do as well
@@ -100,13 +106,16 @@ def recover(captured: CapturedModel, actions: Sequence[TensorRepresentation | No
     action = action_of(actions)
     weight, rest, variance = equations(readings)
     names = tuple(norm_reading.norm.name for norm_reading in readings)
-    rows = weight / variance.sqrt()[:, None]
+    # Divided by sqrt v, every variance equation is w' S w = 1: the least squares are of relative errors.
+    rows = weight / variance.sqrt()[:, None]  # channel entry
+    # Directions that no channel reads cannot be told. They may stay without spread if the answers ignore them.
     parts = _seen(rows, action)
     hidden = _orthogonal(torch.cat(parts, 1))
     if hidden.shape[1] and _matters(captured, inputs, hidden):
         raise UndeterminedError(
             f"the answers depend on {hidden.shape[1]} directions that {_listed(names)} does not see"
         )
+    # Of a symmetric S alone: the half that is let in later is pulled towards 0, and needs no equations of its own.
     unknowns = sum(part.shape[1] * (part.shape[1] + 1) // 2 for part in parts)
     needed, text = ceil(ENOUGH * unknowns), _listed(names)
     if len(rows) < needed:
@@ -114,7 +123,7 @@ def recover(captured: CapturedModel, actions: Sequence[TensorRepresentation | No
     mean, off = _mean(rows, rest / variance.sqrt(), torch.cat(parts, 1))
     factor, misfit = _covariance(rows, parts, unknowns)
     misfit = max(misfit, off)
-    if not misfit <= MOST_MISFIT:
+    if not misfit <= MOST_MISFIT:  # also where it is nan
         raise UndeterminedError(
             f"the statistics of {text} fit no inputs (off by {misfit:.0%}): they belong to other weights, or "
             "what was seen in training is far from symmetric"
@@ -152,7 +161,7 @@ def read(captured: CapturedModel) -> tuple[Inputs, list[Reading]]:
 def _linear(captured: CapturedModel, candidates: Sequence[Norm], inputs: Inputs) -> list[Norm]:
     """The norms that read an affine function of the inputs; a norm behind one that does not is not run."""
     linear: list[Norm] = []
-    bent: set[str] = set()
+    bent: set[str] = set()  # what norms read that is no affine function
     for norm in candidates:
         if norm.source in captured.leaves:
             path = ()
@@ -167,6 +176,7 @@ def _linear(captured: CapturedModel, candidates: Sequence[Norm], inputs: Inputs)
 
 
 def _listed(names: Sequence[str]) -> str:
+    """`bn1 and bn2`."""
     return " and ".join(names)
 
 
@@ -177,6 +187,7 @@ def action_of(actions: Sequence[TensorRepresentation | None]) -> SignedPermutati
     rows: list[SignedPermutation] = []
     for representation in actions:
         assert representation is not None
+        # Without the batch; a flattened sample has the Kronecker product of the actions on its axes, the last fastest.
         axes = [axis.action for axis in representation.axes[1:]] or [SignedPermutation.identity(1)]
         row = axes[0].kronecker(*axes[1:])
         rows.append(-row if representation.sign < 0 else row)
@@ -184,7 +195,10 @@ def action_of(actions: Sequence[TensorRepresentation | None]) -> SignedPermutati
 
 
 def equations(readings: Sequence[Reading]) -> tuple[Tensor, Tensor, Tensor]:
-    """W, m - b and v of all channels, of several norms, whose variance is not about 0."""
+    """W "channel entry", m - b and v "channel" of all channels, of several norms, whose variance is not about 0.
+
+    The others have no spread to scale their equations by.
+    """
     parts: list[tuple[Tensor, Tensor, Tensor]] = []
     for norm_reading in readings:
         norm, weight, bias = norm_reading.norm, norm_reading.weight, norm_reading.bias
@@ -195,16 +209,22 @@ def equations(readings: Sequence[Reading]) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _seen(rows: Tensor, action: SignedPermutation) -> list[Tensor]:
-    """Orthonormal even and odd directions, "entry direction", that span the rows."""
+    """Orthonormal even and odd directions, "entry direction", that span the rows.
+
+    Raises UndeterminedError where the span has no such basis: T takes a direction that is read to one that is not.
+    """
     basis, (even, odd) = IsotypicBasis(action), (action.even, action.odd)
     _, values, vectors = torch.linalg.svd(rows, full_matrices=False)
-    seen = vectors[values > _RANK * values[0]]
+    seen = vectors[values > _RANK * values[0]]  # direction entry, orthonormal
+    # The rows of both: all even, and all odd directions in the space of entries, "direction entry".
     spans = (
         basis.join(torch.eye(even, dtype=rows.dtype), rows.new_zeros(even, odd), 1),
         basis.join(rows.new_zeros(odd, even), torch.eye(odd, dtype=rows.dtype), 1),
     )
     parts = []
     for span in spans:
+        # The projection on what is seen, within this span. Its eigenvalues are 1 for directions that lie in both, and
+        # 0 for those that are not seen, if T keeps the span of the rows; others in between are counted below.
         shares, turned = torch.linalg.eigh(span @ seen.T @ seen @ span.T)
         parts.append(span.T @ turned[:, shares > 0.5])
     if sum(part.shape[1] for part in parts) != len(seen):
@@ -242,16 +262,19 @@ def _mean(rows: Tensor, rest: Tensor, seen: Tensor) -> tuple[Tensor, float]:
 
 def _covariance(rows: Tensor, parts: Sequence[Tensor], unknowns: int) -> tuple[Tensor, float]:
     """A factor of S, "entry direction", from w_i' S w_i = 1; and the RMS error on channels that were left out."""
-    coordinates = [rows @ part for part in parts]
-    matrix = torch.cat(list(map(_products, coordinates)), 1)
+    # 1. S commutes with the mirror: a linear system for the upper halves of its even and its odd block.
+    coordinates = [rows @ part for part in parts]  # channel direction, of either kind
+    matrix = torch.cat(list(map(_products, coordinates)), 1)  # channel unknown
     rank = int(torch.linalg.matrix_rank(matrix / matrix.norm(dim=0), rtol=_RANK))
     if rank < unknowns:
         raise UndeterminedError(f"the channels tell {rank} of {unknowns} unknowns: each reads a part of the sample")
     solution = torch.linalg.lstsq(matrix, matrix.new_ones(len(rows), 1)).solution[:, 0]
     blocks = _blocks(solution, [part.shape[1] for part in parts])
+    # 2. In units of this S, which is R R', it is the identity, so that one strength of pull suits all directions.
     roots = [_root(block, _FLOOR) for block in blocks]
     units = [part @ root for part, root in zip(coordinates, roots, strict=True)]
-    whole = torch.cat([part @ root for part, root in zip(parts, roots, strict=True)], 1)
+    whole = torch.cat([part @ root for part, root in zip(parts, roots, strict=True)], 1)  # entry direction
+    # 3. The half between even and odd directions is let in; the result is again a root, in the space of entries.
     return whole @ _root(_with_cross(units), 0.0), _left_out(units)
 
 
@@ -266,11 +289,16 @@ def _left_out(rows: Sequence[Tensor]) -> float:
 
 
 def _with_cross(rows: Sequence[Tensor]) -> Tensor:
-    """S in units of a symmetric one. Even and odd numbers, independent in that, may depend on each other here."""
+    """S in units of a symmetric one. Even and odd numbers, independent in that, may depend on each other here.
+
+    rows: "channel even" and "channel odd".  Returns "direction direction", the even ones first:
+
+        minimise  sum over channels (w' S w - 1)^2 + pull * sum of squares of the corner S_eo
+    """
     even, odd = rows
     cross = 2 * (even[:, :, None] * odd[:, None, :]).flatten(1)
     matrix = torch.cat([_products(even), _products(odd), cross], 1)
-    pull = matrix.new_full((matrix.shape[1],), _RANK**2)
+    pull = matrix.new_full((matrix.shape[1],), _RANK**2)  # next to nothing, so that the matrix can be inverted
     pull[matrix.shape[1] - cross.shape[1] :] = _PULL
     solution = torch.linalg.solve(matrix.T @ matrix + pull.diag(), matrix.T @ matrix.new_ones(len(matrix)))
     sizes = even.shape[1], odd.shape[1]
@@ -287,7 +315,7 @@ def _blocks(solution: Tensor, sizes: Sequence[int]) -> list[Tensor]:
         block = solution.new_zeros(size, size)
         block[upper[0], upper[1]] = solution[start : start + upper.shape[1]]
         start += upper.shape[1]
-        blocks.append(block + block.triu(1).T)
+        blocks.append(block + block.triu(1).T)  # the diagonal is there once
     return blocks
 
 
@@ -299,6 +327,6 @@ def _root(matrix: Tensor, floor: float) -> Tensor:
 
 
 def _products(rows: Tensor) -> Tensor:
-    """w_a w_b for a = b and 2 w_a w_b for a < b, "row pair"."""
+    """w_a w_b for a = b and 2 w_a w_b for a < b, "row pair": times the upper half of a symmetric S it is w' S w."""
     first, second = torch.triu_indices(rows.shape[1], rows.shape[1])
     return rows[:, first] * rows[:, second] * (1.0 + (first != second))
