@@ -149,3 +149,15 @@ def test_a_mean_at_the_centre_of_the_picture_is_one() -> None:
     (own,) = kept(lambda net, x: (x - net.mean) / net.spread, PIXELS, mean=SIZES, spread=SIZES / torch.tensor([4, 3]))
     torch.testing.assert_close(own.mean, torch.tensor([0.0, 540.0]).double().expand(SHAPE))
     torch.testing.assert_close(own.spread, torch.tensor([240.0, 180.0]).double().expand(SHAPE))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+def test_half_precision_hides_no_place(dtype: torch.dtype) -> None:
+    """Whole numbers beyond 2,048 are not told apart in float16, nor beyond 256 in bfloat16."""
+    size = 3000
+    parts: dict[str, Any] = {"mean": normal(size, seed=1).to(dtype), "spread": (normal(size).abs() + 0.5).to(dtype)}
+    net = Net(lambda net, x: net.last((x - net.mean) / net.spread), last=nn.Linear(size, 2), **parts).to(dtype).eval()
+    spec = f"{{skeleton: coco, inputs: [{{fields: [{{scalar: {size}}}]}}], outputs: [invariant]}}"
+    network = prepare(net, parse_spec(spec), (normal(2, size).to(dtype),))
+    (moments,) = input_moments(network.graph())
+    assert torch.allclose(moments.mean[0], parts["mean"].double(), atol=1e-3)

@@ -61,6 +61,7 @@ class Restriction:
         self.heads: list[Head] = []
         self.constants: dict[str, tuple[int, ...]] = {}
         self.unfitted: UnsupportedError | None = None
+        self._restricted: dict[tuple[Any, tuple[int, ...]], Any] = {}
 
     def apply(self, parts: Sequence[ClaimedPart]) -> None:
         """Keep the claimed entries of every part; outputs that are left out as a whole are gone.
@@ -91,12 +92,22 @@ class Restriction:
         Works from the output to its layers: the operands are restricted first, then the op is written anew on these.
         Raises UnsupportedError at an op that mixes entries.
         """
+        key = node, tuple(positions)
+        # y + tanh(y) comes to the layer of y twice: its rows are dropped once.
+        if key not in self._restricted:
+            self._restricted[key] = self._restricted_anew(node, positions)
+        return self._restricted[key]
+
+    def _restricted_anew(self, node: Any, positions: Sequence[int]) -> Any:
+        """The same where it was not asked for before."""
         size = _last(node)
         if list(positions) == list(range(size)):
             return node
         if node.op == "get_attr":
             return self._constant(node, positions)
         trait, last = _trait(node), (-1, _rank(node) - 1)  # the two ways to name the last axis
+        if isinstance(trait, Pointwise) and trait.slopes:
+            _refuse_slopes_elsewhere(node)
         if isinstance(trait, _ENTRYWISE) and all(self._is_entrywise(one, size) for one in node.all_input_nodes):
             return self._copied(node, {one: self._operand(one, positions) for one in node.all_input_nodes})
         arguments = arguments_of(node)
@@ -267,6 +278,13 @@ class Restriction:
                 delattr(self.module.get_submodule(owner), attribute)
         self.graph.lint()
         self.module.recompile()
+
+
+def _refuse_slopes_elsewhere(node: fx.Node) -> None:
+    """Raises UnsupportedError for slopes of channels that do not lie along the last axis: they belong to axis 1."""
+    _, *slopes = node.all_input_nodes
+    if _rank(node) != 2 and any(_last(one) != 1 for one in slopes):
+        raise refusal(node, "its slopes are those of another axis")
 
 
 def _read_by(outputs: Sequence[Any]) -> set[fx.Node]:

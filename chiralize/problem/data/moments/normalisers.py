@@ -29,7 +29,7 @@ from chiralize.symmetry.action import Center
 
 _UNTRAINED = ("input", "statistic", "constant")
 _MOST_NUMBERS = 1 << 20
-"""Of an input, so that single precision tells their places apart."""
+"""Of an input, so that single precision, to which a graph may cast them, tells their places apart."""
 _OFF_PLACE = 0.1
 """How far a place that is told by a probe may be from a whole number."""
 
@@ -186,7 +186,7 @@ class _Entrance:
         kinds: list[Callable[[Leaf], Tensor]] = [
             lambda leaf: torch.zeros_like(leaf.tensor),
             lambda leaf: torch.ones_like(leaf.tensor),
-            lambda leaf: torch.arange(leaf.tensor.numel()).view(leaf.shape).to(leaf.tensor),
+            lambda leaf: torch.arange(leaf.tensor.numel()).view(leaf.shape).to(leaf.tensor.device, torch.float64),
             self._random,
         ]
         return [self._run(kind) for kind in kinds]
@@ -199,7 +199,8 @@ class _Entrance:
     def _run(self, probe: Callable[[Leaf], Tensor]) -> dict[str, object]:
         """The values of the entrance, by name; an op that refuses the probe (a table looked up by x) has none.
 
-        In double precision: of an entry whose mean is a thousand times its spread, single precision hides the slope.
+        In double precision: of an entry whose mean is a thousand times its spread, single precision hides the slope,
+        and half precision has no whole numbers beyond 2,048, so that places would be confused.
         """
         inputs = {leaf.name: probe(leaf) for leaf in self.inputs.values()}
         values = execution.start(self.captured, (), inputs)
