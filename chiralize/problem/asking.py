@@ -13,6 +13,7 @@ from chiralize.problem.request import FORMS, ON_BLOCKED, Request
 
 def check_request(request: Request, method: Method) -> None:
     """Raises MethodUnavailableError or UsageError for what does not exist, go together, or do anything."""
+    # Values that no method has, then what this method cannot do, then options that want another option.
     if request.form not in FORMS:
         facts = f"{request.form!r} is not in this version"
         raise MethodUnavailableError("--form", facts, f"use one of {', '.join(FORMS)}")

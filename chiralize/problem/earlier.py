@@ -42,7 +42,7 @@ class EarlierMirror:
     hidden: Representations
 
     def of(self, leaf: Leaf) -> TensorRepresentation:
-        """What the mirror does to a weight. Raises MethodUnavailableError where nobody knows."""
+        """What the mirror does to a weight, by any of its names. Raises MethodUnavailableError where nobody knows."""
         for name in leaf.names:
             if name in self.hidden:
                 return self.hidden[name]
@@ -74,6 +74,7 @@ def _axes_of(captured: CapturedModel, space: Space, repmap: RepMap) -> Iterator[
     """Weights, and the axis that is the space and nothing else."""
     for leaf in captured.weights:
         for position, axis in enumerate(repmap.leaves[leaf.name].axes):
+            # An axis that is the space twice, or the space beside another one, does not show its action alone.
             if len(axis) == 1 and isinstance(axis[0], Var) and axis[0].id == space.key:
                 yield leaf, position
 

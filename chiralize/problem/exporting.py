@@ -74,6 +74,7 @@ def exported(
         raise CaptureError("the network", opaque, "verify the .pt2 that it was made from, for a proof")
     refuse_names(module)
     refuse_packed(module)
+    # `torch.export` takes no scripts: they are traced at once.
     refused = None
     if not isinstance(module, torch.jit.ScriptModule):
         try:
@@ -93,7 +94,11 @@ def exported(
 
 
 def _check_trace(module: torch.nn.Module, traced: torch.nn.Module, call: Call) -> None:
-    """Raises CaptureError where a trace answers otherwise than its module to other inputs, or after earlier calls."""
+    """Raises CaptureError where a trace answers otherwise than its module to other inputs, or after earlier calls.
+
+    Raises what the network raises on inputs of usual size; large ones it may refuse.
+    """
+    # 1. Single calls, each from the same state: another branch on other inputs.
     taken: list[Call] = []
     for number, scale in enumerate(_TRACE_SCALES):
         drawn = _redrawn(call, scale, number // 2)  # every draw with both signs
@@ -109,9 +114,9 @@ def _check_trace(module: torch.nn.Module, traced: torch.nn.Module, call: Call) -
             raise CaptureError(type(module).__name__, facts, remedy)
         if abs(scale) < _FAR:
             taken.append(drawn)
-    if taken and not is_large(module) and writes_something(module, call):  # it may count up to something
+    if taken and not is_large(module) and writes_something(module, call):  # it may count up to something: 200 calls
         taken = list(islice(cycle(taken), LONGEST))
-    # All calls in a row, without a reset between them: states that the trace does not hold show here.
+    # 2. All calls in a row, without a reset between them: states that the trace does not hold show here.
     theirs, ours = (answers(net, taken, 0) for net in (module, traced))
     if not _near(ours, theirs):
         facts = (

@@ -35,7 +35,8 @@ def as_dictionary(value: Any, spec: ConversionSpec) -> Any:
     table: dict[str, Any] = {}
     for name in value.keys():
         table[name] = as_dictionary(value[name], spec)
-    wanted = [entry.name for entry in spec.inputs or ()]  # None where an input has no name, which no table has
+    # None stands for an input without a name, which is no key of a table: then all entries stay, as the table has them.
+    wanted = [entry.name for entry in spec.inputs or ()]
     if wanted and all(name in table for name in wanted):
         return {str(name): table[str(name)] for name in wanted}
     return table

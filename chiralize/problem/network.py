@@ -226,6 +226,7 @@ class Network:
 
     @cached_property
     def _centered(self) -> Centered:
+        """The graph that reads x - c and answers y - c', with the way back for its weights."""
         assert self.captured is not None
         return center(self.captured, self.resolved.input_centers, self.resolved.output_centers, traits())
 
@@ -272,6 +273,8 @@ class Network:
 
     def holding(self, values: Mapping[str, torch.Tensor]) -> tuple[torch.nn.Module, ExportedProgram | None]:
         """The network with other weights, as a module and as its program, which share them."""
+        # The program is the user's own: it is changed, and its module is made of it. Else the module is changed, and
+        # the program gets its tensors.
         if self.origin.from_program and self.program is not None:
             program = rewrite.program_with_weights(self.program, values)
             return unhooked(program.module()), program
@@ -287,6 +290,7 @@ class Network:
         return self._moved(tensors, 1)
 
     def _moved(self, tensors: Sequence[torch.Tensor], sign: int) -> list[torch.Tensor]:
+        """Inputs with their centres added, or taken off where the sign is -1; those without a centre as they are."""
         moved = list(tensors)
         for index, (tensor, point) in enumerate(zip(tensors, self.resolved.input_centers, strict=True)):
             if point is not None:

@@ -23,7 +23,7 @@ AND = " and "
 
 
 def under_each(network: Network) -> dict[str, Network]:
-    """The network under each of its mirrors, by name, as if there were no other."""
+    """The network under each of its mirrors, by name, as if there were no other. The first is `network.resolved`."""
     names = list(network.resolved.spec.mirrors())
     others = replace(network.others, further=())
     networks = {names[0]: replace(network, others=others)}
@@ -58,7 +58,11 @@ def refuse_unsuited(network: Network) -> None:
 
 
 def products(networks: Mapping[str, Network]) -> Iterator[tuple[str, Network]]:
-    """The network under two or more of its mirrors one after the other, with their names."""
+    """The network under two or more of its mirrors one after the other, with their names.
+
+    Of three mirrors: A and B, A and C, B and C, A and B and C. With the mirrors and the identity these are all eight
+    elements of the group, since mirrors commute and each is its own inverse.
+    """
     for count in range(2, len(networks) + 1):
         for names in combinations(networks, count):
             first, *others = (networks[name] for name in names)

@@ -60,7 +60,10 @@ def prepared_openly(
 
 
 def _fixes_one(network: Network) -> bool:
-    """Whether the program of a class takes one sample alone."""
+    """Whether the program of a class takes one sample alone.
+
+    False where two samples cannot be tried: the user gave the program, a trace, a claimed part, or a state.
+    """
     program, captured = network.program, network.captured
     if (
         program is None
@@ -101,6 +104,7 @@ def _squeezes(network: Network, call: Call) -> bool:
     if is_large(network.module) or None in (*network.resolved.inputs, *network.resolved.outputs):
         return False
     with suppress(Exception), quiet(), Runner(network.module) as runner:  # it need not take two samples
+        # squeeze() of (1, 17, 1) is (17,), of (2, 17, 1) it is (2, 17).
         one, two = (results(runner.run([each]).steps[0])[0] for each in (call, _doubled(network, call)))
         return any(single.ndim < double.ndim for single, double in zip(one, two, strict=True))
     return False

@@ -305,7 +305,7 @@ def even(network: Network, calls: Sequence[Call]) -> Sequence[Call]:
     # Sizes in the order in which they are tried: as large as leaves enough batches, and two where that would be one;
     # that of the example, which the network takes for certain; the commonest.
     wanted = (max(min(usual, 2), min(usual, whole // least)), min(network.rows, whole), usual)
-    for size, common in product(wanted, in_common(network, calls)):
+    for size, common in product(wanted, in_common(network, calls)):  # the first that the network takes
         batches = _cut(calls, sizes, size, common)
         with suppress(ModelRunError):
             roomy(network, batches)
@@ -317,6 +317,7 @@ def as_captured(network: Network, calls: Sequence[Call]) -> Sequence[Call]:
     """Batches of the size that the network was captured at; what is left over is dropped."""
     rows = len(leading(network.example))
     sizes = [rows_of(call) for call in calls]
+    # Cut anew where that can be done; else calls of another size are left out.
     if network.has_rows and set(sizes) != {rows}:
         ways = in_common(network, calls)
         if ways:

@@ -2,6 +2,9 @@
 
 Where the statistics of batch norms determine the moments of the inputs, they are samples of a Gaussian with these. Else
 they are built-in poses, where these fit what the network remembers or answers.
+
+Figures that are taken from them are said to be of drawn inputs. Where neither can be had, `origin` holds the reason,
+which a fit that needs inputs is refused with.
 """
 
 from __future__ import annotations
@@ -49,6 +52,7 @@ def supplied(problem: Problem) -> Problem:
         if request.mix:
             return _mixed(problem)
         return problem
+    # Nothing is given: moments first, since they are the network's own; poses where they are not determined.
     request.progress("recovering the moments of the inputs")
     try:
         moments = recover(network.graph(), network.resolved.inputs)

@@ -68,6 +68,8 @@ def remarks_on_kind(problem: Problem, calls: Sequence[Call], unchanged: Sequence
     """
     network = problem.network
     similarity = _likeness(network, calls)
+    # From the coarsest to the finest: means and spreads of all channels show what changes many entries at once. Inputs
+    # of the other handedness, or with two axes exchanged, may pass that, since most means stay where they are.
     if similarity is not None and similarity.is_foreign:
         facts = _foreign(network, similarity, calls)
         if not problem.request.force:
@@ -75,6 +77,7 @@ def remarks_on_kind(problem: Problem, calls: Sequence[Call], unchanged: Sequence
                 f"check {', '.join(to_check(network.resolved))} and normalisation of the calibration inputs{_BUILT}"
             )
             remedy += "; --force goes on"
+            # The likeliest cause first: an array that was not given, another unit, another order.
             missing = listed([tensor.where for tensor in unchanged], _NAMED)
             first = when(missing, f"give the array of {missing}, which has the example's values in all of them; ")
             first += _in_its_unit(network, similarity, calls) or _put_in_order(network, calls)
@@ -90,12 +93,13 @@ def remarks_on_kind(problem: Problem, calls: Sequence[Call], unchanged: Sequence
             remedy = "put the calibration inputs in the order of its training; --force goes on"
             raise DataFileError("calibration", facts, remedy)
         yield f"{_OTHER_KIND}{facts}"
-    elif similarity is not None and similarity.is_poor and not problem.request.mix:
+    elif similarity is not None and similarity.is_poor and not problem.request.mix:  # `mix` is what mends that
         yield _poor(similarity)
     elif similarity is None:
         *others, last = to_check(network.resolved)
         yield _UNKNOWN.format(", ".join(others), last)
         yield from _questioned_unit(network, calls)
+    # A batch norm's factor has told already how the inputs are spread; a normaliser's tells nothing.
     if (similarity is None or similarity.is_normaliser) and not problem.request.mix:
         yield from _narrow(network, calls)
     yield from odd_values(network, calls)
@@ -292,7 +296,7 @@ def _means(network: Network, calls: Sequence[Call]) -> tuple[torch.Tensor, torch
     mean = remembered_mean(network)  # of the graph's inputs, which are x - c for a mirror at c
     if mean is None:
         return None
-    given = torch.cat([_as_rows(network, call) for call in calls]).mean(0)
+    given = torch.cat([_as_rows(network, call) for call in calls]).mean(0)  # all inputs in one row
     if given.shape != mean.shape:  # of another number of frames than the example's
         return None
     centers: list[torch.Tensor] = []

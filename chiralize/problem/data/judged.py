@@ -1,4 +1,8 @@
-"""Which of the user's inputs a verdict is run on."""
+"""Which of the user's inputs a verdict is run on.
+
+Eight calls are as many as random ones. Of 2,000 single samples each holds 32, taken from all over the file; a network
+that takes one sample a call is run on `most` of them.
+"""
 
 from __future__ import annotations
 
@@ -42,6 +46,7 @@ def judged_on(network: Network, calls: Sequence[Call], most: int = _CALLS) -> Se
     if together <= 1:
         return _spread(calls, min(most, max(affordable // rows, 1)))
     chosen = _spread(calls, _CALLS * together)
+    # A program may refuse a larger batch: the first group is run to see.
     for common in in_common(network, calls):
         groups = [stacked(chosen[start : start + together], common) for start in range(0, len(chosen), together)]
         with suppress(ModelRunError), Runner(network.module) as runner:

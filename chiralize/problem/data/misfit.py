@@ -61,9 +61,11 @@ def how_to_store(given: tuple[int, ...], wanted: tuple[int, ...], shown: Sequenc
         return f"merge its last two axes: array.reshape({sizes}), which is joint by joint"
     if remedy := _but_for_one(given[1:], wanted[1:]):
         return remedy
+    # Nothing in the shape recalls the network's sizes: samples of something else.
     if len(given) == len(wanted) and numbers not in given and not set(wanted[1:]) <= set(given):
         sizes = ", ".join(map(str, given[1:]))
         return f"give samples of the network's sizes, ({sample}): where samples are first, these have ({sizes})"
+    # One axis too many in front: (sequence, time, ...) for a network that reads one step.
     if len(given) == len(wanted) + 1 and given[2:] == wanted[1:]:
         sizes, one_call = ", ".join(map(str, (-1, *given[2:]))), ",".join(map(str, given[1:]))
         single = f"store samples first: array.reshape({sizes})"

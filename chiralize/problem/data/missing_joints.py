@@ -2,6 +2,9 @@
 
 Detectors store 0 for them, normalised -1 or the like. Such a number stands, to the last bit, in many places now and
 then, and its mirror image in next to none.
+
+In pixels of a width of 640 the mirror takes x to 640 - x: a missing joint at (0, 0) comes to (640, 0). That is neither
+missing nor anywhere on the body, so that gaps measured with it say nothing of the network.
 """
 
 from __future__ import annotations

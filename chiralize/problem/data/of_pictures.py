@@ -1,4 +1,7 @@
-"""What to check of inputs, in the words of the field: poses have joints and units, pictures have colours."""
+"""What to check of inputs, in the words of the field: poses have joints and units, pictures have colours.
+
+Remarks and remedies of `foreign` are worded with it, and `units` asks nothing of pictures (decision 0094).
+"""
 
 from __future__ import annotations
 

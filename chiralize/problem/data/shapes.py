@@ -1,4 +1,10 @@
-"""Example inputs of given sizes: `--input-shape 1,243,17,2`, by the name of an argument or of an entry of a table."""
+"""Example inputs of given sizes: `--input-shape 1,243,17,2`, by the name of an argument or of an entry of a table.
+
+    --input-shape 1,17,2 --input-shape mask=1,17      forward(pose, mask): the first by its place, the second by name
+    --input-shape policy=1,48                         forward(obs), where obs is a table: {"policy": x}
+
+Names decide between the two: those of arguments are arguments, all others are keys of a table.
+"""
 
 from __future__ import annotations
 
@@ -44,12 +50,14 @@ def _named(
 ) -> Call:
     """The call in which some tensors have names."""
     names = [argument.name for argument in arguments or ()]
+    # All names are arguments. One that has its place among those without a name would be given twice.
     if set(by_name) <= set(names):
         first = [name for name in names[: len(in_order)] if name in by_name]
         if first:
             facts = f"{first[0]!r} is given by name, and by its place before"
             raise UsageError(_OPTION, facts, "give every input once")
         return _in_order_of(names, in_order, by_name)
+    # No name is one, and the network takes one argument: they are keys of that.
     required = [argument for argument in arguments or () if argument.is_required]
     if len(required) == 1 and not in_order and not set(by_name) & set(names):
         return (_table(by_name, required[0]),), {}

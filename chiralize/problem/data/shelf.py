@@ -1,4 +1,8 @@
-"""Values between two stretches of a pass, one set per batch: in memory while they are few, else in temporary files."""
+"""Values between two stretches of a pass, one set per batch: in memory while they are few, else in temporary files.
+
+Fits go through a network stretch by stretch, all batches through one before the next. What a batch has come to waits
+here. `_spooled` keeps batches of an iterable here, which can be run through only once.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +19,7 @@ ROOM = 64_000_000
 
 
 class Shelf:
-    """Holds one value per batch. `with Shelf(first) as shelf: for number, value in shelf: shelf[number] = ...`"""
+    """Holds one value per batch. `with Shelf(count) as shelf: for number, value in shelf: shelf[number] = ...`"""
 
     def __init__(self, count: int, room: int = ROOM) -> None:
         self.count, self.room, self.held = count, room, 0
@@ -36,6 +40,7 @@ class Shelf:
     def __setitem__(self, number: int, value: Any) -> None:
         """A view into a larger tensor is kept without the rest of it."""
         value, size = _compact(value)
+        # A former value of the batch gives up its room first; a file of it is overwritten, or not read any more.
         self.held -= self.sizes.pop(number, 0)
         self.memory.pop(number, None)
         if self.held + size <= self.room:
@@ -53,11 +58,15 @@ class Shelf:
         return ((number, self[number]) for number in range(self.count))
 
     def _path(self, number: int) -> Path:
+        """The file of a batch that is not held in memory."""
         return Path(self.folder.name) / f"{number}.pt"
 
 
 def _compact(value: Any) -> tuple[Any, int]:
-    """A value whose tensors take no more memory than their entries need, and the bytes of that."""
+    """A value whose tensors take no more memory than their entries need, and the bytes of that.
+
+    One row of a tensor of 1,000 rows is a view that keeps all of them alive; it is copied.
+    """
     used: dict[int, int] = {}
     whole: dict[int, int] = {}
     for leaf in pytree.tree_leaves(value):

@@ -66,7 +66,7 @@ def standardised_remarks(resolved: ResolvedSpec, calls: Sequence[Call]) -> Itera
 def _numbers(tensor: ResolvedTensor, calls: Sequence[Call]) -> tuple[torch.Tensor, torch.Tensor]:
     """Numbers that T moves and that vary, "sample number" in float64; means and spreads of their images, "2 number".
 
-    None where samples are few or unlike.
+    The frames of a sample count as samples. No numbers where samples are few, or of other sizes than the example.
     """
     none = torch.zeros(0, 0), torch.zeros(2, 0)
     if tensor.representation is None or not (tensor.pose is not None or tensor.names):
@@ -80,6 +80,8 @@ def _numbers(tensor: ResolvedTensor, calls: Sequence[Call]) -> tuple[torch.Tenso
     body = [axis for axis in range(values.ndim) if axis not in free]
     if not free or not body or len(values) < _LEAST:
         return none
+    # T on the numbers 1, 2, 3, ... of the entries says where each image comes from, and with which sign: -5 is entry 5,
+    # negated. All three become "sample number": free axes first and together, those of the body behind.
     positions = torch.arange(1, prod(tensor.shape) + 1, dtype=torch.float64).view(tensor.shape)
     before, after, numbers = (
         each.permute(*free, *body).flatten(0, len(free) - 1).flatten(1)
@@ -88,6 +90,7 @@ def _numbers(tensor: ResolvedTensor, calls: Sequence[Call]) -> tuple[torch.Tenso
     numbers = numbers[numbers.isfinite().all(1)]
     if len(numbers) < _LEAST:
         return none
+    # Of the first row alone, since T does the same in all: before[0] is ascending, so that a search finds the column.
     partner, spreads = torch.searchsorted(before[0], after[0].abs()), numbers.std(0)
     images = torch.stack([after[0].sign() * numbers.mean(0)[partner], spreads[partner]])
     chosen = (before[0] != after[0]) & (spreads > 0) & (spreads[partner] > 0)
@@ -102,12 +105,15 @@ def _how_scaled(numbers: torch.Tensor, images: torch.Tensor, is_affine: bool) ->
     count = numbers.shape[1]
     if count < _FEWEST:
         return ""
+    # 1. By their own statistics: every mean is 0 and every spread 1, or every range is from -1 to 1.
     is_standard = (numbers.mean(0).abs() < _OFF) & ((numbers.std(0) - 1).abs() < _OFF)
     ends = torch.stack([-numbers.amin(0), numbers.amax(0)])
     is_within = ((ends > 1 - _SHORT) & (ends < 1 + _BEYOND)).all(0) & (not _are_directions(numbers))
     for are_so, words in ((is_standard, "means of 0, spreads of 1"), (is_within, "each from -1 to 1")):
         if int(are_so.sum()) >= _SHARE * count and _go_together(numbers):
             return words
+    # 2. By those of other data: about that, and partners differ. Not where T mirrors at another point, since `images`
+    #    are those of a mirror at 0.
     if not is_affine and _are_scaled_by_others(numbers, images) and _go_together(numbers):
         return "spreads about 1 that partners do not share, means about 0 that are not each other's mirror images"
     return ""
@@ -142,6 +148,7 @@ def _are_directions(numbers: torch.Tensor) -> bool:
     """
     for each in (2, 3, 4):
         if numbers.shape[1] % each == 0:
+            # A unit vector has squares that add up to 1: x y z x y z, or x x y y z z.
             one_after_the_other = numbers.unflatten(1, (-1, each)).square().sum(2)
             first_ones_first = numbers.unflatten(1, (each, -1)).square().sum(1)
             for squares in (one_after_the_other, first_ones_first):
@@ -154,5 +161,6 @@ def _go_together(numbers: torch.Tensor) -> bool:
     """Whether numbers are those of a body, and no noise."""
     together = torch.corrcoef(numbers.T).abs()
     count = len(together)
+    # The mean of all correlations but those of numbers with themselves, of which there are `count`, each 1.
     least = max(_TOGETHER, _BY_CHANCE * len(numbers) ** -0.5)
     return float(together.sum() - count) > least * count * (count - 1)

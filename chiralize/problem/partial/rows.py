@@ -141,7 +141,7 @@ class Restriction:
         Raises UnsupportedError where they are, since the other reader needs all rows, or where they are computed.
         """
         names = list[str]()
-        for tensor in node.args[1:]:
+        for tensor in node.args[1:]:  # the weight, then the bias, if there is one
             if isinstance(tensor, fx.Node):
                 if tensor.op != "get_attr" or self._readers(str(tensor.target)) > 1:
                     raise refusal(node, "its weights are computed, or shared with another layer")
@@ -175,7 +175,7 @@ class Restriction:
                 data = list(filter(_is_data, node.all_input_nodes))
                 if node in needed:
                     return
-                if len(data) != 1:
+                if len(data) != 1:  # two branches meet: there is no one layer whose fit would do
                     raise refusal(node)
                 (node,) = data
             if node in needed or (needed and self._shares_weights(node)):
@@ -257,6 +257,7 @@ class Restriction:
             return self._noted(self.graph.get_attr(name), node)
 
     def _tensor(self, node: fx.Node) -> torch.Tensor:
+        """The tensor that a `get_attr` node reads."""
         return _get(self.module, str(node.target))
 
     def _clean(self) -> None:
@@ -348,6 +349,7 @@ def _last(node: Any) -> int:
 
 
 def _rank(node: Any) -> int:
+    """How many axes a node's value has."""
     return len(_shape(node))
 
 

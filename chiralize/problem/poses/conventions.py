@@ -167,10 +167,12 @@ def _stretched(ratio: float, view: View) -> Array:
 
 
 def _in_image(view: View) -> Array:
+    """The axis of the camera at 0."""
     return view.image
 
 
 def _in_image_from_hip(view: View) -> Array:
+    """The hip at 0 in every frame."""
     return view.image - view.image_hip
 
 
@@ -181,6 +183,7 @@ def _boxed(view: View) -> Array:
 
 
 def _from_hip(view: View) -> Array:
+    """Metres in the frame of the camera, the hip at 0 in every frame."""
     return view.camera - view.camera_hip
 
 

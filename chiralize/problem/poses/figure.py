@@ -29,6 +29,7 @@ def placed(points: Sequence[Landmark], joints: Array) -> Array:
         result[..., number, :] = sum(weight * joint(joints, name) for name, weight in point.weights)
         if point.frame == "none":
             continue
+        # One frame for all points of a part of the body, and of a side.
         key = point.frame, point.side
         if key not in frames:
             frames[key] = _FRAMES[point.frame](joints, point.side)
@@ -65,6 +66,7 @@ def _trunk(joints: Array, side: str) -> Array:
 
 
 def _head(joints: Array, side: str) -> Array:
+    """From the thorax up to the top of the head."""
     return _frame(joint(joints, "head") - joint(joints, "thorax"), _across(joints))
 
 

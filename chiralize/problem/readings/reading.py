@@ -82,6 +82,7 @@ class Obstacles:
         return [refused for refused in self._ambiguous() if refused.shapes in wanted]
 
     def _ambiguous(self) -> list[Refused]:
+        """The refusals for several readings."""
         return [refused for refused in self.refused if isinstance(refused.error, AmbiguousLayoutError)]
 
     def note(self, refused: Refused) -> None:

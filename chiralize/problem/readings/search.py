@@ -122,6 +122,7 @@ class Search:
         return replace(reading, spec=order.spec, resolved=order.resolved, reason=reason)
 
     def _first(self) -> Reading | None:
+        """The first reading over all ways to call the network; None as of `first`. What was met is noted."""
         try:
             for arranged in self.arrangements:
                 options = self._options(arranged)

@@ -24,6 +24,7 @@ def command_for(shapes: Shapes, option: str) -> str:
 
 
 def _zeros(shapes: Shapes) -> str:
+    """Python for example inputs of these sizes, a tuple."""
     return "(" + ", ".join(f"torch.zeros({sizes_text(shape)})" for shape in shapes) + ",)"
 
 
