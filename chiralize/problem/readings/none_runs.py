@@ -15,7 +15,7 @@ from chiralize.body.tensors.one_tensor import fields_width
 from chiralize.errors import UsageError
 from chiralize.errors.words import when
 from chiralize.problem.preparation import cause_within
-from chiralize.problem.readings.arguments import arguments_of
+from chiralize.problem.readings.arguments import Argument, arguments_of
 from chiralize.problem.readings.offered import shape_of_one
 from chiralize.problem.readings.remark import sizes_text
 from chiralize.problem.readings.search import Search
@@ -29,9 +29,9 @@ _NUMBER = re.compile(r"\d+")
 
 
 def none_runs(search: Search, where: str, option: str, command: str) -> UsageError:
-    """No reading runs: what the first layer reads, and the skeletons that it could be.
+    """The error where no sizes ran: what the first layer reads, and the skeletons that it could be.
 
-    The facts are the same for all; exactly one remedy is given, the most special one that applies.
+    where, option, command: as of `refusal_of`.
     """
     # A failure for another reason than sizes (devices, precisions) comes first: no sizes would help.
     within = next(filter(cause_within, search.trial.failures.values()), None)
@@ -48,38 +48,58 @@ def none_runs(search: Search, where: str, option: str, command: str) -> UsageErr
     if reads:
         facts += f"; {reads}"
     facts += _failing(search.trial.failures.values(), reads)
-    width = first_width(search.module)
-    # How to give sizes: for a network that reads a table, with the name of its entry.
-    table = next((argument for argument in arguments_of(search.module) or () if argument.is_table), None)
-    remedy = f"give {option}" if option.startswith("--") else f"pass {option}"
-    key = next((arranged.keys[0] for arranged in search.arrangements if arranged.keys), "")
-    if (table is not None or key) and option.startswith("--"):
-        name = next(argument.name for argument in arguments_of(search.module) or () if argument.is_required)
-        remedy = f"`{name}` is a table: give {option} {key or 'KEY'}=SIZES"
-    # Below two coordinates the body is a robot, whose inputs are observations and no poses: no skeleton is meant.
-    similar = skeletons_of_width(width, skeleton) if dims > 1 else ""
+    beside, remedy = _what_to_describe(search, option, command)
+    return UsageError(where, facts + beside, remedy)
+
+
+def _what_to_describe(search: Search, option: str, command: str) -> tuple[str, str]:
+    """A clause for the facts, "" in most cases, and the remedy: the most special one that applies.
+
+    By the width of the first layer. Below two coordinates the body is a robot, whose inputs are observations and no
+    poses; above, the width may be that of another skeleton, or frames.
+    """
+    skeleton, width = search.spec.skeleton, first_width(search.module)
+    joints, dims = len(skeleton.joints), len(skeleton.dims)
+    table, give = _table_of(search), _how_to_give(search, option)
     if table is not None and dims < 2:
         named = ", ".join(map(str, getattr(search.module, "obs_groups", ()))) or "policy"
-        remedy = f"`{table.name}` is a table: name every input as its entry there, `inputs: [{{name: {named}, ...}}]`"
-    elif width is not None and width in _widths_of_fields(search.spec):
+        entries = f"`inputs: [{{name: {named}, ...}}]`"
+        return "", f"`{table.name}` is a table: name every input as its entry there, {entries}"
+    if width is not None and width in _widths_of_fields(search.spec):
         # The first layer reads the described observation, so that something beside it is what does not fit.
-        remedy += " for every input; one that is handed on from call to call is `state: true`, its output too"
-    elif dims < 2 and width is not None and width != joints:
-        facts += _described(search.spec, width)
+        return "", f"{give} for every input; one that is handed on from call to call is `state: true`, its output too"
+    if dims < 2 and width is not None and width != joints:
         remedy = f"describe the {width} numbers of the observation, `inputs: [{{fields: [...]}}]` in a file"
-        remedy += _as_history(search.spec, width)
+        return _described(search.spec, width), remedy + _as_history(search.spec, width)
+    similar = skeletons_of_width(width, skeleton) if dims > 1 else ""
     # Asked this late since it runs the network again.
-    elif table is None and (filtered := _along_frames(search, width)):
+    if table is None and (filtered := _along_frames(search, width)):
         check = f"check the skeleton ({similar})" if similar else "describe the inputs: `inputs:`, or --input-layout"
         one, other = (_over_frames(filtered, order, option, command) for order in ("(j d)", "(d j)"))
         ways = f"\n    {one}\n    {other}\n    else" if command else f" {one}, or {other}; else"
-        remedy = f"if those {width} numbers are frames, say how the others lie:{ways} {check}"
-    elif similar and width not in {joints * count for count in range(1, dims + 2)}:
-        # A width of the given skeleton's own sizes speaks for that skeleton, and against another one.
-        remedy = f"check the skeleton ({similar}), or {remedy} for every input"
-    else:
-        remedy += " for every input, and describe them: `inputs:` in the file, or --input-layout"
-    return UsageError(where, facts, remedy)
+        return "", f"if those {width} numbers are frames, say how the others lie:{ways} {check}"
+    # A width of the given skeleton's own sizes speaks for that skeleton, and against another one.
+    if similar and width not in {joints * count for count in range(1, dims + 2)}:
+        return "", f"check the skeleton ({similar}), or {give} for every input"
+    return "", f"{give} for every input, and describe them: `inputs:` in the file, or --input-layout"
+
+
+def _table_of(search: Search) -> Argument | None:
+    """The argument that is written down as a dictionary; None where none is."""
+    return next((argument for argument in arguments_of(search.module) or () if argument.is_table), None)
+
+
+def _how_to_give(search: Search, option: str) -> str:
+    """How sizes are given: `give --input-shape`; of the entry of a table with its name, in Python as an argument."""
+    if not option.startswith("--"):
+        return f"pass {option}"
+    key = next((arranged.keys[0] for arranged in search.arrangements if arranged.keys), "")
+    if _table_of(search) is None and not key:
+        return f"give {option}"
+    arguments = arguments_of(search.module) or ()
+    # A table may have a default, None, and forward may take any number of arguments.
+    names = [argument.name for argument in arguments if argument.is_required or argument.is_table] or ["args"]
+    return f"`{names[0]}` is a table: give {option} {key or 'KEY'}=SIZES"
 
 
 def runs_as_named(search: Search, where: str) -> UsageError | None:

@@ -552,3 +552,19 @@ def test_what_is_free_takes_sizes_and_no_description() -> None:
     spec = parse_spec("skeleton: {joints: [l, r], pairs: [[l, r]], dims: [w], negate: []}\ninputs: [{free: true}]\n")
     text = refusal(nn.Sequential(nn.Conv1d(80, 8, 3), nn.Flatten(), nn.LazyLinear(2)), spec)
     assert text.endswith("give --input-shape for every input"), text
+
+
+class OptionalTable(nn.Module):
+    """Reads a table that has a default."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(7, 7)
+
+    def forward(self, obs: dict[str, Tensor] | None = None) -> Tensor:
+        assert obs is not None
+        return self.fc(obs["pose"])
+
+
+def test_a_table_with_a_default_is_named() -> None:
+    assert "`obs` is a table: give --input-shape" in refusal(OptionalTable())
