@@ -162,6 +162,7 @@ def represent(
 
     known: of weights, by name.
     """
+    # A converted file's passport says what its conversion chose. Else the weights tell which units are partners.
     try:
         if passport is not None and passport.hidden:
             return infer(network, {**(known or {}), **passport.hidden}).finish(), None
@@ -212,6 +213,7 @@ def mirror_at_rest(network: Network) -> NetworkMirror | None:
     captured, resolved = network.captured, network.resolved
     if captured is None or None in (*resolved.inputs, *resolved.outputs):
         return None
+    # A signed permutation takes zeros to zeros: the trivial representation stands for any.
     buffers = [captured.leaves[leaf] for leaf in captured.mutations]
     if any(bool(leaf.tensor.any()) for leaf in buffers):
         return None
@@ -336,7 +338,7 @@ def free_parameters(captured: CapturedModel, repmap: RepMap) -> int:
 
 def _free_entries(leaf: Leaf, repmap: RepMap) -> float:
     """How many numbers of a parameter are free; of two that the mirror exchanges, half of each."""
-    if leaf.name in repmap.partners:
+    if leaf.name in repmap.partners:  # each of the two determines the other
         return leaf.tensor.numel() / 2
     if leaf.name not in repmap.leaves:  # within a stretch that is averaged
         return leaf.tensor.numel()
@@ -349,6 +351,7 @@ def resolved_as(network: Network, spec: ConversionSpec) -> tuple[ResolvedSpec, N
     inputs = [tensor.shape for tensor in resolved.input_tensors]
     outputs = [tensor.shape for tensor in resolved.output_tensors]
     other = resolve(spec, inputs, outputs)
+    # Random inputs are drawn about the centre of the mirror that is tried, not about that of the network's own.
     if other.is_affine:
         around = Around(other.input_centers, other.spreads)
     else:

@@ -159,6 +159,7 @@ class Network:
     @property
     def rows(self) -> int:
         """Samples in one call: the size of the batch, where it is the first axis of the inputs, else 1."""
+        # Inputs whose first axes differ have no batch in common.
         sizes = {tensor.shape[0] for tensor in self.resolved.input_tensors if tensor.has_rows}
         if self.has_rows and len(sizes) == 1:
             return sizes.pop()
@@ -249,6 +250,7 @@ class Network:
     def answers_vary(self) -> bool:
         """Whether answers change with the random numbers that the network draws; asked of those without a graph."""
         first = answers(self.module, [self.example], 0)
+        # Several seeds, since two draws may lead to the same answer.
         for seed in range(1, _DRAWS):
             if not all(map(same, first, answers(self.module, [self.example], seed))):
                 return True
@@ -317,6 +319,7 @@ class Network:
                 if _is_finite(runner, placed(drawn, fewer)):
                     near = fewer
         examples = [tensor for tensor in near.near if tensor is not None]
+        # Near is meant as a factor: examples that are mostly zeros would all stay as they are.
         if any(2 * int(tensor.count_nonzero()) <= tensor.numel() for tensor in examples):
             return Around()  # zero times anything is zero
         return near

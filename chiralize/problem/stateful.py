@@ -55,6 +55,7 @@ def mirror_of_calls(network: Network) -> NetworkMirror:
 def batches_along(network: Network, sequences: Sequence[Steps]) -> list[Batch]:
     """Inputs and states of both views of the original along sequences; each view has the states that it has come to."""
     captured, carried, mirror = network.graph(), network.carried, mirror_of_calls(network)
+    # From a buffer's name in the network to its leaf in the graph, which is what fits read.
     names = {captured.leaves[leaf].names[0]: leaf for leaf in captured.mutations}
     total = sum(map(len, sequences)) * max(network.rows, 1)
     largest = max((max(weight.shape, default=1) for weight in network.module.parameters()), default=1)

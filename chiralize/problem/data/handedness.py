@@ -61,7 +61,7 @@ def handedness(network: Network, calls: Sequence[Call]) -> Handedness | None:
         if means is None:
             continue
         given, mean, spread = means
-        given, mean = (_symmetric(values, representation) for values in (given, mean))
+        given, mean = (_symmetric(values, representation) for values in (given, mean))  # P g and P m
         lateral &= mean.isfinite() & (spread > 0)
         sides = (mean / spread).where(lateral, 0.0)
         products += float((given / spread * sides).where(lateral, 0.0).sum())
@@ -71,6 +71,7 @@ def handedness(network: Network, calls: Sequence[Call]) -> Handedness | None:
             furthest, index = float(sides.abs().max()), np.unravel_index(int(sides.abs().argmax()), sides.shape)
             label = network.resolved.input_tensors[moments.index].label((0, *map(int, index)))
             example = f"{label} is {float(given[index]):.2g} in the mean, {float(mean[index]):.2g} in training"
+    # In training the sides have to lie far enough apart: of means about 0 the sign is chance.
     if not count or squares < _TELLING**2 * count:
         return None
     return Handedness(products / squares, example)

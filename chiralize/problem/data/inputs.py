@@ -64,7 +64,7 @@ def calls_from(
             filled[position] = as_tensor(part, leaves[position].dtype, name, str(path))
         return pytree.tree_unflatten(filled, structure)
 
-    call(0)  # raises now if something does not fit
+    call(0)  # raises now if something does not fit; all others are cut when they are asked for
     return Feed(call, range(count if most is None else min(count, most)))
 
 
@@ -99,6 +99,7 @@ def _targets(
     where: str,
 ) -> dict[str, int]:
     """The leaf that every array goes to.  names, tensors: positions of leaves.  states: positions among the tensors."""
+    # By name only if every array has the name of an input: one strange name, and the order in the file counts for all.
     if set(arrays) <= set(names):
         return {name: names[name] for name in arrays}
     free = [leaf for number, leaf in enumerate(tensors) if number not in states]

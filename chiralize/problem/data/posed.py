@@ -43,7 +43,7 @@ def _as_given(calls: Sequence[Call], like: Call) -> list[Call]:
     Processes that share the inputs share the poses as well.
     """
     example, rows = Arguments.of(*like), rows_of(like)
-    (given,) = example.tensors
+    (given,) = example.tensors  # built-in poses fill one input alone
     together = torch.cat([tensors(call)[0] for call in calls]).to(given)
     batches = [example.filled([part]) for part in together.split(rows) if len(part) == rows]
     return [batches[processes.number_of(number)] for number in range(len(batches) // processes.count())]

@@ -88,6 +88,7 @@ def spreadings(network: Network, calls: Sequence[Call]) -> Mapping[int, Spreadin
     by_input: dict[int, Spreading] = {}
     for moments in known:
         axes = _alike(moments)
+        # Samples of other frames will do where the network keeps one number for all frames.
         if inputs[moments.index].has_rows and _fits(moments, axes, calls[0]):
             spreading = _spreading(network, moments, axes, calls)
             if spreading.is_needed:
@@ -130,6 +131,7 @@ def _moments_here(
         square += values.square().sum(pooled, keepdim=True)[0]
     processes.add_up([count, total, square])
     given = total / count
+    # The variance is a difference of two large numbers where the mean is far from 0: rounding may take it below 0.
     return given, (square / count - given.square()).clamp_min(0).sqrt()
 
 

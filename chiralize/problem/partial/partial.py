@@ -57,7 +57,7 @@ class Partial:
     def words(self) -> str:
         """`12 of 19 outputs`: tensors where whole ones are left out, else entries."""
         shapes = [tensor.shape for tensor in self.whole.resolved.output_tensors]
-        if len(left_out_whole(self.parts)) == len(self.parts):
+        if len(left_out_whole(self.parts)) == len(self.parts):  # no tensor is claimed in part
             return f"{len(shapes) - len(self.parts)} of {len(shapes)} outputs"
         total = sum((1, *shape)[-1] for shape in shapes)
         return f"{total - self.left_out} of {total} outputs"
@@ -87,6 +87,7 @@ class ClaimedOutputs(nn.Module):
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """The network's answer, of some outputs the claimed entries alone; a tuple where whole outputs are left out."""
         leaves, structure = pytree.tree_flatten(self.network(*args, **kwargs))
+        # Entries first: the numbers of outputs are those of the whole network until outputs are left out.
         for output in self.outputs:
             leaves[output] = leaves[output].index_select(-1, self.get_buffer(f"claimed_{output}"))
         if self.left_out:

@@ -50,11 +50,13 @@ class Form:
         points = landmarks(pose.body)
         if isinstance(points, str):
             raise UnfitError(points)
+        # Each check leaves tensors out in which a drawn position would mean something else.
         _check_dims(tensor, pose.body.dims, pose.body.negate)
         if pose.body.has_joint_signs or pose.layout.has_matrices or "d" not in pose.layout or "j" not in pose.layout:
             raise UnfitError(f"{tensor.where} does not hold the positions of joints")
         if not tensor.has_rows:
             raise UnfitError(f"{tensor.where} has no samples along its first axis")
+        # At most one axis beside samples, joints and coordinates: it is time, unless its word says people.
         sizes = pose.word_sizes()
         others = [word for word in pose.layout.words if word not in ("b", "j", "d") and sizes[word] > 1]
         if len(others) > 1 or any(word in ("m", "person", "persons", "people") for word in others):

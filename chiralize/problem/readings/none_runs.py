@@ -113,6 +113,7 @@ def runs_as_named(search: Search, where: str) -> UsageError | None:
     wanted = {argument.name for argument in arguments if argument.is_required}
     if not names or search.spec.inputs is not None or not wanted <= set(names) or len(names) < len(search.samples):
         return None
+    # Every array goes to the argument of its name. The search has filled the first argument alone.
     shapes = tuple(shape_of_one(search.samples[name]) for name in names)
     if not search.trial.answers(shapes, lambda tensors: ((), dict(zip(names, tensors, strict=True)))):
         return None
@@ -120,7 +121,7 @@ def runs_as_named(search: Search, where: str) -> UsageError | None:
     sizes = ", ".join(f"{name} {sizes_text(shape)}" for name, shape in zip(names, shapes, strict=True))
     read = {name: layouts_of(shape, skeleton) for name, shape in zip(names, shapes, strict=True)}
     strange = [name for name in names if not read[name]]
-    if not strange:
+    if not strange:  # all look like poses, so that something else is wrong
         return None
     entries = ", ".join(f"{{name: {name}, {_entry_of(read[name])}}}" for name in names)
     facts = f"{NOTHING}: with the sizes of the calibration inputs ({sizes}) it runs, and nothing says what "
