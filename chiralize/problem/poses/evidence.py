@@ -144,11 +144,11 @@ def _similarity(asked: Asked, values: Array) -> Likeness | None:
 
 
 def _remembered(convention: Convention, similarity: Likeness) -> Finding:
-    """The finding that the memory speaks for; a factor below 1 does not count for it."""
+    """What a comparison with the memory says; the factor is 1 at least (`moments/judging`), where its log is 0."""
     shift, factor = similarity.shift, similarity.factor
     is_remembered = shift <= MOST_SHIFT and factor <= MOST_FACTOR
     words = f"at {similarity.norm} means are off by {shift:.2g} of their spread, variances by a factor of {factor:.2g}"
-    return Finding(convention, shift**2 + log(max(factor, 1.0)) ** 2, is_remembered, words)
+    return Finding(convention, shift**2 + log(factor) ** 2, is_remembered, words)
 
 
 # ---- answers --------------------------------------------------------------------------------------------------
