@@ -65,6 +65,8 @@ def _what_to_describe(search: Search, option: str, command: str) -> tuple[str, s
         named = ", ".join(map(str, getattr(search.module, "obs_groups", ()))) or "policy"
         entries = f"`inputs: [{{name: {named}, ...}}]`"
         return "", f"`{table.name}` is a table: name every input as its entry there, {entries}"
+    if search.spec.inputs and all(entry.kind == "free" for entry in search.spec.inputs):
+        return "", f"{give} for every input"  # there is nothing else to say of what T leaves alone
     if width is not None and width in _widths_of_fields(search.spec):
         # The first layer reads the described observation, so that something beside it is what does not fit.
         return "", f"{give} for every input; one that is handed on from call to call is `state: true`, its output too"
