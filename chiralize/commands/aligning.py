@@ -4,6 +4,14 @@ pad       pictures are wider by as many columns as it takes, mostly one, and tra
           cell to the last that they read
 kernel    strided kernels are wider by columns of zeros; all sizes and all answers stay
 resample  both views of the maps are moved half-way to each other, by half of the shift that was measured, or is given
+
+Example: a kernel of 3 with stride 2 and padding 1 reads 8 columns from -1 to 7, one further on the left than on the
+right, so that no weights make it commute with the reversal. `pad` gives the picture 9 columns, which it reads from -1
+to 9; `kernel` makes it 4 wide, so that it reads 8 columns from -1 to 8. Maps of f may still lie 0.75 cells beside
+those of T f(T x); `resample` moves every answer by 0.375.
+
+`aligned` comes before `convert`, on the command line and in Python. Where nobody asked for it, `commands.naming_widths`
+puts the ways that would help into refusals. The edits of graphs are in `graph.passes.alignment`.
 """
 
 from __future__ import annotations
@@ -14,8 +22,8 @@ from math import isfinite
 
 import torch
 
-from chiralize.body.tensors.layout import parse_layout
 from chiralize.body.tensors.resolved import ResolvedTensor
+from chiralize.commands.reversed_axes import as_layers_read, maps_of, pictures_of
 from chiralize.errors import ChiralizeError, InternalError, UnsupportedError, UsageError
 from chiralize.errors.words import listed, when
 from chiralize.graph.fixed_sizes import unhooked
@@ -29,7 +37,7 @@ from chiralize.graph.passes.alignment.editing import (
 )
 from chiralize.graph.passes.alignment.resampling import moved_outputs
 from chiralize.graph.passes.alignment.widths import FURTHEST, fitting_width
-from chiralize.graph.passes.alignment.windows import shapes_of, windows
+from chiralize.graph.passes.alignment.windows import windows
 from chiralize.graph.running import Arguments, Call, results
 from chiralize.infer.capture import functional
 from chiralize.infer.registry import traits
@@ -42,10 +50,10 @@ from chiralize.verification.asymmetry.alignment import alignments
 
 WAYS = ("pad", "kernel", "resample")
 _OPTION = "--align"
-_AXES_READ = (4, 3)
-"""Of pictures, and of what lies along a line, where layers slide over them."""
 _SAME = 1e-5
+"""Of the largest answer: by how much rounding may move answers that should stay."""
 _LEAST = 0.02
+"""Cells: a smaller shift is none."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +79,7 @@ def wishes(align: str | Sequence[str] | None) -> tuple[Wish, ...]:
                 _OPTION, f"{text!r} is none of its ways", f"use one of {', '.join(WAYS)}, or resample=0.75"
             )
         asked.append(Wish(way, _number(number, text) if equals else None))
+    # Either pad or kernel makes all layers fit: the other would find nothing to do.
     names = [wish.way for wish in asked]
     if len(set(names)) < len(names) or {"pad", "kernel"} <= set(names):
         facts = f"{', '.join(names)} do not go together"
@@ -79,6 +88,7 @@ def wishes(align: str | Sequence[str] | None) -> tuple[Wish, ...]:
 
 
 def _number(text: str, whole: str) -> float:
+    """The shift of `resample=0.75`, in cells. Raises UsageError for what is no finite number.  whole: for messages."""
     try:
         number = float(text)
     except ValueError:
@@ -93,6 +103,7 @@ def aligned(
 ) -> tuple[Network, Sequence[Call]]:
     """The network as `--align` changes it, and real inputs as it takes them; both as they are without a wish.
 
+    calls: real pictures, by which shifts are measured; of `pad` they come back wider.  product: what will be written.
     Raises UsageError and UnsupportedError where a way does not apply.
     """
     asked = wishes(align)
@@ -107,60 +118,20 @@ def aligned(
             network = _with_wider_kernels(network)
         else:
             network, calls = _with_wider_pictures(network, calls)
+    # Costs are told against the network of the user, not against the wider one.
     return replace(network, handover=replace(network.handover, handed_in=handed_in)), calls
 
 
-def with_widths(network: Network, error: UnsupportedError) -> UnsupportedError:
-    """A refusal of windows that read a picture from one end, with the widths at which every layer of a network fits."""
-    pictures = _pictures(network)
-    if not error.sized or len(pictures) != 1 or network.program is None:
-        return error
-    picture, axis = pictures[0]
-    if any(center is not None for _, center in picture.entry.mirror):
-        return error
-    graph = network.graph()
-    name = str(graph.inputs[picture.index])
-    widths = [fitting_width(graph, name, axis, traits(), smaller=smaller) for smaller in (True, False)]
-    near = " or ".join(str(width) for width in widths if width is not None)
-    size, has_maps = picture.shape[axis], bool(_maps(network))
-    others_too = when(not has_maps, ", if the layers that have no windows take as many")
-    fitting = when(near, f"every layer fits at {near} columns in place of {size}{others_too}; ")
-    kernel = when(_can_widen_kernels(graph, *_as_layers_read(graph, picture, axis)), "--align kernel keeps all sizes, ")
-    wider = _width_padded_to(graph, name, axis) if has_maps else None
-    pad = when(wider, f"--align pad widens pictures to {wider}, ")
-    remedy = f"{fitting}{kernel}{pad}--method average takes any"
-    changed = type(error)(error.where, error.facts, remedy)
-    changed.at, changed.settled, changed.sized = error.at, error.settled, error.sized
-    changed.aligns = bool(kernel)
-    return changed
-
-
-def _can_widen_kernels(graph: CapturedModel, ndim: int, axis: int) -> bool:
-    """Whether columns of zeros in kernels make every layer fit, as far as the graph tells."""
-    try:
-        return bool(widened_for_reversal(graph, ndim, axis, traits()))
-    except UnsupportedError:
-        return False
-
-
-def _width_padded_to(graph: CapturedModel, picture: str, axis: int) -> int | None:
-    """The width that `--align pad` would give to pictures, as far as the graph tells."""
-    try:
-        changes = upsampling_from_first_cell(graph, len(shapes_of(graph)[picture]), axis, traits())
-    except UnsupportedError:
-        return None
-    return fitting_width(graph, picture, axis, traits(), {change.window.op for change in changes})
-
-
 def _check(network: Network, asked: Sequence[Wish], product: str) -> None:
+    """Raise UsageError where the network has nothing to align, or the file that is to be written could not hold it."""
     if network.handover.partial is not None or network.others.further:
         facts = "only some outputs are claimed, or several mirrors are named"
         raise UsageError(_OPTION, facts, "state one mirror of all outputs")
-    if not _pictures(network):
+    if not pictures_of(network):
         facts = "the mirror reverses no axis of an input"
         raise UsageError(_OPTION, facts, "leave it out, or mark the width of pictures and maps, as in 'b c h ~w'")
     for wish in asked:
-        if wish.way != "kernel" and not _maps(network):
+        if wish.way != "kernel" and not maps_of(network):
             facts = (
                 "the mirror reverses an axis of an input and none of an output: there are no maps to move or to widen"
             )
@@ -171,49 +142,13 @@ def _check(network: Network, asked: Sequence[Wish], product: str) -> None:
         raise UsageError(_OPTION, facts, "write a .pt2 or an .onnx")
 
 
-def _pictures(network: Network) -> list[tuple[ResolvedTensor, int]]:
-    """Inputs with an axis that is reversed as a whole, and that axis."""
-    return _reversed(network.resolved.input_tensors)
-
-
-def _maps(network: Network) -> list[tuple[ResolvedTensor, int]]:
-    return _reversed(network.resolved.output_tensors)
-
-
-def _reversed(tensors: Sequence[ResolvedTensor]) -> list[tuple[ResolvedTensor, int]]:
-    axes: list[tuple[ResolvedTensor, int]] = []
-    for tensor in tensors:
-        for word, _ in tensor.entry.mirror:
-            axis = parse_layout(tensor.layout).axis_of(word)
-            if axis is not None:
-                axes.append((tensor, axis))
-    return axes
-
-
 def _picture(network: Network) -> tuple[ResolvedTensor, int]:
     """The one picture that goes in. Raises UnsupportedError for several, or for several axes that are reversed."""
-    pictures = _pictures(network)
+    pictures = pictures_of(network)
     if len(pictures) != 1:
         facts = f"{len(pictures)} axes of inputs are reversed, and one way for all of them is not known"
         raise UnsupportedError(_OPTION, facts, "use --align resample")
     return pictures[0]
-
-
-def _as_layers_read(graph: CapturedModel, picture: ResolvedTensor, axis: int) -> tuple[int, int]:
-    """How many axes a picture has where layers read it, and which of them is `axis`.
-
-    Of several cameras (b, view, c, h, w) layers read (b view, c, h, w), of beams (b, beams) they read (b, 1, beams).
-    """
-    ndim = len(picture.shape)
-    from_last = axis - ndim
-    if any(windows(graph, ndim, axis, traits())):
-        return ndim, axis
-    width = picture.shape[axis]
-    for other in _AXES_READ:
-        along = other + from_last
-        if along >= 0 and any(window.sliding.size == width for window in windows(graph, other, along, traits())):
-            return other, along
-    return ndim, axis
 
 
 def _graph(network: Network) -> tuple[CapturedModel, torch.fx.GraphModule]:
@@ -230,16 +165,23 @@ def _again(network: Network, module: torch.nn.Module, example: Call, note: str) 
 
 
 def _with_wider_kernels(network: Network) -> Network:
+    """The network with columns of zeros beside kernels until every layer fits, with a note.
+
+    Raises UsageError where all fit already, UnsupportedError where zeros do not help, InternalError where answers
+    moved.
+    """
     picture, axis = _picture(network)
     graph, module = _graph(network)
-    changes = widened_for_reversal(graph, *_as_layers_read(graph, picture, axis), traits())
+    changes = widened_for_reversal(graph, *as_layers_read(graph, picture, axis), traits())
     if not changes:
         facts = f"every layer commutes with the reversal of {picture.shape[axis]} columns already"
         raise UsageError(f"{_OPTION} kernel", facts, "leave it out; maps that are off all the same need resample")
     edited(module, changes)
+    # The edit claims to change no answer: here it is run.
     apart = _apart(network, module)
     if apart > _SAME:
         raise InternalError(f"{_OPTION} kernel", f"the answers changed by {apart:.1g}", "report this network")
+    # Prepared again before the note is written, since the note tells what the wider kernels cost.
     changed = _again(network, module, network.example, "")
     names = listed(list(dict.fromkeys(layers_named(graph, changes))), 6)
     columns = sorted({change.left + change.right for change in changes} - {0})
@@ -263,6 +205,7 @@ def _apart(network: Network, module: torch.nn.Module) -> float:
 
 
 def _cost(network: Network, changed: Network) -> str:
+    """By which factor the multiplications of a sample grew."""
     before, after = network.macs / network.rows, changed.macs / changed.rows
     if before:
         return f"multiplications x {after / before:.2f}"
@@ -273,7 +216,7 @@ def _checked(network: Network) -> Network:
     """The network itself. Raises InternalError where the reversal still does not fit one of its layers."""
     picture, axis = _picture(network)
     graph = network.graph()
-    for window in windows(graph, *_as_layers_read(graph, picture, axis), traits()):
+    for window in windows(graph, *as_layers_read(graph, picture, axis), traits()):
         if not window.commutes:
             facts = f"its windows are {window.excess} columns off the reversal afterwards"
             raise InternalError(window.op, facts, "report this network")
@@ -281,15 +224,20 @@ def _checked(network: Network) -> Network:
 
 
 def _with_wider_pictures(network: Network, calls: Sequence[Call]) -> tuple[Network, Sequence[Call]]:
+    """The network on pictures of the next width that fits every layer, and the calls at that width, with a note.
+
+    Raises UsageError where all layers fit already, UnsupportedError where no width does, or the network takes none.
+    """
     option = f"{_OPTION} pad"
     picture, axis = _picture(network)
     graph, module = _graph(network)
     name, columns = graph.inputs[picture.index], picture.shape[axis]
-    read = _as_layers_read(graph, picture, axis)
+    read = as_layers_read(graph, picture, axis)
     changes = upsampling_from_first_cell(graph, *read, traits())
     if all(window.commutes for window in windows(graph, *read, traits())):
         facts = f"every layer commutes with the reversal of {columns} columns already"
         raise UsageError(option, facts, "leave it out; maps that are off all the same need resample")
+    # The changes come first: the widths behind a transposed layer depend on whether it is one of them.
     wider = fitting_width(graph, str(name), axis, traits(), {change.window.op for change in changes})
     if wider is None:
         facts = f"no width up to {columns + FURTHEST} fits every layer, or branches would not meet in one size"
@@ -298,6 +246,7 @@ def _with_wider_pictures(network: Network, calls: Sequence[Call]) -> tuple[Netwo
     try:
         example = _on_wider(network.example, network, wider)
         changed = _checked(_again(network, module, example, ""))
+    # A defect stays one; whatever else the network says is that it does not take this width.
     except InternalError:
         raise
     except ChiralizeError as error:
@@ -314,7 +263,7 @@ def _padded(
     columns, wider = widths
     sizes = [
         f"{before.shape[axis]} to {changed.resolved.output_tensors[before.index].shape[axis]}"
-        for before, axis in _maps(network)
+        for before, axis in maps_of(network)
     ]
     names = listed(list(dict.fromkeys(layers_named(graph, changes))), 6)
     upsampled = when(changes, f"; {names} answer from the first cell to the last")
@@ -338,17 +287,22 @@ def _on_wider(call: Call, network: Network, width: int) -> Call:
 
 
 def _resampled(network: Network, calls: Sequence[Call], shift: float | None) -> Network:
+    """The network with its maps moved by half of a shift in cells, the given one or the measured ones, with a note.
+
+    Raises UsageError where maps are aligned already, mirrored at a cell of their own, or cannot be measured.
+    """
     option = f"{_OPTION} resample"
-    for tensor, _ in _maps(network):
+    for tensor, _ in maps_of(network):
         if any(center is not None for _, center in tensor.entry.mirror):
             facts = f"{tensor.where} is mirrored at a cell that the specification gives, which moves it as well"
             raise UsageError(option, facts, "state the middle (mirror: w), so that it is moved once")
-    shifts = _measured(network, calls) if shift is None else [shift] * len(_maps(network))
+    shifts = _measured(network, calls) if shift is None else [shift] * len(maps_of(network))
     moves: list[tuple[int, int, int, float]] = []
     words: list[str] = []
-    for (tensor, axis), each in zip(_maps(network), shifts, strict=True):
+    for (tensor, axis), each in zip(maps_of(network), shifts, strict=True):
         _check_shift(each, tensor.shape[axis])
         if abs(each) >= _LEAST:
+            # Half of the way: T moves the other half, as the reversal turns a move to the right into one to the left.
             moves.append((tensor.index, axis, tensor.shape[axis], -each / 2))
             words.append(f"{tensor.where} by {each:.3g} cells: cell i of it now lies where {_later(each)} was")
     if not moves:
@@ -361,10 +315,12 @@ def _resampled(network: Network, calls: Sequence[Call], shift: float | None) -> 
 
 
 def _later(shift: float) -> str:
+    """Which cell is found at cell i afterwards: `cell i + 0.375` of a shift of 0.75."""
     return f"cell i {'+' if shift > 0 else '-'} {abs(shift) / 2:.3g}"
 
 
 def _check_shift(shift: float, cells: int) -> None:
+    """Raise UsageError for a shift that is no misalignment: it was given in pixels, most likely."""
     if abs(shift) > cells / 4:
         facts = f"{shift:g} cells are more than a quarter of {cells}"
         raise UsageError(f"{_OPTION} resample", facts, "give the shift in cells of the maps, not in pixels")
@@ -382,6 +338,6 @@ def _measured(network: Network, calls: Sequence[Call]) -> list[float]:
             remedy = "give the shift, as --align resample=0.75"
             raise UsageError(option, f"nobody can say how far the maps are off: {alignment.why}", remedy)
         shifts.append(alignment.shift)
-    if len(shifts) != len(_maps(network)):
+    if len(shifts) != len(maps_of(network)):
         raise UsageError(option, "some outputs cannot be measured", "give the shift, as --align resample=0.75")
     return shifts

@@ -1,4 +1,17 @@
-"""`bench`: a network, its flip average and its chiral counterpart, timed against each other."""
+"""`bench`: a network, its flip average and its chiral counterpart, timed against each other.
+
+    original                  f, as the file has it
+    original, norms folded    f with batch norms folded into the layers before them, where there are any
+    original, our ways        f with every speed-up of the chiral form that is not due to symmetry (`fair`)
+    flip average (TTA)        ½ (f(x) + T f(T x)), two passes
+    chiral                    g
+
+All of them get the same example in every round (`commands.timing`), and a row says seconds, and the ratio to the
+original's time in the same round. `with_times` does a little of this after every conversion, for its report.
+
+Files may differ in the runtime that runs them (ONNX or torch) and in the size of their examples. A ratio of either kind
+would not be one of conversions, so that it is avoided where that is possible, refused, or noted.
+"""
 
 from __future__ import annotations
 
@@ -43,6 +56,7 @@ _TWO_RUNTIMES = (
 _EXPORTED = "{} was exported for onnxruntime: one runtime runs both"
 _LEAVE_OUT = "leave --batch out, or give a network that takes this size"
 _MANY = 64
+"""Samples of the second call that a conversion times, where the batch is open."""
 _ROUNDS, _LEAST, _LONGEST = 7, 2e-3, 1.0  # rounds; seconds of a run in a round, and of two calls
 _WORK = 1e10  # multiplications that a call may take: about the same second
 ORIGINAL, FOLDED, TTA, CHIRAL = "original", "original, norms folded", "flip average (TTA)", "chiral"
@@ -79,6 +93,7 @@ def bench(
     if differ and not batches and not other_examples:
         facts = f"the examples that the files bring differ in size ({differ})"
         raise UsageError("bench", facts, _how_to_compare(network, chiral, names))
+    # The files as they came, for parameters, notes and advice: below both may be replaced by ONNX sessions.
     given = network, chiral
     with with_threads(threads):  # a session of onnxruntime has its threads for good
         if not fair:  # a graph of onnxruntime has no form that our speed-ups could be made in
@@ -89,12 +104,15 @@ def bench(
             modules = {name: cast(nn.Module, torch.compile(module)) for name, module in modules.items()}
         rows: list[BenchRow] = []
         sizes, used = batches or (0,), torch.get_num_threads()
+        # Processor time leaves out what other programs do. It adds up threads, so that it is right for one alone.
         is_alone = used == 1 and device == "cpu"
         for number, size in enumerate(sizes):
             count = size or samples_in(network)
             progress(f"timing, batch {count}", number / len(sizes))
             calls = _calls(modules, network, chiral, size, device)
             if error := _why_not(modules, calls):
+                # `_how_to_compare` tries the two files alone. Where only a form derived from them fails, such as the
+                # average, it would advise what fails again.
                 both = {ORIGINAL: network.module, CHIRAL: chiral.module}
                 remedy = _how_to_compare(*given, names, device) if _why_not(both, calls) else _LEAVE_OUT
                 raise ModelRunError(f"{error[0]}, batch {count}", error[1], remedy)
@@ -165,11 +183,13 @@ def _calls(names: Iterable[str], network: Network, chiral: Network, size: int, d
     The chiral one gets the states of its own example: an average has those of both views, which are twice as wide.
     Raises ModelRunError.
     """
+    # All networks get one and the same call, but for states.
     calls = dict.fromkeys(names, resized(network, size, device))
     states = [tensor.index for tensor in chiral.resolved.input_tensors if tensor.kind == "state"]
     if CHIRAL not in calls or not states:
         return calls
     count = size or samples_in(network)
+    # 0 takes the example as it is, states in the sizes that they have in it.
     if count == samples_in(chiral):
         count = 0
     arguments, example = Arguments.of(*calls[CHIRAL]), Arguments.of(*resized(chiral, count, device)).tensors
@@ -185,6 +205,7 @@ def _networks(network: Network, chiral: Network, fair: bool) -> tuple[dict[str, 
     modules: dict[str, nn.Module] = {ORIGINAL: network.module}
     notes: list[str] = []
     if network.program is not None:
+        # A second graph of the program, since folding changes it in place.
         graph = network.program.module(check_guards=False)
         if isinstance(graph, torch.fx.GraphModule) and fold_norms(graph):
             modules[FOLDED] = guarded(graph, network.program, network.origin.word)
@@ -211,12 +232,14 @@ def with_times(network: Network, conversion: Conversion, samples: int = 0) -> Co
     if network.origin.unheld or network.carried or is_large(network.module):
         return conversion
     samples = samples or network.rows
+    # A second time is worth it where the example is a small one, its batch may be larger, and that does not take long.
     is_small = samples < _MANY and network.has_rows
     is_taken = network.program is not None and is_open(network.program)
     is_cheap = affordable_samples(network, _WORK) >= _MANY
     counts = (samples, _MANY) if is_small and is_taken and is_cheap else (samples,)
     times: list[CallTime] = []
     for count in counts:
+        # The example as it is where it has as many samples.
         size = 0 if count == network.rows else count
         with suppress(Exception):  # of a size that one of the two does not take, in whatever way it says so
             runs = {
@@ -229,8 +252,9 @@ def with_times(network: Network, conversion: Conversion, samples: int = 0) -> Co
 
 
 def _timed(runs: Mapping[str, Callable[[], object]], samples: int) -> list[CallTime]:
-    """A list of one time, of the calls before and after; empty where one takes too long."""
+    """A list of one time, of the calls before and after; empty where both together take more than a second."""
     started = perf_counter()
+    # The first calls warm up caches, and show at once whether rounds of them are affordable.
     for run in runs.values():
         run()
     if perf_counter() - started > _LONGEST:
@@ -256,6 +280,7 @@ def _how_to_compare(network: Network, chiral: Network, names: tuple[str, str], d
 
     A file that was exported without an open batch takes the number of samples of its example alone.
     """
+    # By number of samples, the names of the files that take it; sizes are those of both examples.
     takes: dict[int, list[str]] = {}
     for size in dict.fromkeys((samples_in(network), samples_in(chiral))):
         calls = _calls((ORIGINAL, CHIRAL), network, chiral, size, device)
@@ -264,6 +289,8 @@ def _how_to_compare(network: Network, chiral: Network, names: tuple[str, str], d
             if _why_not({label: one.module}, calls) is None:
                 takes[size].append(name)
     fits = [size for size, taken in takes.items() if len(taken) == len(names)]
+    # Both sizes fit both files: any will do. One does: name it. None, of two sizes: the files have to be exported
+    # otherwise. One size alone: what is wrong is no matter of sizes.
     if len(fits) == len(takes) > 1:
         return "give --batch N to time both at one size, or --other-examples for the size of the first file's"
     if fits:
@@ -275,6 +302,7 @@ def _how_to_compare(network: Network, chiral: Network, names: tuple[str, str], d
 
 
 def _run(module: nn.Module, call: Call) -> Callable[[], object]:
+    """A call without arguments, to be timed: for ONNX without the conversion of tensors to arrays."""
     args, kwargs = call
     if isinstance(module, OnnxNetwork):
         return module.ready(args, kwargs)
@@ -288,6 +316,7 @@ def _run(module: nn.Module, call: Call) -> Callable[[], object]:
 
 
 def _rows(batch: int, timings: Sequence[Timing]) -> list[BenchRow]:
+    """The rows of one size of the batch; ratios to the flip average and to the fastest form where they were timed."""
     ratios = {timing.name: timing.ratio for timing in timings}
     average, fastest = ratios.get(TTA), None
     if FAIR in ratios:  # of the original's forms the fastest: no speed-up of ours may slow it down

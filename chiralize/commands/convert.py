@@ -8,7 +8,6 @@ from functools import cache, partial
 
 import torch
 
-from chiralize.commands.aligning import with_widths
 from chiralize.commands.better_target import of_better_target
 from chiralize.commands.companions import with_companions
 from chiralize.commands.completing import adapted, completed
@@ -22,6 +21,7 @@ from chiralize.commands.guard import (
     why_no_weights,
 )
 from chiralize.commands.judging import deploy_and_judge, last_calls, real_calls
+from chiralize.commands.naming_widths import with_widths
 from chiralize.commands.one_sided import (
     are_sides_unknown,
     recalled,

@@ -1,4 +1,16 @@
-"""The bounds that a conversion is held to before it is handed over, and the passport with its figures."""
+"""The bounds that a conversion is held to before it is handed over, and the passport with its figures.
+
+What must hold, in this order (`guard`), and what is raised where it does not:
+
+    both verdicts pass                        EquivarianceError and the like, whatever --force says
+    rho <= --max-drift                        DriftError, unless forced; so the next three
+    `auto`: rho on other kinds of inputs      DriftError: the given inputs were narrow
+    the shift of every joint <= --max-shift   DriftError
+    left and right are still told apart       DegenerateError: odd share 0.3 before, 0.00 after
+
+`commands.convert` asks `refuse_far` before a result is exported, too, since that takes time. The figures that pass are
+written into the passport (`stamped`), by which `verify` compares a file with what it was.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +33,7 @@ from chiralize.verification.judge import Verdict
 from chiralize.verification.verdicts import FAR_BEYOND, Degeneracy, Drift, Judgement
 
 WEIGHTS_ALONE = ("folded", "original")
+"""Forms whose weights fit the original's class, so that a file of weights can hold them."""
 _KEEP = "register it as a buffer before the first call (register_buffer), or make it an argument and a result"
 
 
@@ -50,6 +63,7 @@ def refuse_other_calls(network: Network, verdict: Verdict) -> None:
 def guard(problem: Problem, report: ConvertReport, verdict: Verdict) -> None:
     """Raise for a result that must not be handed over: verdicts always count, drift and degeneracy unless forced."""
     raise_for_failure(VerifyReport(report.model, Judgement(verdict.numeric, verdict.certificate)))
+    # An average is equivariant by its form, whatever op it runs: it is handed over on the numeric verdict alone.
     if verdict.unproved is not None and not report.is_average:
         raise verdict.unproved
     refuse_far(problem, report.model, report.method, Figures(report.drift, report.judgement.degeneracy))
@@ -73,11 +87,13 @@ def _refuse_drift(problem: Problem, name: str, method: str, drift: Drift) -> Non
         far = DriftError(name, facts, f"use {', '.join(_nearer(method, request))}, raise --max-drift, or --force")
         far.rho, far.bound = drift.rho, bound
         raise far
+    # A larger bound of the user holds on other kinds of inputs as well; a smaller one is about the given ones alone.
     beyond, furthest = drift.beyond, drift.widest if request.max_drift is None else max(FAR_BEYOND, request.max_drift)
     if request.method == "auto" and beyond is not None and beyond.rho > furthest:
         facts = f"the {drift.inputs} are narrow: rho = {beyond.rho:.3g} on {beyond.what} exceeds {furthest:g}"
         remedy = "calibrate on all that the network is used on, use --method reduce with --mix-gaussian 0.5, or --force"
         narrow = DriftError(name, f"{method}: {facts}", remedy)
+        # Where the narrow inputs are the user's, `auto` tries this candidate once more with wider ones beside them.
         narrow.of_narrow_inputs = not drift.built_in
         raise narrow
     if request.max_shift is not None and drift.shift > request.max_shift:
@@ -96,6 +112,7 @@ def _refuse_degenerate(problem: Problem, name: str, degeneracy: Degeneracy) -> N
     if degeneracy.ignores_much:
         dead = len(degeneracy.dead_inputs)
         facts = f"the result ignores {dead} of {degeneracy.live_inputs} input entries that the original reacts to"
+        # This is `project` itself, which has been tried by now.
         if problem.method.is_trained_on:
             others = "--method average"
         else:
@@ -122,6 +139,7 @@ def _nearer(method: str, request: Request) -> list[str]:
     elif request.calibration:
         ways.append("--method reduce")
     if request.calibration:
+        # Four times as many steps as were taken, 300 where there were none.
         return [*ways, f"--distill {4 * request.distill or 300}"]
     return [*ways, "--calibration inputs"]
 
@@ -152,9 +170,10 @@ def why_no_weights(module: torch.nn.Module, report: ConvertReport) -> str:
 
 
 def stamped(passport: Passport, report: ConvertReport, odd_random: Sequence[float] = ()) -> Passport:
-    """The passport with the figures of the report.
+    """The passport with the figures of the report: residual and bound, gap and rho, odd shares, the fit of the mirror.
 
-    odd_random: share of each output of the result that is odd on random inputs, which `verify` draws again.
+    odd_random: share of each output of the result that is odd on random inputs, which `verify` draws again. Beside it
+    "odd" is the original's share on the inputs that the conversion was measured on.
     """
     figures: dict[str, Any] = {}
     numeric, degeneracy = report.judgement.numeric, report.judgement.degeneracy

@@ -1,8 +1,15 @@
 """Whether a network knows both sides: where it does not, an average of its two views mixes good answers with bad ones.
 
+Step 3 of `commands.convert` asks this of the original on real inputs, before anything is fitted:
+
+    gap = |f(T x) - T f(x)| in spreads of the answers       0.15: convert       0.6: OneSidedError from `auto`
+
 rho cannot tell: its unit is half the network's gap, so that a large one excuses everything. The gap itself is
 bounded for `auto`, which nobody asked to take such a network as it is. Networks that answer with maps of joints are
-judged by the places of their peaks.
+judged by the places of their peaks; networks with a state by their gap along sequences, after the conversion.
+
+Beside the answers there is what a normaliser remembers of training (`recalled`): means that lean become a warning, and
+the side that is fitted to (`with_sides`).
 """
 
 from __future__ import annotations
@@ -84,7 +91,10 @@ _WIDER = (
 
 
 def with_other_causes(asked: Evidence, problem: Problem, remembered: Memory) -> Evidence:
-    """What the network says against T, and what else may be the cause: its inputs, or one side in training."""
+    """What the network says against T, and what else may be the cause: its inputs, or one side in training.
+
+    Unchanged where nothing speaks against T. Further causes are put behind the warnings, in their words.
+    """
     if asked.fit is None or not asked.fit.is_refuted:
         return asked
     causes: list[str] = []
@@ -102,6 +112,7 @@ def refuse_by_answers(problem: Problem, name: str, evidence: Evidence, remembere
     is_tried: the result will run in an environment, which tells what a flip average does. Then a wide gap alone refuses
     nothing; a mirror that fits better does.
     """
+    # A mirror that fits better is a mistake in the specification, which no environment would excuse.
     is_better_known = evidence.fit is not None and bool(evidence.fit.better)
     if not is_tried or is_better_known:
         causes = with_other_causes(evidence, problem, remembered)
@@ -117,13 +128,17 @@ def refuse_one_sided(problem: Problem, name: str, evidence: Evidence) -> None:
     prints, too: the message has one figure. Of a costly network it is the gap on fewer.
     """
     network, batches = problem.network, problem.batches
+    # Single calls begin without what a state would hold by then: the gap along sequences decides.
     if batches.sequences and network.carried.keeps_state:
         return  # see `refuse_one_sided_sequences`
     fit, mirror = evidence.fit, mirror_if_known(network, None)
+    # Nothing is concluded from noise or from an untrained network, and where T was refuted `refuse_wrong_mirror` has
+    # spoken. A narrow gap on these few inputs spares the run over more of them.
     if fit is None or mirror is None or not fit.is_confirmed or not _is_refused(fit.gap, WIDEST, problem.request):
         return
     data = _measured_on(problem, fit.gap)
     problem.request.progress("measuring how far its two views are apart")
+    # The values of two maps may differ by much of their spread where both say the same joint; only peaks count.
     peaks = peak_gap(network.module, mirror, thinned(network, data, _PICTURES), network.resolved)
     if peaks is not None:
         if peaks.is_one_sided:
@@ -131,6 +146,7 @@ def refuse_one_sided(problem: Problem, name: str, evidence: Evidence) -> None:
         return
     if sum(map(network.samples_in, data)) < FEWEST_ROWS:
         return  # of the one or two samples in a file there is no spread that a gap could be a share of
+    # The figure of the message: from here on it is computed as `audit` computes it.
     gaps = asymmetry(network.module, mirror, data, network.resolved.output_tensors)
     gap, widest = gap_and_bound(gaps, evidence)
     if not _is_refused(gap, widest, problem.request) or _is_near_further_out(problem, mirror, data, evidence):
@@ -154,7 +170,11 @@ def _is_near_further_out(problem: Problem, mirror: NetworkMirror, data: Sequence
 def _of_gaps(
     problem: Problem, name: str, evidence: Evidence, mirror: NetworkMirror, gaps: Asymmetry, data: Sequence[Call]
 ) -> OneSidedError:
-    """The refusal of a network whose gaps on these inputs are wide, with the advice of `audit`."""
+    """The refusal of a network whose gaps on these inputs are wide, with the advice of `audit`.
+
+    The remedy is put together from the end: how to convert all the same, before it what to look at first. Of several
+    things to look at first only the gravest is named; a doubt about the specification comes before all of them.
+    """
     network = problem.network
     lean = leanings(mirror, data, network.resolved.input_tensors, ())
     of_data = data_asymmetry(mirror, data)
@@ -165,12 +185,15 @@ def _of_gaps(
     facts = f"its two sides are {gap:.2g} of {of_what} apart{_in_its_unit(gaps, gap)}, and auto stops above {widest}"
     facts += uneven_in_words(gaps)
     for remark in problem.batches.remarks:
+        # In another unit than that of its training a network answers anything: its gap then says nothing of its sides.
         if QUESTION in remark or NOT_SPREAD in remark:
             return OneSidedError(name, f"{facts}; {remark.removeprefix('warning: ')}", f"{_UNIT}; {_all_the_same()}")
+    # What is assigned later is graver, and replaces what stands here.
     is_in_doubt = evidence.fit is not None and bool(evidence.fit.doubt)
     first = one_class_first(network, data) or when(not is_in_doubt, leaving_out(gaps, WIDEST))
     if advice.kind == "one-sided data":
         first = off_center(network.resolved, data) or first
+    # Noise goes out with an average, as none of it belongs to a side: `--method average` is named without --force.
     if advice.is_noise:
         facts += f", but it leans to no side (lean {gaps.lean:.1g}; a side shows from {LEANING} on)"
         remedy = f"with --force, {advice.remedy}; --method average{_or_one_pass(problem)} needs no --force"
@@ -205,6 +228,7 @@ def _measured_on(problem: Problem, gap: float) -> Sequence[Call]:
     network, given = problem.network, problem.batches.given
     if not given:
         return [(tuple(network.args), dict(network.kwargs))]
+    # E.g. a gap of 0.4 needs 1 + 2 (0.4 / 0.12)^2 = 23 samples to show a lean; 2.5 times as many are taken at least.
     rows = min(_ROWS, affordable_samples(network, _WORK, ceil(_MARGIN * needed_to_show(gap))))
     return thinned(network, given, rows)
 
@@ -215,7 +239,7 @@ def _all_the_same(others: str = _OTHERS) -> str:
 
 
 def _or_one_pass(problem: Problem) -> str:
-    """The methods of one pass beside an average, or why none of them would do."""
+    """The methods of one pass beside an average, or why none of them would do; to be put behind "--method average"."""
     refusal = why_ruled_out(problem, problem.method)
     if refusal is None:
         return _OTHERS
@@ -257,7 +281,10 @@ def may_act(network: Network) -> bool:
 
 
 def _is_of_people(tensor: ResolvedTensor, body: Skeleton) -> bool:
-    """Whether it holds joints in space, and not one number of each as of a robot's actuators; or scores of classes."""
+    """Whether it holds joints in space, and not one number of each as of a robot's actuators; or scores of classes.
+
+    `b t j d` of 2 or 3 dims: yes. The action `b j` of a robot, whose skeleton has one dim: no.
+    """
     if tensor.pose is not None:
         return len(tensor.pose.body.dims) > 1
     if any(isinstance(block, Joints) and not block.is_plain for block in tensor.entry.fields or ()):
@@ -275,8 +302,11 @@ def with_sides(problem: Problem, remembered: Memory, *, is_tried: bool = False) 
     problem = replace(problem, two_sided=remembered.is_two_sided)
     if remembered.is_one_sided:
         problem = problem.with_remarks(saw_one_side(remembered))
+        # Samples are turned to the known side one by one, by rows; so turned, the steps of a sequence would no longer
+        # belong together.
         if network.has_rows and not network.carried:
             problem = replace(problem, one_sided=remembered.moments)
+    # Noise has no side, and a draw of it would lean a little by chance.
     if given and not is_tried and problem.is_fitted and looks_real(thinned(network, given, _ROWS)):
         mirror = mirror_if_known(network, None)
         shown = data_asymmetry(mirror, thinned(network, given, _ROWS), most=1) if mirror is not None else ()
@@ -325,6 +355,7 @@ def _of_peaks(
     """The refusal of a network whose peaks lie in other places for the other view, with the likely cause."""
     where = f"its two views put the peaks of its maps to unlike places (gap {peaks.gap:.2g}"
     facts = f"{where}, {peaks.lean:.2g} of it the same for all pictures, where auto stops above {LEANING_PEAKS})"
+    # Maps that are turned and then off by part of a cell lean as well, for a reason that --align can mend.
     off = alignment_sentence(alignments(network.module, mirror, data, network.resolved))
     if off:
         return OneSidedError(
@@ -341,6 +372,7 @@ def refuse_one_sided_sequences(problem: Problem, name: str, drift: Drift | None)
         return
     if not _is_refused(drift.gap, WIDEST_OF_SEQUENCES, problem.request):
         return
+    # Neither untrained networks nor noise tell of sides; held-out sequences are those that the drift was measured on.
     if is_untrained(network.module) or not any(looks_real(list(steps)) for steps in problem.batches.held_sequences):
         return
     facts = (

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from chiralize.commands.aligning import with_widths
+from chiralize.commands.naming_widths import with_widths
 from chiralize.errors import ChiralizeError, UnsupportedError
 from chiralize.errors.words import when
 from chiralize.graph.isolation import exclusive

@@ -1,5 +1,15 @@
 """Policies in their environment, for `audit` and `convert`: original, flip average and result, from starts and from
 mirrored starts.
+
+A `Loop` holds one environment and the policy of the original, and is asked in this order:
+
+    trial(...)       before a conversion: does the environment mirror what is seen and done as T does (else
+                     MirrorError), and does the original stay up at all (else UsageError)?
+    observations()   inputs to fit on, where the user gives none
+    judged(...)      after it: does the result return at least 0.9 of the original, and not fall more (else DriftError)?
+
+The original and its flip average run once, in `_originals`; the candidates of `auto` are compared with the same walks.
+`verification.closed_loop` runs the episodes; here is only the order of the questions.
 """
 
 from __future__ import annotations
@@ -52,8 +62,6 @@ _CHECK_MIRROR = (
     "correct these in the specification (`chiralize skeleton check --robot ROBOT.xml SPEC.yaml` asks the robot's own "
     "model); --force converts all the same"
 )
-
-
 _CHECK_ENVIRONMENT = (
     "check units, offsets, scales and the order of what the environment shows and of what it takes, against the "
     "policy's own runner; --force converts all the same"
@@ -63,7 +71,10 @@ EnvironmentMaker = str | Callable[[], Any]
 
 
 def environment_of(maker: EnvironmentMaker) -> Environment:
-    """The environment that a function returns. Raises FactoryError, UsageError."""
+    """The environment that a function returns. Raises FactoryError, UsageError.
+
+    The function is looked for in the working folder as well, and what it raises becomes a UsageError.
+    """
     name, function = getattr(maker, "__name__", "the environment"), maker
     if isinstance(maker, str):
         name, function = maker, imported(maker, _OPTION, "your_package.your_module:make_env")
@@ -111,6 +122,7 @@ class Loop:
     def __enter__(self) -> Loop:
         with ExitStack() as stack, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of the user's environment
+            # The environment is closed where a later line fails; where none does, `pop_all` leaves that to `__exit__`.
             stack.callback(self.environment.close)
             self.environment.find_mirror(self.network.resolved.spec.skeleton.lateral)
             self.policy = self._policy(self.network, stack)
@@ -141,6 +153,8 @@ class Loop:
         return with_rival(self.environment, self.policy, probed, self.episodes.count)
 
     def _walk(self, policy: Policy, name: str) -> Walk:
+        """The episodes of a policy from all starts and their mirror images. name: as progress and report call it."""
+
         def report(share: float) -> None:
             """Say how many of the starts are done."""
             self.progress(f"running the {name}", share)
@@ -164,6 +178,7 @@ class Loop:
         return self._rollout(walkers, (remark,) if remark else ()), pictures
 
     def _rollout(self, walkers: Sequence[Walker], remarks: Sequence[str] = ()) -> Rollout:
+        """The record of some policies, the original first, with notes on what was not measured."""
         environment, notes = self.environment, list[str]()
         if environment.how == "view":
             notes.append(
@@ -191,6 +206,7 @@ class Loop:
 
     @exclusive
     def _refuse_falling(self) -> None:
+        """Raise UsageError where the original falls from every start at once: a result could do no worse."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of the user's environment, at every step
             record = self._rollout([self._originals.original])
@@ -204,6 +220,7 @@ class Loop:
 
     @exclusive
     def _refuse_wrong_mirror(self) -> None:
+        """Raise MirrorError for the first mirror that the environment contradicts."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of the user's environment, at every step
             asked = {_OPTION: self._probe}
@@ -215,6 +232,7 @@ class Loop:
     @cached_property
     def _further(self) -> Mapping[str, Probe | None]:
         """What the environment says of the mirrors beside the first, None where it cannot mirror its own state."""
+        # The first mirror is that of `_probe`.
         _, *further = under_each(self.network).items()
         probes: dict[str, Probe | None] = {}
         for name, network in further:
@@ -231,6 +249,7 @@ class Loop:
 
         One that turns its starts itself (by its hook) knows one mirror.
         """
+        # The same simulator, read by another lateral axis: it is not opened a second time.
         environment = Environment(self.environment.raw, self.environment.name)
         environment.find_mirror(network.resolved.spec.skeleton.lateral)
         return environment if environment.how == "state" else None
@@ -260,6 +279,8 @@ class Loop:
             count, steps = self.episodes.count, self.episodes.steps
             _, *further = under_each(self.network).values()
             turned = [environment for environment in map(self._environment_of, further) if environment is not None]
+            # Starts are numbered from `count` on: returns are taken from 0 to count - 1, so that nothing is judged on
+            # starts that it was fitted on.
             tracks: list[Track] = recorded([self.environment, *turned], self.policy, count, count, steps)
         seen = sum(map(len, tracks))
         remark = (
@@ -279,11 +300,15 @@ class Loop:
         Where the original itself falls at once, returns say nothing.
         """
         report = conversion.report
+        # The average over several mirrors has more views, and a network that is claimed in part answers the rest as the
+        # original does: neither is the flip average that has walked already.
         is_flip_average = report.is_average and report.claims is None and report.way.views == 2
-        if is_flip_average:  # which is run
+        if is_flip_average:
             record, _ = self.record()
             record = replace(record, walkers=(*record.walkers, replace(record.average, name=RESULT)))
         else:
+            # Made ready as any file of a user's, from what is handed over. Two views carry a state each, so that the
+            # states of its example are twice as wide.
             example = example_call(self.network, isinstance(conversion.module, TwoView))
             result = prepare(conversion.program or conversion.module, self.network.spec, *example)
             record, _ = self.record(result)
@@ -321,6 +346,7 @@ def refuse_lost(rollout: Rollout, name: str, method: str, doubt: str = "") -> No
         return
     facts = f"{method}: in the loop {loss_in_words(rollout)}"
     remedy = "use --method average or a larger --width, fit on more --calibration, or --force"
+    # Where the flip average, which is no fit at all, returns less as well, a better fit would not help.
     if rollout.is_short(rollout.average) and rollout.begins_even:
         remedy = even_starts_in_words(rollout)
     elif rollout.is_short(rollout.average):

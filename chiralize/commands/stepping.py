@@ -2,6 +2,16 @@
 
 TorchScript is run as torch.jit runs it, ONNX by onnxruntime, everything else as a module. Steps are timed one by one,
 in turns, since what counts in a control loop is the slow one.
+
+Five runs go along one sequence of drawn observations o_1, o_2, ..., each with states h of its own:
+
+    timed             f(o_t)                 the original's time
+    left, right       f(o_t), f(T o_t)       the flip average ½ (f(o_t) + T f(T o_t)); without T on states, since the
+                                             right run has lived in the mirror from its first step
+    chiral            g(o_t)                 the result's time
+    chiral mirrored   g(T o_t)               with g(o_t): how far g is from commuting with T, after many steps
+
+No environment answers: times do not depend on what is seen.
 """
 
 from __future__ import annotations
@@ -32,7 +42,9 @@ from chiralize.storage.format import LoadedModel
 from chiralize.symmetry.action import act
 
 _WARM = 20
+"""Steps before the first one that is timed."""
 _LEAST = 100
+"""Steps at least: of fewer no slowest hundredth could be given."""
 _KEEPS = 0.9  # of an observation, from step to step
 _WHERE = "--rollout"
 DRAWN = "observations of the roll-out are drawn (a first-order walk of spread 1): times do not depend on them, {} may"
@@ -74,10 +86,12 @@ class Runner:
         """A run of its own, from the state in which the file has the network. Raises UsageError, ModelRunError."""
         call = self._session(threads) if self.loaded.format == "onnx" else self._module()
         examples, answered, states = self.tensors, self.answered, self.states
+        # States by the position of their argument; an episode begins with zeros.
         held = {index: torch.zeros_like(examples[index]) for index in states}
 
         def step(observations: Sequence[Tensor]) -> list[Tensor]:
             """One step."""
+            # Observations fill the arguments that are no states, in their order.
             rest = iter(observations)
             tensors: list[Tensor] = []
             for index in range(len(examples)):
@@ -90,6 +104,7 @@ class Runner:
         return step
 
     def _module(self) -> Callable[[Sequence[Tensor]], list[Tensor]]:
+        """Calls of a copy, so that what forward writes into buffers belongs to this run."""
         if self.loaded.format == "torchscript":
             module = self.loaded.module
         else:
@@ -106,6 +121,7 @@ class Runner:
         return call
 
     def _session(self, threads: int) -> Callable[[Sequence[Tensor]], list[Tensor]]:
+        """Calls of the file by onnxruntime, in a session of its own."""
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
@@ -133,7 +149,9 @@ def rolled(
 ) -> BenchReport:
     """Latency of every step and how far answers are from commuting with the mirror, along one sequence.
 
-    Both networks take one sample.  steps: of the sequence; 20 before them are not timed.
+    Both networks take one sample.  steps: of the sequence, 100 at least; 20 before them are not timed.
+    A row each for the original, its flip average and the chiral network: median and slowest hundredth of a step in
+    seconds, the largest gap over the sequence and the gap of its last step, in units of the largest answer.
     Raises UsageError, ModelRunError.
     """
     if steps < _LEAST:
@@ -146,10 +164,12 @@ def rolled(
         gaps: dict[str, _Gap] = {name: _Gap() for name in times}
         away = _Gap()
         for number, here in enumerate(_walk(original, steps + _WARM)):
+            # Nobody asks for the mirror image outside of the flip average: it is made before the clock starts.
             image_of_here = mirrored.observed(here)
             spent: dict[str, float] = {}
             _, spent[ORIGINAL] = _timed(lambda here=here: runs["timed"](here))
 
+            # The flip average pays for both runs, for T of what is observed, for T of the answers and for the mean.
             def both(here: list[Tensor] = here) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
                 """Both views of the original, and their average."""
                 first, second = runs["left"](here), runs["right"](mirrored.observed(here))
@@ -159,17 +179,20 @@ def rolled(
             (first, second, average), spent[TTA] = _timed(both)
             answers, spent[_CHIRAL] = _timed(lambda here=here: runs["chiral"](here))
             image = runs["chiral mirrored"](image_of_here)
+            # The first steps count for the states alone: they have to be taken, but times and gaps begin after them.
             if number < _WARM:
                 continue
             for name, seconds in spent.items():
                 times[name].append(seconds)
             gaps[ORIGINAL].add(mirrored.answered(second), first)
+            # An average has no gap by construction; its size is what it is compared in.
             gaps[TTA].add(average, average)
             gaps[_CHIRAL].add(mirrored.answered(image), answers)
             away.add(answers, average)
             if number % 100 == 0:
                 progress("rolling out", number / steps)
     rows = tuple(_row(name, seconds, gaps[name]) for name, seconds in times.items())
+    # Only the last row, that of the chiral network, is compared with the flip average.
     rows = (*rows[:-1], replace(rows[-1], to_average=away.relative))
     counts = parameters_of(original.network), parameters_of(chiral.network)
     cost = Cost(*counts) if all(counts) else Cost(0, 0)  # graphs keep weights among their constants
@@ -188,6 +211,7 @@ def _instances(original: Runner, chiral: Runner) -> list[tuple[str, Runner]]:
 
 
 def _timed(run: Callable[[], Any]) -> tuple[Any, float]:
+    """What a run answers, and its seconds on the wall. Raises ModelRunError for whatever it raises."""
     started = perf_counter()
     try:
         answer = run()
@@ -218,6 +242,7 @@ class _Gap:
 
 
 def _row(name: str, seconds: Sequence[float], gap: _Gap) -> RolloutRow:
+    """One network: median and slowest hundredth of its steps, the largest gap and the last."""
     slowest = quantiles(seconds, n=100)[-1]
     return RolloutRow(name, median(seconds), slowest, gap.relative, gap.last / gap.size if gap.size else 0.0)
 
@@ -239,6 +264,7 @@ class _Mirrored:
 
 
 def _turned(value: Tensor, tensor: ResolvedTensor) -> Tensor:
+    """T of one tensor. Raises UsageError where its representation is known to inference alone."""
     if tensor.is_free:
         return value
     if tensor.representation is None:
@@ -253,6 +279,7 @@ def _walk(runner: Runner, steps: int) -> list[list[Tensor]]:
     now = [torch.randn(value.shape, generator=generator) for value, _ in runner.observed]
     for _ in range(steps):
         fresh = [torch.randn(value.shape, generator=generator) for value in now]
+        # 0.9^2 + (1 - 0.9^2) = 1: the spread stays 1 from step to step.
         now = [_KEEPS * value + (1 - _KEEPS**2) ** 0.5 * change for value, change in zip(now, fresh, strict=True)]
         row: list[Tensor] = []
         for value, (example, tensor) in zip(now, runner.observed, strict=True):

@@ -2,7 +2,7 @@
 
 Convolutions with strides leave columns over at one end at some widths: a kernel of 3 with stride 2 and padding 1
 fits at 7 and 9 columns, not at 8. Widths are followed through the graph, layer by layer, without running it.
-`commands/aligning` offers the next one that fits.
+`commands/naming_widths` offers the next ones that fit.
 """
 
 from __future__ import annotations
