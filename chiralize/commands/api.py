@@ -1,4 +1,9 @@
-"""The Python interface: `chiralize`, `verify`, `plan`, `audit`."""
+"""The Python interface: `chiralize`, `verify`, `plan`, `audit`.
+
+Each does four things: read the specification, make the network ready (`on_examples.prepared`), turn the user's inputs
+into calls of the network (`_calls`), and run the command of the same name on that. The command line does the same with
+files (`cli/opening`). Reports are returned; what they warn of goes through `warnings.warn` as well.
+"""
 
 from __future__ import annotations
 
@@ -215,6 +220,7 @@ def verify(
     if spec is None:
         raise UsageError("verify", "no skeleton is given, and the model does not know its own", "pass spec='h36m'")
     loaded = load_spec(spec, input_layouts=input_layouts, output_layouts=output_layouts, invariant=invariant)
+    # A passport names the method that was converted; a result that is a graph has forward alone.
     if entry == "forward" and passport is not None and callable(getattr(type(model), passport.entry, None)):
         entry = passport.entry
     passport = passport.with_spec(loaded) if passport is not None else None
@@ -337,6 +343,7 @@ def _calls(
     if data is None:
         return (), (), ()
     data = cast("Calibration", batches_of_table(data, network.args, network.resolved.spec))
+    # Where these are no sequences after all, they are taken as samples, below; a remark says so for states.
     if network.carried or axis is not None:
         sequences = sequences_of(
             data, reading_of(network, input_names(network.module, network.handover.entry), axis), where

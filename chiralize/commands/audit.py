@@ -1,4 +1,12 @@
-"""`audit`: how large a network's gap is, and how far the data it is used on lean. Nothing is changed."""
+"""`audit`: how large a network's gap is, and how far the data it is used on lean. Nothing is changed.
+
+    gap = |f(x) - T f(T x)| in spreads of f(x)        by output, by pair of joints, by layer
+    lean                                              how well samples can be told from their mirror images, 0.5 to 1
+
+Both views of the network are run on the given data, or on random inputs where there are none. Data that look like
+noise are run as well, but of these nothing is concluded about the mirror, nor about one-sided data. From the figures
+`verification.asymmetry.advise` says whether to convert; what `auto` would do about a gap as wide is in its remedy.
+"""
 
 from __future__ import annotations
 
@@ -74,6 +82,7 @@ def audit(
     network = asked_again(network, data)
     refuse_constant(network, name)
     mirror = mirror_if_known(network, None)
+    # T on states is known only after inference, which may refuse the network.
     if mirror is None:
         mirror = mirror_of(network, represent(network, None)[0])
     inputs, source = data, "given data"
@@ -81,6 +90,7 @@ def audit(
         calls = ceil((samples or SAMPLES) / network.rows)
         inputs, source = random_inputs(network.args, network.kwargs, calls, 1, network.around), str(network.around)
     counted = ""
+    # A number that the user asked for is taken at its word, whatever it costs.
     if data or samples is None:
         inputs, counted = _affordable(network, inputs)
     along = sequences if network.carried else ()
@@ -102,10 +112,11 @@ def audit(
         progress("looking how far turned maps are off")
         aligned = alignments(network.module, mirror, inputs, network.resolved, network.captured)
         of_data = data_asymmetry(mirror, data)
+    # The gap of single calls, which all begin without a memory, is no ground for advice.
     if network.carried.keeps_state and not along:
         advice = of_single_calls(of_network)
     else:
-        # What answers to random inputs speak against may be right.
+        # What answers to random inputs speak against may be right: only names and geometry count then.
         against = evidence if asked.fit is None or asked.fit.real else of_others
         side = lean[0] if lean and is_real else None
         is_policy, spec = may_act(network), network.resolved.spec
@@ -123,11 +134,13 @@ def _with_first_steps(
 ) -> Advice:
     """The advice with what comes first: inputs to look at, or what `auto` does with a gap as wide."""
     remedy = advice.remedy
+    # Inputs that the network cannot read are the first thing to look at; one-sided ones the next.
     if asked.fit is not None and asked.fit.is_refuted:
         remedy = inputs_to_check(network, data, asked.fit) + remedy
     elif asked.warnings or advice.kind == "one-sided data":
         remedy = (one_class_first(network, data) or off_center(network.resolved, data)) + remedy
     gap, widest = gap_and_bound(gaps, asked)
+    # Of maps `auto` asks where peaks are, so that this bound does not hold for them.
     if advice.is_noise and gap > widest and not has_maps(network.resolved):
         remedy = f"by --method average, or with --force (auto stops above {widest}), {remedy}"
     return replace(advice, remedy=remedy)
@@ -138,6 +151,7 @@ def _affordable(network: Network, inputs: Sequence[Call]) -> tuple[Sequence[Call
     most, rows = affordable_samples(network, WORK, LEAST), network.samples_in(inputs[0])
     if len(inputs) * rows <= most:
         return inputs, ""
+    # Evenly spread: 1,000 calls where 300 can be run are every fourth one.
     chosen = inputs[:: ceil(len(inputs) * rows / most)]
     return chosen, _of_all(len(chosen) * rows, len(inputs) * rows, "samples")
 
@@ -188,6 +202,7 @@ def _layers(
         captured = network.graph()
     except ChiralizeError as error:
         return (), (f"layers are not measured: there is no graph of the network ({error.facts})",)
+    # Layers are run on single calls from a state of 0.
     if any(leaf.tensor.any() for leaf in captured.states):
         return (), ("layers are not measured: the network starts from a state that is not 0",)
     gaps = layer_gaps(captured, _both_views(network, mirror, inputs), network.rows)

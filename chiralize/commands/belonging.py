@@ -1,4 +1,13 @@
-"""Whether a passport belongs to a module: its names and shapes are there, and its weights are symmetric."""
+"""Whether a passport belongs to a module: its names and shapes are there, and its weights are symmetric.
+
+A passport says by name how T acts on every weight, such as `fc1.weight: [64 pairs | 17 joints]`. `load`, `attach` and
+`save` ask here before they hold a module to it:
+
+    fitted             the passport that is true of this module (blocks and dense weights have two), or UsageError
+    check_symmetric    |W - P(W)| is rounding for every weight, or AsymmetricWeightError
+
+What forward does with these weights is not looked at; verdicts do that.
+"""
 
 from __future__ import annotations
 
@@ -43,13 +52,18 @@ def refuse_claims_in_part(spec: ConversionSpec, where: str) -> None:
 
 
 def fitted(passport: Passport, module: nn.Module, where: str) -> Passport:
-    """The passport as it is true of this module, whose weights it describes by name and shape. Raises UsageError."""
+    """The passport as it is true of this module, whose weights it describes by name and shape. Raises UsageError.
+
+    First of all one view or two: an average has the original's weights, of which no mirror says anything, so that its
+    passport is right for every module of two views and wrong for any of one. Then names, then shapes.
+    """
     refuse_claims_in_part(passport.spec, where)
     if isinstance(module, TwoView):
         if not passport.is_average:
             facts = f"the module runs both views, the mirror is of a network made by {passport.method}"
             raise UsageError(where, facts, "attach it to a module of the original class")
         return passport
+    # A graph that was loaded from a file runs both views by its ops, and no class tells: it is taken at its word.
     is_graph = isinstance(module, torch.fx.GraphModule)
     if is_script_of_both_views(module):
         if not passport.is_average:
@@ -97,6 +111,7 @@ def check_symmetric(passport: Passport, module: nn.Module) -> None:
     if not apart:
         return
     parameters = dict(module.named_parameters(remove_duplicate=False))
+    # The parameter that is off furthest; a buffer only where no parameter is off.
     name = max(apart, key=lambda candidate: (candidate in parameters, apart[candidate]))
     facts = (
         f"the mirror moves {len(apart)} of {len(weights.hidden)} weights and buffers, this one the furthest: "

@@ -17,6 +17,7 @@ from chiralize.problem.problem import Problem
 def of_better_target(problem: Problem, attempt: Callable[[Problem], Conversion]) -> Conversion:
     """The conversion for both views; where that may return less than it should, the better of the two.
 
+    attempt: fits the problem, and runs the result in its environment.
     Raises what `attempt` raises; of two refusals the first.
     """
     if not problem.leaning:
@@ -30,6 +31,7 @@ def of_better_target(problem: Problem, attempt: Callable[[Problem], Conversion])
             refusals.append(error)
             continue
         rollout = converted[-1].report.rollout
+        # Good enough: the second target is not tried.
         if rollout is None or not (rollout.is_lost or rollout.may_be_short):
             return converted[-1]
     if not converted:
@@ -38,6 +40,7 @@ def of_better_target(problem: Problem, attempt: Callable[[Problem], Conversion])
 
 
 def _returned(conversion: Conversion) -> float:
+    """The mean return of the result over both sides."""
     rollout = conversion.report.rollout
     assert rollout is not None and rollout.result is not None
     return rollout.result.mean.mean

@@ -1,4 +1,8 @@
-"""The attribute `chirality` of a module: its mirror, and how it is put on and found again."""
+"""The attribute `chirality` of a module: its mirror, and how it is put on and found again.
+
+A converted module stays an ordinary `nn.Module`; this attribute is all that tells it from one. `chiralize`, `load` and
+`attach` put it on; `verify`, `save` and `keep_symmetric` read it.
+"""
 
 from __future__ import annotations
 

@@ -3,6 +3,9 @@
 A conversion sees what forward computes, the mean. Samples are drawn around it with standard deviations that trainers
 keep in a parameter of their own; where partners have different ones, samples are not mirrored although their mean is.
 rsl_rl's normaliser divides by `_std`, and makes that anew from `_var` when training goes on.
+
+Spreads of 1.0 (left hip) and 2.0 (right hip) become sqrt((1 + 4) / 2) = 1.58 for both. `commands.convert` calls
+`with_companions` on the finished module. Two views and fused graphs are left as they are.
 """
 
 from __future__ import annotations
@@ -31,6 +34,7 @@ def with_companions(conversion: Conversion, network: Network) -> Conversion:
     if conversion.report.form in _WHOLE:
         return conversion
     before, after = network.module.state_dict(), conversion.module.state_dict()
+    # Whatever the conversion left as it was, and the module still holds, may be something that forward does not read.
     unread = {name: tensor for name, tensor in after.items() if name in before and _same(tensor, before[name])}
     notes = [*_spreads(unread, network), *_variances(unread, before, after)]
     if not notes:
@@ -46,6 +50,7 @@ def _spreads(unread: Mapping[str, Tensor], network: Network) -> Iterator[str]:
     """Give partners one spread: of the mixture of both views, whose variance is the mean of theirs."""
     actions = [_of_actions(resolved) for resolved in (network.resolved, *dict(network.others.further).values())]
     partners = [torch.tensor(action.partner.tolist()) for action in actions if action is not None]
+    # Under each mirror it has to be known how actions go; else a mean over some of them would be no symmetry.
     if not partners or len(partners) < len(actions):
         return
     for name, tensor in unread.items():
@@ -59,12 +64,14 @@ def _spreads(unread: Mapping[str, Tensor], network: Network) -> Iterator[str]:
                 "of the actions are not mirrored, their mean is"
             )
             continue
+        # log sigma to variance and back: exp(2 log sigma).
         is_log = "log" in last
         variances = tensor.double().mul(2).exp() if is_log else tensor.double().square()
         shared = variances
         for partner in partners:  # mirrors commute: one after another is the mean over all their products
             shared = (shared + shared[..., partner.to(tensor.device)]) / 2
         factor = float((shared / variances).log().abs().max().div(2).exp())
+        # Equal already, but for rounding: nothing to say.
         if factor - 1 < 1e-6:
             continue
         with torch.no_grad():
@@ -94,6 +101,7 @@ def _variances(
         if not name.endswith(_VARIANCE):
             continue
         deviation = name.removesuffix(_VARIANCE) + _DEVIATION
+        # Only a deviation that the conversion changed has left its variance behind.
         if deviation not in after or deviation in unread or after[deviation].shape != tensor.shape:
             continue
         if not torch.allclose(before[deviation].square(), before[name], rtol=1e-3, atol=1e-6):

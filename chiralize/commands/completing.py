@@ -1,4 +1,14 @@
-"""The claimed part of a network, converted, put back into the whole network, which is judged once more from scratch."""
+"""The claimed part of a network, converted, put back into the whole network, which is judged once more from scratch.
+
+A specification may claim the mirror of some entries of an output only. Of (a b c d) with a and c claimed, steps 1 to 9
+of `commands.convert` see a network that answers (a c). What they give is put back in one of three ways (`completed`):
+
+    unchanged     the network was equivariant in (a c): it is handed over as it came
+    weights       W' of the claimed rows; the rows of b and d are fitted to read the new hidden units (least squares)
+    beside        an average, or another graph: it answers (a c), and the original runs as well for b and d (`Beside`)
+
+`adapted` comes before the conversion and cuts the request down to what one of these can hold.
+"""
 
 from __future__ import annotations
 
@@ -31,6 +41,7 @@ from chiralize.verification.judge import judge
 _AVERAGE = "average"
 _FORMS = ("auto", "folded")
 _ROWS, _MOST = 64, 4096
+"""Samples of a call that rows are fitted on, and of all calls."""
 
 
 def claims_of(network: Network) -> Claims | None:
@@ -60,6 +71,8 @@ def adapted(network: Network, request: Request) -> Request:
         facts = f"the network keeps a state, and entries of its outputs are left out ({partial.names})"
         remedy = "claim all of its outputs; verify takes such networks in part, convert does not"
         raise MethodUnavailableError("unclaimed entries", facts, remedy)
+    # Rows of which nothing is claimed can be fitted only where a layer of their own gives them. Where claimed and other
+    # entries are mixed behind it, the original has to answer for the others.
     why = _why_average_alone(partial)
     if not why:
         return replace(request, form="folded")
@@ -93,6 +106,7 @@ def completed(network: Network, conversion: Conversion, request: Request) -> Con
     request.progress("putting back what is left out")
     report = conversion.report
     whole = partial.whole
+    # `holding({})`: a copy with the weights as they are.
     if report.way.unchanged:
         module, program = whole.holding({})
     elif report.form in WEIGHTS_ALONE:
@@ -100,6 +114,7 @@ def completed(network: Network, conversion: Conversion, request: Request) -> Con
     else:
         module = Beside(conversion.module, rewrite.with_weights(whole.module, {}), partial.parts)
         program = _exported(module, whole)
+        # The original runs once more for each answer.
         cost = report.cost
         report = replace(report, cost=replace(cost, macs_after=cost.macs_after + whole.macs))
     _judge(module, program, network, conversion, request)
@@ -114,19 +129,23 @@ def completed(network: Network, conversion: Conversion, request: Request) -> Con
 def _weights(
     network: Network, partial: Partial, conversion: Conversion, request: Request
 ) -> Mapping[str, torch.Tensor]:
-    """The weights of the whole network: those of the claimed part, and rows fitted for the rest."""
+    """The weights of the whole network by name: those of the claimed part, and rows fitted for the rest."""
     program = partial.whole.program
     assert program is not None
+    # By the name of a last layer's weight or bias ("row ..."): the rows that are claimed.
     heads = {head.weight: head.claimed for head in partial.heads}
     heads |= {head.bias: head.claimed for head in partial.heads if head.bias is not None}
     new, values = rewrite.tensors_of(conversion.module), dict[str, torch.Tensor]()
     for name, old in {**program.constants, **program.state_dict}.items():
         if not isinstance(old, torch.Tensor):
             continue
+        # The claimed part has these rows alone, in order: they go where they came from. Others stay as they were, for
+        # now.
         if name in heads:
             values[name] = old.detach().clone()
             if heads[name]:
                 values[name][list(heads[name])] = new[name].detach().to(old.dtype)
+        # A stored vector with an entry for each answer: the same along its last axis.
         elif name in partial.constants:
             values[name] = old.detach().clone()
             values[name][..., list(partial.constants[name])] = new[name].detach().to(old.dtype)
@@ -145,6 +164,7 @@ def _calls(network: Network, request: Request) -> Sequence[Call]:
 
 
 def _exported(module: nn.Module, whole: Network) -> ExportedProgram | None:
+    """The program of the module; None where it cannot be exported."""
     try:
         return whole.program_of(module, whole.example)
     except CaptureError:
@@ -162,10 +182,13 @@ def _judge(
     partial = network.handover.partial
     assert partial is not None
     request.progress("verifying what is handed over")
+    # `as_run` cuts it down to its claimed outputs again: of the others no verdict is asked.
     after = as_run(prepare(program or module, partial.spec, *partial.whole.example))
     verdict = judge(after, conversion.passport, samples=request.samples, real=request.calibration[-8:])
     proof = verdict.certificate
     is_proved = proof is not None and proof.passed
+    # No proof is asked for where the conversion of the claimed part has none either (an average of a network without
+    # graph).
     if verdict.numeric.passed and (is_proved or conversion.report.judgement.certificate is None):
         return
     worst = verdict.numeric.worst
@@ -177,6 +200,7 @@ def _judge(
 
 def _claims(module: nn.Module, network: Network, partial: Partial, request: Request) -> Claims:
     """What is claimed, and how far the rest is from the original's, in units of its spread."""
+    # Among those that were fitted on: this is a note, and no bound holds it.
     calls = list(_calls(network, request))[-16:]
     answers = []
     for one in (module, partial.whole.module):

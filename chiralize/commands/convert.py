@@ -1,4 +1,15 @@
-"""`convert`: make a network equivariant, judge the result from scratch, and hand over only what passes."""
+"""`convert`: make a network equivariant, judge the result from scratch, and hand over only what passes.
+
+    Network + Request -> Problem -> Draft -> Judged -> Conversion
+
+The docstring of `convert` has the steps. Each is a function elsewhere (`problem/`, `methods/`, `verification/`). Here
+is their order, in which cheap refusals come before costly steps. `_converted` goes as far as a draft, `_Finish` makes a
+conversion of it. A named method has one draft; `auto` hands `attempt` to `methods.auto`, which calls it for one
+candidate after another.
+
+For another kind of request the same steps are wrapped: outputs that are claimed in part (`commands.completing`),
+several mirrors (`commands.several`), a policy whose environment decides (`trial`).
+"""
 
 from __future__ import annotations
 
@@ -111,6 +122,8 @@ def convert(
             conversion = completed(network, _converted(network, name, adapted(network, request)), request)
         else:
             conversion = with_companions(_converted(network, name, request, trial, passport), network)
+    # Mostly a trial has been asked of each candidate; not where a network was equivariant already, or is claimed in
+    # part.
     if trial is None or conversion.report.rollout is not None:
         return conversion
     return trial(conversion, request.force)
@@ -120,6 +133,7 @@ def _converted(
     network: Network, name: str, request: Request, trial: Trial | None = None, passport: Passport | None = None
 ) -> Conversion:
     """The steps of `convert`. trial: decides between the candidates of `auto`, beside the bounds."""
+    # What forward keeps outside of its graph would be lost in a graph, whatever the steps below find.
     if request.product == "graph":
         refuse_graph(network)
     if network.others.further:
@@ -137,10 +151,13 @@ def _converted(
     if verdict is not None:
         return _as_it_is(problem, name, verdict, passport)
 
+    # Before the network is run on many inputs: an op or a constant that rules out every draft.
     problem = with_inferred(problem)
     _refuse_ruled_out(problem, method)
+    # Inputs are looked at first: on those of another unit or kind no mirror fits.
     problem, evidence = _asked(checks.judged(problem), name, trial)
 
+    # `auto` goes on where one pass is ruled out, to the average; nothing is fitted then.
     refusal = why_ruled_out(problem, method)
     problem = _with_inputs(problem, is_fitted=refusal is None, is_tried=trial is not None)
     keeper(problem)  # a checkpoint that cannot be used is refused before anything is fitted
@@ -151,6 +168,7 @@ def _converted(
         """The best draft of one method, finished. Raises the error of that draft, with its remedy."""
         try:
             _refuse_ruled_out(problem, method_of(candidate))
+            # A candidate of `auto` that failed at narrow inputs comes again with more beside them (`methods.auto`).
             if problem.request.mix != request.mix:
                 problem = widened(problem)
             conversion = finish(problem, best(problem, method_of(candidate)))
@@ -170,6 +188,7 @@ def _converted(
     report = conversion.report
     if trial is None:
         refuse_one_sided_sequences(problem, name, report.drift)
+    # An average that nobody named: the headline says what kept `auto` from one pass.
     why = why_two_passes(failures, request) if report.is_average else ""
     way = replace(report.way, why_average=why)
     return replace(conversion, report=replace(report, notes=(*report.notes, *notes), way=way))
@@ -194,6 +213,7 @@ def _with_inputs(problem: Problem, is_fitted: bool, is_tried: bool) -> Problem:
     problem = supplied(problem)
     if is_fitted:
         problem = aimed(problem, is_tried)
+        # More inputs than `auto` can fit on within minutes: fewer are taken, and none are made beside them.
         if are_too_many(problem):
             return on_known_side(with_fewer_inputs(problem))
         return on_known_side(with_poses(with_scattered(problem)))
@@ -251,6 +271,7 @@ class _Finish:
         Raises EquivarianceError and the like where a verdict fails; DriftError and DegenerateError beyond the bounds.
         """
         network, request, draft = problem.network, problem.request, measured.draft
+        # Figures of the draft as it is: a form changes how weights are written, not what they compute.
         figures = with_dead_inputs(problem, draft, measured.figures)
         figures = with_those_beyond(problem, draft, figures, self.others)
         refuse_forgetful(network, draft.converted.module)
@@ -258,6 +279,8 @@ class _Finish:
         judged = deploy_and_judge(problem, draft)
         report = report_of(problem, self.name, judged, figures, self.evidence)
         refuse_other_calls(network, judged.verdict)
+        # After this nothing is refused. What is left costs time: the verdict in the result's own precision, and the odd
+        # share for the passport.
         guard(problem, report, judged.verdict)
         real = real_calls(problem, judged.draft.converted)
         own_precision = in_own_precision(judged.network, judged.verdict, self.rounded(), request.samples, real)
@@ -271,6 +294,8 @@ class _Finish:
 def _objection(product: str, conversion: Conversion, is_last: bool) -> str:
     """Why `auto` does not take a result that passed, "" where it does. is_last: no candidate is left."""
     precise = conversion.report.judgement.own_precision
+    # The verdict was in float64. A candidate that loses it to rounding in float32 is passed over while others are left;
+    # of the last one it is a warning of the report.
     if precise is not None and not precise.passed and not is_last:
         worst = precise.worst
         return f"in {precise.dtype}, in which it runs, it is off by {worst.residual:.2g} (bound {worst.bound:.2g})"
@@ -286,7 +311,10 @@ def _objection(product: str, conversion: Conversion, is_last: bool) -> str:
 
 
 def _rounding(problem: Problem) -> Mapping[int, float] | None:
-    """By how much rounding moves every output of the original, in the precision in which it runs."""
+    """By how much rounding moves every output of the original, in the precision in which it runs; by position.
+
+    None where that cannot be told. Measured on random inputs, two samples at least, and on the last ones of the user.
+    """
     network, request = problem.network, problem.request
     request.progress("measuring the rounding error of the original")
     calls = max(1, affordable_samples(network, _WORK_OF_ROUNDING, 2) // max(network.rows, 1))

@@ -1,4 +1,9 @@
-"""A draft put into its form, captured again from scratch, and judged."""
+"""A draft put into its form, captured again from scratch, and judged.
+
+Steps 6 and 7 of `commands.convert`. A draft says of itself how T acts on its hidden spaces, and none of that is
+believed. The module is exported, its own graph is captured, inference runs on that, and the passport, which says how
+weights transform, is proved with the rest. So a fault of a method cannot approve itself.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +53,8 @@ def deploy_and_judge(problem: Problem, draft: Draft) -> Judged:
     """Give the draft its form, capture the result again, and judge it as if nothing were known of it.
 
     Where no proof reaches blocks that `--form auto` chose, the draft keeps its dense weights, with a note.
-    Raises UnsupportedError where no proof reaches a form that was asked for.
+    Raises UnsupportedError where no proof reaches a form that was asked for. A verdict that failed is returned, not
+    raised: `guard` raises it with its figures.
     """
     shaped = formed(problem, draft)
     is_reshaped = shaped.converted is not draft.converted
@@ -81,6 +87,7 @@ def last_calls(problem: Problem) -> Sequence[Call]:
         return ()
     samples = max(network.samples_in(given[-1]), 1)
     most = affordable_samples(network, _WORK)
+    # One call of the user costs too much already: a part of it, in the size that the network was captured at.
     if most < samples:
         given = as_captured(network, given[-1:]) or given
     return given[-max(1, min(_REAL, most // samples)) :]
@@ -89,6 +96,7 @@ def last_calls(problem: Problem) -> Sequence[Call]:
 def _judged(problem: Problem, draft: Draft) -> Judged:
     network, request, converted = problem.network, problem.request, draft.converted
     request.progress("exporting the result")
+    # Exporting needs much memory of its own: what the fit has freed goes back to the system first.
     give_back()
 
     def tell(what: str) -> None:
@@ -110,7 +118,10 @@ def _judged(problem: Problem, draft: Draft) -> Judged:
 
 
 def _captured_again(network: Network, draft: Draft) -> Network:
-    """The result as a network of its own. Its graph is captured from its program anew; nothing is reused."""
+    """The result as a network of its own. Nothing is taken over from the graph of the original.
+
+    Its graph is captured from its own program, here or when its form was chosen (`Draft.graph`).
+    """
     converted, program, captured = draft.converted, draft.program, draft.graph
     args, kwargs = example_call(network, converted.is_average)
     resolved = network.resolved

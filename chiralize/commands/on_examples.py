@@ -1,4 +1,9 @@
-"""A network made ready on examples that the user gives, or on others where none are given."""
+"""A network made ready on examples that the user gives, or on others where none are given.
+
+Where examples are taken from, in this order: the arguments of the call; what a passport or an exported program brings;
+sizes that are tried under the layouts of the specification (`problem.data.examples`). The Python interface calls
+`prepared` first of all; the command line has `cli/opening` for it.
+"""
 
 from __future__ import annotations
 
@@ -36,6 +41,7 @@ def prepared(
     steps beside the export.  calibration: one tensor or array "sample ...", or calls, whose sizes are tried first, and
     which may show the order of joints and coordinates.
     """
+    # An empty tuple or list stands for "none given".
     if kwargs or not (isinstance(args, (tuple, list)) and not args):
         return prepare(model, spec, args, kwargs, entry)
     brought = passport.example if passport is not None else None

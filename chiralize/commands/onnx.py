@@ -1,4 +1,13 @@
-"""A conversion written as ONNX."""
+"""A conversion written as ONNX.
+
+    from torch              export the result, name its inputs as the original's, compare, write
+    from an ONNX file       the same, with the sizes, names and metadata of that file (`OnnxModule`: read op by op)
+    from an ONNX file that  both views of its own graph, joined into one, without torch in between (`OnnxNetwork`)
+    could only be run
+
+Nothing is written before onnxruntime has computed from it what was verified, on the example and on random inputs.
+`storage.onnx_export` writes and compares; here it is gathered what it needs to know of the conversion.
+"""
 
 from __future__ import annotations
 
@@ -34,6 +43,7 @@ from chiralize.symmetry.representation import TensorRepresentation
 from chiralize.verification.drift import random_inputs
 
 _DRAWN = 4
+"""Random calls that are compared beside the example."""
 _OF_TORCH = "the times are those of torch: `chiralize bench ORIGINAL RESULT` takes them in onnxruntime"
 
 
@@ -87,6 +97,8 @@ def _in_sizes_of_file(original: OnnxModule, taken: Call, example: Call) -> Call:
         """One argument, of which entries are repeated or left out."""
         if not isinstance(leaf, torch.Tensor):
             return leaf
+        # Only sizes that the file fixes count (numbers; open ones have names), compared with the original's example:
+        # states of both views are twice as long as the file says, by right.
         for axis, (size, given) in enumerate(zip(next(declared), next(before).shape, strict=True)):
             if isinstance(size, int) and size != given:
                 leaf = leaf.index_select(axis, torch.arange(size) % given)
@@ -124,6 +136,7 @@ def _write_joined(conversion: Conversion, joined: OnnxNetwork, network: Network,
     inputs, outputs = turns_by_port(network, network.module)
     actions_in, centers_in = _apart(inputs)
     actions_out, centers_out = _apart(outputs)
+    # The average as torch runs it, with the file in onnxruntime twice: what the joined graph is compared with.
     average = TwoView(network.module, actions_in, actions_out, centers=(centers_in, centers_out))
     args, kwargs = example_call(network, True)
     drawn = [conversion.mirror.placed(call) for call in random_inputs(args, kwargs, _DRAWN, 7)]
@@ -149,6 +162,7 @@ def _apart(turns: Sequence[Turn | None]) -> tuple[list[TensorRepresentation | No
 
 
 def _refuse_memory(network: Network, target: Path) -> None:
+    """Raise ExportError where forward writes into buffers."""
     captured = network.captured
     if captured:
         names = [captured.leaves[leaf].names[0] for leaf in captured.mutations]
@@ -166,6 +180,7 @@ def _port_names(network: Network) -> PortNames:
     for tensors in (network.resolved.input_tensors, network.resolved.output_tensors):
         by_spec.append([tensor.entry.name for tensor in tensors])
     of_forward = input_names(network.module, network.handover.entry)
+    # By position: arguments that go by name, or nested ones, would get names of others.
     if len(of_forward) == len(by_spec[0]) and not network.kwargs:
         by_spec[0] = [name or other for name, other in zip(by_spec[0], of_forward, strict=True)]
     return by_spec[0], by_spec[1]
@@ -199,6 +214,7 @@ def _states(network: Network, mirror: NetworkMirror) -> dict[str, TensorRepresen
 
 
 def _note_on(parity: Parity) -> str:
+    """How near the file is, and on how many inputs and sizes it was tried."""
     tried = [f"; {name} = {', '.join(map(str, sizes))}" for name, sizes in parity.sizes.items()]
     return (
         f"ONNX: onnxruntime is at most {parity.worst:.1e} of the output's scale away from what was verified "

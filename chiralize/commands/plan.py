@@ -1,4 +1,12 @@
-"""`plan`: what a conversion would do, op by op, without doing it."""
+"""`plan`: what a conversion would do, op by op, without doing it.
+
+Inference runs as for a conversion, hidden spaces included; no weight is changed, and no inputs are needed. A row holds
+an op, its representations before and after, what would happen to it, and how far its weights are from symmetric ones:
+
+    layers_bn.0   batch_norm   [1 | 27 pairs + 202 fixed | trivial 19]   the same   project weights   8.2 %
+
+Where an op refuses it is named in `blocked`, and the rows are without representations.
+"""
 
 from __future__ import annotations
 
@@ -47,6 +55,7 @@ def plan(network: Network, name: str, method_name: str = "match") -> PlanReport:
 
     `auto` is planned as the average that it falls back to, `reduce` at width 1/2 and before it chooses units.
     """
+    # Any mirror fits answers that are always the same. The ops can be planned all the same, and the report warns.
     if network.behaviour.constant.is_all:
         plain = replace(network, behaviour=replace(network.behaviour, constant=ConstantAnswers()))
         return replace(plan(plain, name, method_name), constant=network.behaviour.constant.facts)
@@ -62,14 +71,18 @@ def plan(network: Network, name: str, method_name: str = "match") -> PlanReport:
     if network.resolved.is_trivial:
         notes.append(IDLE)
     notes += network.notes
+    # A refusal of one pass does not stop an average. Random numbers do: two runs that draw are no two views of one
+    # answer.
     if is_average and refusal is not None and not analysis.captured.drawing:
         notes.append(f"one pass cannot do it, so that both views run: {refusal.where}: {refusal.facts}")
         refusal = None
+    # Picking one of several results is no op of the user.
     nodes = [node for node in analysis.captured.nodes if node.target != "getitem"]
     rows = tuple(_row(node, analysis.captured, repmap, refusal, method) for node in nodes)
     before = network.parameter_count
     macs = sum(repmap.macs.values()) if repmap else 0
     cost = Cost(before, before, macs, 2 * macs if is_average else macs, samples=network.rows)
+    # `--on-blocked average` is looked at without being asked for: it may be what the user wants next.
     if method.averages == "part":
         notes += _averaging(network, method, refusal)
     if method.takes_width and not is_average:
@@ -138,6 +151,7 @@ def _averaging(network: Network, method: Method, error: UnsupportedError | None)
     assert network.captured is not None and method.pairing is not None
     if error is None or network.captured.drawing:  # random numbers stop the average as they stop average
         return ()
+    # Each refusal widens what is averaged by one stretch, until inference takes the rest.
     for _ in range(_MOST_STRETCHES):
         try:
             network = averaging.with_region(network, error)
@@ -166,6 +180,7 @@ def _row(
     if method.keeps_units:
         distance = _distance(weights, captured, repmap)
     action = "keep"
+    # The op that refuses is known by where it is in the user's code, as the error says it.
     if blocked is not None and blocked.where == str(node.where):
         action = "refuse"
     elif method.averages == "whole":
@@ -210,7 +225,11 @@ def _words(representation: SymbolicRepresentation | None, names: Mapping[int, st
 
 
 def _distance(weights: list[str], captured: CapturedModel, repmap: RepMap | None) -> float | None:
-    """Relative distance of an op's weights from the symmetric subspace, all of them taken together."""
+    """Relative distance of an op's weights from the symmetric subspace, all of them taken together.
+
+    |W - P(W)| / |W| with P(W) = (W + T W) / 2. Weights that the mirror exchanges (forward and backward of an LSTM) are
+    projected with their partner. None for an op without weights, or before representations are known.
+    """
     if repmap is None or not weights:
         return None
     moved = total = 0.0

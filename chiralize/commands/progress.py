@@ -1,4 +1,11 @@
-"""What is being done, shown while it is done: a bar on a terminal, lines in a log."""
+"""What is being done, shown while it is done: a bar on a terminal, lines in a log.
+
+    chiralize: after    5 s  fitting
+    chiralize: after   65 s  fitting, layer 12 of 30, 40%, about 90 s left
+
+A step is called as `progress("fitting, layer 12 of 30", 0.4)`. What stands before the comma is its name: another name
+is another step, whereas another layer moves the bar on.
+"""
 
 from __future__ import annotations
 
@@ -53,6 +60,7 @@ def shown(
 
 @contextmanager
 def _bar(console: Console) -> Iterator[Progress]:
+    """A line with a bar, which is wiped out in the end."""
     from rich import progress as rich
 
     words = rich.TextColumn("{task.description}", markup=False)
@@ -65,6 +73,7 @@ def _bar(console: Console) -> Iterator[Progress]:
         def tell(step: str, done: float | None = None, /) -> None:
             """Move the bar, from its beginning where another step begins."""
             nonlocal current
+            # Times and percents belong to one step.
             if _title(step) != current:
                 current = _title(step)
                 bar.reset(line, total=None)
@@ -87,6 +96,8 @@ class _Lines:
         self._held: list[str] = []
         self._holds = not verbose
         self._lock = threading.Lock()
+        # A thread of its own, since a step may take minutes without calling `tell`. The lock keeps lines of the two
+        # threads in order. As a daemon it does not hold up the end of the process.
         self._timer = threading.Timer(PATIENCE, self._release)
         self._timer.daemon = True
         if self._holds:
@@ -122,6 +133,7 @@ class _Lines:
         return f"after {now - self._start:4.0f} s"
 
     def _write(self, line: str) -> None:
+        """Print a line, or hold it back while it is not known whether this takes long."""
         with self._lock:
             if self._holds:
                 self._held.append(line)
@@ -140,6 +152,7 @@ class _Lines:
 
 
 def _title(step: str) -> str:
+    """The name of a step, without its details: `fitting` of `fitting, layer 3`."""
     return step.partition(",")[0]
 
 

@@ -1,4 +1,8 @@
-"""The report of a conversion, put together from the records of its steps."""
+"""The report of a conversion, put together from the records of its steps.
+
+It is put together before the bounds are applied, as `guard` reads the figures off it. The verdict in the result's own
+precision and times are added later.
+"""
 
 from __future__ import annotations
 
@@ -39,12 +43,15 @@ def report_of(problem: Problem, name: str, judged: Judged, figures: Figures, ask
     if degeneracy is not None and not converted.is_average:
         degeneracy = replace(degeneracy, free_share=free_share(judged.network, verdict.repmap, network))
     mirror = mirror_if_known(network, judged.draft.repmap)
+    # Evidence from outside runs the result on poses that are symmetric by the names of their joints; that needs a
+    # result that takes the calls of the original.
     same_calls = mirror is not None and not mirror.states and None not in network.resolved.inputs
     equivariant = converted.module if same_calls else None
     named = mirror or mirror_of_calls(network)  # states have no names
     evidence = outside_evidence(network, named, problem.batches.given[-_SHOWN:], equivariant, asked)
     remarks = problem.batches.remarks
     if converted.is_average:
+        # What was aimed at says nothing of an average, which was not fitted.
         remarks = tuple(remark for remark in remarks if not remark.startswith(FITTED))
     notes = (*with_consequence(remarks, converted.is_average), *_notes(problem, converted))
     if verdict.unproved:
@@ -90,6 +97,7 @@ def _cost(network: Network, converted: Converted, after: Network) -> Cost:
     """Parameters and multiplications of a call, of the network that the user handed in and of the result."""
     before, macs = network.as_given, network.macs
     macs_after = 2 * macs if converted.is_average else macs + converted.macs
+    # Blocks do fewer products than the weights that they stand for: they are counted in the graph of the result.
     if converted.form in BLOCKS and after.captured is not None:
         macs_after = macs_of(after.captured)
     return Cost(before.parameter_count, after.parameter_count, before.macs, macs_after, samples=before.rows)

@@ -2,6 +2,10 @@
 
 The layout of a tensor says which of its axes counts samples. A state has no layout, and a free tensor may be a table
 that is as long as the batch by chance. Of these the network is run, and shows how it takes them.
+
+Example: x "b 17 2" with 4 samples, a state h of 2 x 4 x 64 and a free table of 4 x 8, at 64 samples. The samples of h
+lie along axis 1, its only one of size 4. The table may go with the batch, or not: two ways, (0,) and (). Both calls are
+made, and the first that the network takes is the answer. `bench` and `bench --rollout` call `resized`.
 """
 
 from __future__ import annotations
@@ -19,6 +23,7 @@ from chiralize.graph.running import Arguments, Call, results
 from chiralize.problem.network import Network
 
 _MOST_WAYS = 64
+"""Ways that are tried at most, a run each: six tensors with two ways each have as many."""
 Axes = tuple[int, ...]
 """The axes of a tensor along which its samples lie: one, or none."""
 
@@ -42,14 +47,17 @@ def resized(network: Network, size: int, device: str = "cpu") -> Call:
         return _with_samples(example, [()] * len(example.tensors), 0, device)
     sizes = _batch_sizes(network)
     choices = [_axes_of_samples(tensor, sizes) for tensor in network.resolved.input_tensors]
+    # No axis anywhere: a call with another number of samples does not exist.
     if size > 1 and not any(map(any, choices)):
         facts = "no axis of its inputs counts samples, a call takes one"
         raise ModelRunError(f"batch {size}", facts, "leave --batch out")
     ways = list(islice(product(*choices), _MOST_WAYS))
     calls = _calls(example, ways, size, device)
     first = next(calls)
+    # Where nothing is open the call is not tried out: the caller runs it, and reports what goes wrong.
     if len(ways) == 1 or _takes(network, first):
         return first
+    # Where none is taken, the likeliest one goes on, for its error is the one to show.
     return next(filter(lambda call: _takes(network, call), calls), first)
 
 
@@ -114,5 +122,7 @@ def _takes(network: Network, call: Call) -> bool:
     except Exception:  # noqa: BLE001 - whatever it says, it does not take the call
         return False
     tensors = Arguments.of(args, kwargs).tensors
+    # A network may run with a state resized along a wrong axis, and hand it back in another size: the next call would
+    # fail.
     states = filter(lambda handed: handed.is_state and handed.axis is None, network.resolved.handed)
     return all(answers[handed.output].shape == tensors[handed.input].shape for handed in states)

@@ -1,6 +1,8 @@
 """Two networks in one runtime: where one of them is an ONNX file, onnxruntime runs both.
 
-A ratio of times says what the conversion costs only where one program runs both networks.
+A ratio of times says what the conversion costs only where one program runs both networks. `bench` calls
+`in_one_runtime`: of a `lifter.onnx` and a `chiral.pt2` the second is exported into memory, run once beside torch to see
+that it is the same network, and timed in onnxruntime as the first is.
 """
 
 from __future__ import annotations
@@ -59,6 +61,7 @@ def _exported(network: Network) -> Network | None:
         module = OnnxNetwork(exported_model(network.program, Path(TORCH)), TORCH)
     except ChiralizeError:
         return None
+    # An exporter may write another network than it was given; its times would be those of something else.
     if not _answers_alike(network, module):
         return None
     return replace(network, module=module, program=None, captured=None)

@@ -1,4 +1,12 @@
-"""`chiralize.save`: a module with a mirror as a file, as `chiralize convert -o` writes one."""
+"""`chiralize.save`: a module with a mirror as a file, as `chiralize convert -o` writes one.
+
+The module may have been trained on since it was converted, so that its passport is a claim, which is checked first:
+
+    all files                    every weight is what the mirror leaves alone (`belonging.check_symmetric`)
+    .pt2, .onnx                  exported, run on x and T x, and proved; then written
+    weights, linear mirror       written as they are
+    weights, mirror at a point   run and proved, too: biases hold an offset that the first check cannot judge
+"""
 
 from __future__ import annotations
 
@@ -119,6 +127,7 @@ def _example(
     if example is None:
         facts = "nobody knows its inputs: it was not converted here, and its file holds weights only"
         raise UsageError("save", facts, "give the arguments of one call: save(module, path, example_inputs=(x,))")
+    # After `module.double()` or `.half()` the example of the conversion would not run.
     kinds = floats(list(module.parameters()))
     if len(kinds) != 1:
         return example
@@ -127,6 +136,7 @@ def _example(
 
 
 def _prepared(module: torch.nn.Module, passport: Passport, example: Call) -> Network:
+    """The module made ready; a graph and two views have forward alone, whatever method was converted."""
     is_whole = passport.is_average or isinstance(module, (TwoView, torch.fx.GraphModule))
     return prepare(module, passport.spec, *example, "forward" if is_whole else passport.entry)
 

@@ -2,6 +2,13 @@
 
 Nothing is written that does not compute what was verified: along a roll-out from its initial state, and, after each of
 its methods that takes no arguments, still the same of x and T x.
+
+    average            a new script with both views inside, compiled from text (`nn.deploy.script_views`)
+    other methods      a copy of the original's script with the new weights in place of its own
+
+The bytes that are compared are those that are written: they are loaded again first. Methods such as `reset_memory` are
+not seen by a conversion, which converts forward. So each is called between calls on x and, in another run, between
+calls on T x: f(T x) = T f(x) has to hold after it as well.
 """
 
 from __future__ import annotations
@@ -34,6 +41,7 @@ from chiralize.storage.torchscript import load_script
 from chiralize.verification.drift import random_inputs
 
 _CALLS = 8
+"""Calls in a row that are compared: the example, and seven random ones."""
 _SAME = {torch.float64: 1e-9, torch.float32: 1e-4}
 """Bound on |f(T x) - T f(x)| after one of the methods, in units of the output's scale."""
 
@@ -63,6 +71,7 @@ def write_script(conversion: Conversion, network: Network, loaded: LoadedModel, 
     calls += [conversion.mirror.placed(call) for call in random_inputs(args, kwargs, _CALLS - 1, 11)]
     comparison = _Comparison(written, conversion.module, conversion.mirror, calls, str(target))
     worst, dtype = comparison.along_a_sequence()
+    # For methods with arguments nobody knows what to call them with; a note says that they were not tried.
     for name in methods.without_arguments:
         comparison.check_after(name)
     write_bytes(target, data)
@@ -88,6 +97,7 @@ def _reweighted(conversion: Conversion, original: Any, target: Path) -> Any:
     if why:
         raise ExportError(str(target), why, "write a .pt2 or an .onnx, or use --method match or average")
     held = tensors_in_script(original)
+    # A constant in the code of forward is no tensor of the module: new values would not reach it.
     lost = [name for name in conversion.report.changes.names if name not in held]
     if lost:
         facts = f"{', '.join(lost[:5])} changed, which is written into the file's code"
@@ -114,6 +124,7 @@ def _of_methods(methods: ScriptMethods, is_average: bool) -> Sequence[str]:
 
 
 def _of_attributes(left_out: Sequence[str]) -> Sequence[str]:
+    """A note on attributes that the script of both views has not by itself, but in each view."""
     if not left_out:
         return ()
     return (f"once per view, as views.0 and views.1 of the file: {', '.join(left_out)}",)
@@ -123,7 +134,7 @@ def _of_attributes(left_out: Sequence[str]) -> Sequence[str]:
 class _Comparison:
     """The file that was written, compared with the result that was verified.
 
-    calls: the first one is the example. where: the file, for messages.
+    calls: in a row, the first one is the example. where: the file, for messages.
     """
 
     written: torch.nn.Module
@@ -136,11 +147,12 @@ class _Comparison:
         """The largest difference in units of the output's scale, and in which precision. Raises ParityError."""
         try:
             return self._apart(double=True), torch.float64
-        except ModelRunError:  # a kind of numbers is written into its code
+        except ModelRunError:  # a kind of numbers is written into its code, so that it does not run in float64
             dtype = self._dtype()
             return self._apart(double=False, bound=PARITY[dtype]), dtype
 
     def _runner(self, double: bool) -> Runner:
+        """What runs the written file; `double()` alone does not reach lists of weights in a script."""
         return Runner(in_float64(self.written) if double else self.written, double=double)
 
     def _dtype(self) -> torch.dtype:
@@ -151,6 +163,7 @@ class _Comparison:
         return max(kinds, key=PARITY.__getitem__, default=torch.float32)
 
     def _apart(self, double: bool, bound: float = PARITY[torch.float64]) -> float:
+        """The largest difference over all calls, in units of the output's scale. Raises ParityError above the bound."""
         with self._runner(double) as ours, Runner(self.verified, double=double) as theirs:
             pairs = zip(ours.run(self.calls).steps, theirs.run(self.calls).steps, strict=True)
             worst = max(self._largest(one, other) for one, other in pairs)
@@ -181,6 +194,7 @@ class _Comparison:
             raise ParityError(self.where, facts, remedy)
 
     def _residual_after(self, name: str, double: bool) -> float:
+        """max |f(T x) - T f(x)| along calls with the method in their middle, in units of the output's scale."""
         with self._runner(double) as runner:
             plain = _rolled(runner, self.calls, name)
             turned = _rolled(runner, [self.mirror.turned(call) for call in self.calls], name)
@@ -197,6 +211,7 @@ def _shapes(tensors: Sequence[torch.Tensor]) -> list[tuple[int, ...]]:
 
 
 def _call_method(module: Any, name: str) -> None:
+    """Call a method without arguments. Raises ModelRunError for whatever it raises."""
     try:
         getattr(module, name)()
     except Exception as error:

@@ -1,6 +1,11 @@
 """Timing networks against each other on a machine that has other things to do.
 
 Runs are interleaved, round by round, and compared within a round: what slows the machine down slows all of them.
+
+    round 1   original 1.00 ms   chiral 0.60 ms   ratio 0.60
+    round 2   original 2.00 ms   chiral 1.24 ms   ratio 0.62      another program was busy: the ratio stays
+
+The median of the ratios is reported, not the ratio of the medians. `bench` and the report of a conversion measure so.
 """
 
 from __future__ import annotations
@@ -43,6 +48,7 @@ def interleaved(
     """
     for run in runs.values():
         run()
+    # A run of microseconds is repeated until the clock can tell it, each as often as it needs.
     counts = {name: max(1, round(least / max(_seconds(run, 1, clock), 1e-9))) for name, run in runs.items()}
     times: dict[str, list[float]] = {name: [] for name in runs}
     order, drawn = list(runs), Random(0)
@@ -70,5 +76,6 @@ def _seconds(run: Run, count: int, clock: Callable[[], float]) -> float:
 
 
 def _settle() -> None:
+    """Wait until a GPU has done what it was asked for; calls to it return before that."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()

@@ -1,4 +1,11 @@
-"""Networks that are equivariant already: handed back as they are, or in another form."""
+"""Networks that are equivariant already: handed back as they are, or in another form.
+
+Step 1 of `commands.convert`. Looked at from cheap to costly, so that an ordinary network costs one call on each side:
+
+    plainly_differs    one input in the network's own precision: an answer that is a tenth off ends the look
+    numeric.judge      one input by the bounds of the numeric verdict
+    judge              both verdicts on all inputs, the same that `verify` gives
+"""
 
 from __future__ import annotations
 
@@ -39,9 +46,11 @@ def judge_as_it_is(problem: Problem, passport: Passport | None = None) -> Verdic
         refuse_constant(network, "the network", "; --force converts it as it is")
     if network.captured is not None and network.captured.drawing:
         return None
+    # T on states follows from the graph: without one nothing can be compared.
     if network.captured is None and None in (*network.resolved.inputs, *network.resolved.outputs):
         return None
     quick = mirror_if_known(network, None)
+    # Only where T is known without inference; else the verdicts below infer it.
     if quick is not None:
         if numeric.plainly_differs(network.module, quick, network.args, network.kwargs):
             return None

@@ -1,4 +1,12 @@
-"""`verify`: both verdicts on a network as it stands, and the evidence for the mirror itself."""
+"""`verify`: both verdicts on a network as it stands, and the evidence for the mirror itself.
+
+    numeric        |f(T x) - T f(x)| is rounding, on random inputs and on some of the user's
+    certificate    every op obeys a rule and every weight is what the mirror makes of it: for all inputs
+
+Neither says that T is the right mirror; that is what the evidence is for. A passport tells the proof how hidden values
+transform, and the proof checks that. Two figures are read off it, since the original is not at hand: how well T fitted
+it, and how much of its answers told left from right.
+"""
 
 from __future__ import annotations
 
@@ -67,6 +75,7 @@ def verify(
         return replace(report, circumstances=Circumstances(given))
     report = _verify_one(network, name, passport, samples, real, run_on, tolerance, progress)
     known = Circumstances(given)
+    # Answers that are always the same pass under any mirror: said beside the verdict.
     if network.behaviour.constant.is_all:
         known = Circumstances(given, network.behaviour.constant.facts, network.behaviour.constant.remedy)
     elif passport is not None and not report.numeric.passed:
@@ -86,9 +95,11 @@ def _verify_one(
 ) -> VerifyReport:
     """The report under the only mirror that there is. run_on: those of the real inputs that the verdicts are run on."""
     progress("verifying")
+    # Of a network that is claimed in part only claimed entries are judged.
     claims, network = claims_of(network), as_run(network)
     bodies = bodies_of(network.resolved.output_tensors)
     verdict = judge(network, passport, samples=samples, real=run_on, tolerance=tolerance, progress=progress)
+    # A verdict that failed needs no proof; one that passed and might have been proved is not given without.
     if verdict.numeric.passed and verdict.unproved is not None and not verdict.run_only:
         raise verdict.unproved
     notes = (*network.notes, *mixing_notes(network), *verdict.notes(run_on))

@@ -1,4 +1,13 @@
-"""Results as files: by suffix the whole network or its weights, with the passport, whole or not at all."""
+"""Results as files: by suffix the whole network or its weights, with the passport, whole or not at all.
+
+    .onnx                       commands.onnx, with the original for names and sizes
+    a TorchScript .pt           commands.scripts, with the original's code
+    .pt2                        the program
+    as the source (.ckpt, ...)  the new weights in a copy of that file (`storage.writing_back`)
+    .safetensors, .pt           weights; the passport in the file, or in a sidecar beside it
+
+The last step of `chiralize convert`. A writer that refuses loses nothing: see `rescued`.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Networks that are equivariant under every mirror already: handed back as they are."""
+"""Networks that are equivariant under every mirror already: handed back as they are.
+
+As `commands.unchanged` for one mirror: step 1 of a conversion. The passport gets a table of weights for each mirror,
+read off the proof under that one.
+"""
 
 from __future__ import annotations
 
@@ -24,6 +28,7 @@ def unchanged_for_all(problem: Problem, networks: Mapping[str, Network], name: s
         if verdict is None:
             return None
         each[mirror] = verdict
+    # Of `judge_each` the products alone are needed: the verdicts under single mirrors are known by now.
     verdicts = Verdicts(each, judge_each(networks, {}, samples=problem.request.samples).products)
     if not verdicts.numeric.passed:
         return None

@@ -1,4 +1,14 @@
-"""`convert` where the specification names several mirrors: every step once for each of them."""
+"""`convert` where the specification names several mirrors: every step once for each of them.
+
+The steps are those of `commands.convert`. What differs:
+
+    asking      the network is asked about each mirror by itself; remarks add up, and the first refusal ends all
+    drafting    one mirror after the other, with choices that commute (`methods.several`)
+    `auto`      widths are smaller (`_WIDTHS`), and there is no second try with inputs beside narrow ones
+    judging     both verdicts under each mirror, the numeric one under their products, too
+
+`problem` is that of the first mirror throughout, `networks` the original under each, by the mirror's name.
+"""
 
 from __future__ import annotations
 
@@ -53,6 +63,7 @@ With a quarter of the units the result has the original's sizes and a quarter of
 twice the units and the original's products.
 """
 _REAL = 8
+"""Calls of the user that verdicts are run on."""
 Networks = Mapping[str, Network]
 
 
@@ -83,6 +94,7 @@ def convert_for_all(network: Network, name: str, request: Request, trial: Trial 
         named = f"{name} under {mirror}"
         refuse_by_answers(seen, named, asked[mirror], remembered, is_tried=trial is not None)
         warned = with_sides(seen, remembered, is_tried=trial is not None)
+        # Of `with_sides` the remarks alone are taken, not the side that would be fitted to for one mirror.
         problem = problem.with_batches(remarks=warned.batches.remarks)
         asked[mirror] = replace(asked[mirror], are_sides_unknown=are_sides_unknown(under, remembered))
     problem = aimed(supplied(problem))
@@ -105,10 +117,12 @@ def _first_accepted(problem: Problem, mirrors: int, attempt: Callable[[Problem, 
     candidates = _candidates(problem, mirrors)
     is_settled = False
     for position, (method, width) in enumerate(candidates):
+        # The refusal of the first width holds for all widths, and its note has been written.
         if is_settled and method == "reduce":
             continue
         request = replace(problem.request, width=width)
         is_last = position == len(candidates) - 1
+        # Before the last candidate there is a better one to come, so that bounds are held to.
         request = replace(request, force=request.force and is_last)
         tried = f"{method} at width {width:g}" if width else method
         problem.request.progress(f"converting by {tried}")
@@ -123,6 +137,7 @@ def _first_accepted(problem: Problem, mirrors: int, attempt: Callable[[Problem, 
         except NO_FAULT_OF_A_CANDIDATE:
             raise
         except ChiralizeError as error:
+            # Of weights alone the error below names all candidates, not the last one only.
             if is_last and not request.keeps_sizes:
                 raise
             fault = f"{error.where}: {error.facts}"
@@ -137,6 +152,7 @@ def _candidates(problem: Problem, mirrors: int) -> list[tuple[str, float | None]
     same.
     """
     request = problem.request
+    # Each further mirror doubles the copies of a unit: 0.25 for two mirrors, 0.125 for three.
     widths = [width * 0.5 ** (mirrors - 2) for width in _WIDTHS]
     if request.keeps_sizes:
         widths = widths[:1]
@@ -170,6 +186,8 @@ class _Finish:
         figures = figures.with_free_share(free_share_of_all(self.original, draft.converted))
         refuse_far_from_all(problem, self.name, draft.converted.method, figures)
         dense = draft
+        # Figures above are of dense weights; here the draft gets its form. How mirrors act on the weights of that form
+        # is said anew, a table for each mirror in the order of `networks`.
         draft, representations = formed_for_all(problem, draft, self._representations(draft.converted))
         hidden = dict(zip(self.networks, representations, strict=True))
         problem.request.progress("exporting the result")
@@ -186,6 +204,7 @@ class _Finish:
             raise unproved_form(draft.converted.form, verdicts.main)
         report = self._report(problem, draft.converted, figures, verdicts, next(iter(results.values())))
         raise_for_failure(VerifyReport(self.name, Judgement(verdicts.numeric, verdicts.main.certificate)))
+        # Averages are handed over on the numeric verdict alone.
         if verdicts.main.unproved is not None and not report.is_average:
             raise verdicts.main.unproved
         first = next(iter(results.values()))
@@ -195,7 +214,7 @@ class _Finish:
         return Conversion(module, program, stamped(passport, report), verdicts.main.mirror, report)
 
     def _representations(self, converted: Converted) -> Sequence[Hidden]:
-        """How every mirror acts on the weights of the result; nothing is said of those of an average."""
+        """How every mirror acts on the weights of the result, the last mirror last; nothing is said of an average's."""
         if converted.is_average:
             return [{} for _ in self.networks]
         return (*converted.action.earlier, converted.action.hidden)
@@ -218,6 +237,7 @@ class _Finish:
         return results
 
     def _passport(self, converted: Converted, hidden: Mapping[str, Hidden]) -> Passport:
+        """What the file says of itself: how every mirror acts on its weights; the first one's table stands twice."""
         spec = self.original.resolved.spec
         first = next(iter(hidden.values()))
         passport = Passport(spec, converted.method, converted.form, first, self.original.handover.entry)

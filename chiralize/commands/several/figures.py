@@ -1,4 +1,10 @@
-"""How far a result for several mirrors is from the average over all views, and the bounds that it is held to."""
+"""How far a result for several mirrors is from the average over all views, and the bounds that it is held to.
+
+    average(x) = mean over all products g of the mirrors of g f(g x)          f(x), A f(A x), B f(B x), A B f(A B x)
+
+rho is the distance from it in units of half the gap, as for one mirror, and counts once (the first mirror's figures).
+Whether left and right are still told apart is asked of each mirror (`degeneracies`, by name).
+"""
 
 from __future__ import annotations
 
@@ -39,6 +45,7 @@ def free_share_of_all(original: Network, converted: Converted) -> float:
         return 1.0
     free = 0.0
     for name, parameter in converted.module.named_parameters():
+        # A parameter of which no mirror says how it acts is free in every number.
         reps = [hidden[name] for hidden in (*converted.action.earlier, converted.action.hidden) if name in hidden]
         free += invariants(reps) if reps else parameter.numel()
     return free / original.parameter_count

@@ -1,4 +1,8 @@
-"""Verdicts under each of several mirrors, and under what they come to one after the other."""
+"""Verdicts under each of several mirrors, and under what they come to one after the other.
+
+With A, B and C: proofs and runs under A, B, C; runs under A B, A C, B C and A B C. A report has a row for each, and
+`main` is the one whose figures stand in front: the first that failed.
+"""
 
 from __future__ import annotations
 
@@ -94,6 +98,7 @@ def evidence_of_all(
     """
     mirrors = {name: mirror_of(network, None) for name, network in networks.items()}
     by_names = {name: outside_evidence(network, mirrors[name]) for name, network in networks.items()}
+    # The mirror that swaps joints called left and right is the one of which their names warn least.
     lateral = min(by_names, key=lambda name: len(by_names[name].warnings))
     parts: list[Evidence] = []
     for name, network in networks.items():
@@ -104,6 +109,7 @@ def evidence_of_all(
         warnings = tuple(f"{name}: {text}" for text in part.warnings)
         checks = tuple(f"{name}: {text}" for text in part.checks)
         parts.append(replace(part, warnings=warnings, checks=checks))
+    # The fit in front is one that is in doubt, if any is; the warnings of all are in the list.
     fits = [part.fit for part in parts if part.fit is not None]
     doubtful = [fit for fit in fits if not fit.is_confirmed]
     fit = (doubtful or fits or [None])[0]

@@ -1,4 +1,8 @@
-"""`verify` where the specification names several mirrors."""
+"""`verify` where the specification names several mirrors.
+
+Under a mirror that passes it is measured how much of the answers it negates (none: left and right are lost); under one
+that fails the network is asked whether another mirror is nearer. A file tells of each mirror how its weights transform.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +23,7 @@ from chiralize.verification.mixing import mixing_notes
 from chiralize.verification.verdicts import Degeneracy, Evidence, Judgement
 
 _WITNESSES = 4
+"""Random calls on which the share of the answers that a mirror negates is measured."""
 
 
 def verify_for_all(
@@ -66,6 +71,8 @@ def _passports(passport: Passport | None, networks: Mapping[str, Network]) -> di
     for name in networks:
         if name in passport.mirrors:
             passports[name] = passport.under(name)
+        # The file is the flip average of one mirror, with nothing to say of this one; that it runs two views holds all
+        # the same.
         elif passport.is_average:
             passports[name] = passport
     return passports
