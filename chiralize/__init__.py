@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
+# The module of every public name, for `__getattr__`. The imports above say the same to type checkers.
 _HOMES = {
     "chiralize": "chiralize.commands.api",
     "verify": "chiralize.commands.api",

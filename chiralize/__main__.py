@@ -1,4 +1,15 @@
-"""Entry point of the `chiralize` command: errors become one message and a documented exit status."""
+"""Entry point of the `chiralize` command: errors become one message and a documented exit status.
+
+    ChiralizeError                     its message, its family's status (1, 2, 3 or 101)
+    what typer refuses                 UsageError, 2
+    Ctrl-C                             "interrupted", 130
+    nobody reads the output            141, as where SIGPIPE ends a command
+    sys.exit in the user's own code    ModelRunError, 2
+    no room on a disk                  OutputFileError, 2
+    anything else                      InternalError, 101: a defect, with file and line in place of a traceback
+
+Neither log lines nor warnings of libraries are shown: reports have warnings of their own.
+"""
 
 from __future__ import annotations
 
@@ -51,8 +62,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except KeyboardInterrupt:
         status = INTERRUPTED
     except Exception as error:  # noqa: BLE001 - the last line of defence
+        # Torch may turn a KeyboardInterrupt into an error of its own.
         status = INTERRUPTED if interrupts.came else _failed(error)
     except SystemExit as error:
+        # A shell that asks for completions is answered by an exit; nothing else here exits so on purpose.
         status = error.code if _COMPLETING in os.environ else _exited(error)
     except ReaderGoneError:
         status = READER_GONE
@@ -122,6 +135,7 @@ class _Interrupts:
         self._before: Any = None
 
     def __enter__(self) -> _Interrupts:
+        # Python lets the main thread alone set handlers; one that somebody else set is left in place.
         is_ours = threading.current_thread() is threading.main_thread()
         if is_ours and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
             self._before = signal.signal(signal.SIGINT, self._notice)

@@ -12,7 +12,7 @@ import torch
 
 from chiralize import errors
 from chiralize.body.tensors import parse_spec
-from chiralize.errors import ChiralizeError, ModelRunError
+from chiralize.errors import ChiralizeError, DriftError, ModelRunError
 from chiralize.errors.words import first_line
 from chiralize.problem.preparation import prepare
 
@@ -54,6 +54,14 @@ def test_message_and_copies(own: type[ChiralizeError]) -> None:
         f"{own.__name__} {own.code}  spec.yaml:3: left joint 'a' has no right partner\n    Fix: correct the name"
     )
     assert str(pickle.loads(pickle.dumps(error))) == str(error)
+
+
+def test_figures_go_along_with_copies() -> None:
+    """What `auto` reads off an error is in a copy of it, too."""
+    error = DriftError("lifter", "rho = 3", "use --method average")
+    error.rho, error.of_narrow_inputs = 3.0, True
+    again = pickle.loads(pickle.dumps(error))
+    assert (again.rho, again.bound, again.of_narrow_inputs) == (3.0, float("inf"), True)
 
 
 def test_first_line_of_what_others_say() -> None:

@@ -1,4 +1,7 @@
-"""`chiralize audit`."""
+"""`chiralize audit`: options to a network, its inputs and labels, an environment; `commands.audit` measures.
+
+Without --calibration but with --rollout the original is audited on what it sees in its environment.
+"""
 
 from __future__ import annotations
 
@@ -119,6 +122,7 @@ def audit(
         if not sequences:
             network, calls = opening.in_batches(network, loaded, calls)
         network = network.with_notes(*renamed)
+        # Samples that fill no batch were left out at the end, so were their labels.
         asked = names[: len(calls) * network.rows]
         report = run(network, loaded.source.name, calls, samples, asked, step, sequences)
         pictures: Mapping[str, bytes] = {}

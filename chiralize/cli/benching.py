@@ -1,4 +1,7 @@
-"""`chiralize bench`."""
+"""`chiralize bench ORIGINAL CHIRAL`: two files to two networks; `commands.bench` or `commands.stepping` times them.
+
+The result is opened first: its passport has the mirror for the original, which brings none, and its example's sizes.
+"""
 
 from __future__ import annotations
 

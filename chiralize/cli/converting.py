@@ -1,4 +1,9 @@
-"""`chiralize convert`."""
+"""`chiralize convert`.
+
+`convert` goes through what can be refused at once (suffixes, files that would be overwritten), opens the network and
+the inputs, puts the options together as a `Request`, runs `commands.convert`, and writes file and report. All that
+takes an import of torch comes after the first refusals.
+"""
 
 from __future__ import annotations
 
@@ -220,6 +225,7 @@ def convert(
     from chiralize.cli.looping import Loop, loop_of
     from chiralize.storage.atomic import check_writable
 
+    # Refusals that need neither torch nor the network.
     rounds = _rounds(rounds, fast)
     calibration, renamed = opt.under_its_name(calibration, calibrate, "--calibrate")
     target = output or targets.next_to(options.model)
@@ -250,6 +256,7 @@ def convert(
             options, onnx=True, read=True, samples=calibration, before_export=unfit, step=step
         )
         targets.check_onnx(network, target)
+        # Before calibration samples are put in batches: times are told for the user's own example.
         samples_of_example = network.rows
         origin = targets.origin_of(loaded, target)
         calls, sequences = opening.calls_from_file(calibration, network, loaded, sequence_axis)
@@ -292,6 +299,7 @@ def convert(
         step("timing")
         conversion = with_times(network, conversion, samples_of_example)
         step("writing" if target.suffix != ".onnx" else "writing ONNX, which onnxruntime runs beside torch")
+        # Only these writers look at the original; for others it need not stay in memory.
         if target.suffix == ".onnx" or product == "script":
             original = network
         else:
@@ -299,11 +307,13 @@ def convert(
         script = loaded if product == "script" else None
         needs_memory = is_large(network.module)
         del network, loaded
-        if needs_memory:  # the original refers to itself in circles, which only the collector takes apart
+        # The original refers to itself in circles, which only the collector takes apart.
+        if needs_memory:
             gc.collect()
         try:
             conversion = write(conversion, target, Source(original, script, origin))
         except (ExportError, ParityError) as error:
+            # The format refused; minutes of conversion are kept as a .pt2.
             raise rescued(conversion, target, error) from error
     show(conversion.report, target, report, output_format, options.loudness.quiet, options.loudness.verbose)
 

@@ -1,4 +1,9 @@
-"""`chiralize demo`: the recommended way, on the shipped lifter and on poses drawn from the shipped model of motion."""
+"""`chiralize demo`: the recommended way, on the shipped lifter and on poses drawn from the shipped model of motion.
+
+It does what a user would: convert by `reduce` at half of the units with calibration inputs, in blocks, as a graph. Then
+it measures the original, its flip average and the result on other windows. T is written out here (`_mirrored`), so that
+the table does not rest on the code that it shows.
+"""
 
 from __future__ import annotations
 
@@ -169,6 +174,7 @@ def _rows(original: torch.nn.Module, result: torch.nn.Module, judged: Judged, co
     assert cost is not None
     single, average, converted = dict[str, float](), dict[str, float](), dict[str, float]()
     apart, apart_after = list[float](), list[float]()
+    # "window joint 3" of both views, the second one turned back: their distance is what mirroring changes.
     for heading, (inputs, targets) in judged.items():
         straight, turned = _both_views(original, inputs)
         single[heading] = _distance(straight, targets)

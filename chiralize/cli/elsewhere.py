@@ -1,4 +1,10 @@
-"""What was typed belongs elsewhere: options of a remedy that another command has, and commands of a group."""
+"""What was typed belongs elsewhere: options of a remedy that another command has, and commands of a group.
+
+    chiralize audit ...        Fix: use --method average      ->      Fix: use chiralize convert --method average
+    chiralize lint my.yaml     no command 'lint'              ->      write chiralize skeleton lint
+
+Errors are written without knowing which command runs; `__main__` asks here before it prints one.
+"""
 
 from __future__ import annotations
 
@@ -44,6 +50,7 @@ def command_within(app: typer.Typer, words: Sequence[str]) -> str | None:
 
 
 def _options_of(command: object) -> set[str]:
+    """All options of a command, as they are typed."""
     options = set[str]()
     for parameter in getattr(command, "params", ()):
         options |= {*parameter.opts, *parameter.secondary_opts}

@@ -1,4 +1,7 @@
-"""What can be said of the files that a user names before torch is imported, which takes seconds."""
+"""What can be said of the files that a user names before torch is imported, which takes seconds.
+
+`options.takes_network` asks it before every command: a typing error in a file name is told at once.
+"""
 
 from __future__ import annotations
 

@@ -43,7 +43,10 @@ DoubleOption = Annotated[
 
 @dataclass(frozen=True)
 class Loop:
-    """What the user asked for: what returns the environment, the converted policy, starts, and steps."""
+    """What the user asked for: what returns the environment, the converted policy, starts, and steps.
+
+    chiral: None in `convert`, which has no converted policy yet.  double: policies run in float64.
+    """
 
     environment: str
     chiral: Path | None

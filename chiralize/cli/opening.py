@@ -1,4 +1,16 @@
-"""From the values of the options to a network ready for analysis and its calibration inputs."""
+"""From the values of the options to a network ready for analysis and its calibration inputs.
+
+Every command that reads a network begins with `open_network`:
+
+    specification    --skeleton, else what the file brings (its passport), else that of the converted network (`bench`)
+    load             by what the file is: a program, a script, ONNX, or weights and a class
+    example          --input-shape, --example, what the file brings, else sizes that are tried
+    before_export    what may be refused of the user's inputs at once: an export takes seconds to minutes
+    export           the program, its graph, T on inputs and outputs
+
+`calls_from_file` and `in_batches` make calls of the network out of an array file. Torch is imported inside of the
+functions, as everywhere in `cli`: `chiralize --help` has to come without it.
+"""
 
 from __future__ import annotations
 
@@ -27,6 +39,7 @@ if TYPE_CHECKING:
 
 BeforeExport = Callable[["LoadedModel", "Examples", str], None]
 _SMALL = 1 << 26
+"""Bytes up to which a file is read once more for being looked at early."""
 
 
 def nothing(loaded: LoadedModel, examples: Examples, entry: str) -> None:
@@ -84,6 +97,7 @@ def open_network(
         tell=step,
         before_search=partial(_refuse_undescribed, options, given),
     )
+    # From here on: the mirror. What the user says comes before what the file says.
     text = loaded.extra.get(CERTIFICATE)
     passport = Passport.from_json(text, str(options.model)) if text else None
     if given is None:
@@ -98,10 +112,12 @@ def open_network(
             )
         given = load_spec(brought_along, **layouts)
     spec = given
+    # An exported program has one entry; of a module the passport says which method was converted.
     model, entry = loaded.exported or loaded.module, options.entry
     if entry == "forward" and passport and loaded.exported is None:
         entry = passport.entry
     brought = _brought(loaded, passport)
+    # Calibration inputs are read for their sizes only where nothing else tells them.
     brings_none = brought is None and not options.input_shape and options.example is None
     examples = examples_for(
         loaded.module,
@@ -124,6 +140,7 @@ def open_network(
         from chiralize.storage.onnx_network import OnnxNetwork
         from chiralize.storage.onnx_reading.checking import check_example
 
+        # The kinds of numbers that the file declares: float64 inputs of a .npz would be refused by a file of float32.
         args = as_declared(model, args)
         if isinstance(loaded.module, OnnxNetwork):
             check_example(loaded.module, args, kwargs)
@@ -173,6 +190,7 @@ def _refuse_undescribed(options: NetworkOptions, spec: ConversionSpec | None, ta
     """Raise UsageError where the arguments of a class are described by nothing. target: the class, or a function."""
     from chiralize.problem.readings.refusal import refusal_of_class
 
+    # Whoever gives a call has described the inputs by it.
     if spec is None or options.input_shape or options.example is not None or options.weights.normalizer is not None:
         return
     error = refusal_of_class(target, spec, options.entry, str(options.model), "--input-shape")
@@ -228,6 +246,7 @@ def _brought(loaded: LoadedModel, passport: Passport | None) -> Call | None:
 
 
 def _pairs(texts: Sequence[str]) -> Mapping[str, str]:
+    """The arguments of a class by name: `channels=1024`, `encoder.depth=4`. Raises UsageError."""
     from chiralize.errors import UsageError
 
     values: dict[str, str] = {}
@@ -258,6 +277,7 @@ def calls_from_file(
         sequences = sequences_in(path, reading_of(network, names, axis))
         if sequences:
             return joined(*sequences), sequences
+    # Arrays are of what is observed: states of single samples come from the example.
     states = [index for index, representation in enumerate(network.resolved.inputs) if representation is None]
     example, tensors = (network.args, network.kwargs), network.resolved.input_tensors
     return calls_from(path, example, states, names, open_axes=network.behaviour.open_sizes, tensors=tensors), ()
@@ -317,11 +337,13 @@ def in_batches(network: Network, loaded: LoadedModel, calls: Sequence[Call]) -> 
     model = loaded.exported or loaded.module
     for common in in_common(network, calls):
         batches = mapped(partial(stacked, common=common), grouped(calls, rows))
+        # The program may have an open batch; then nothing has to be exported again.
         larger = taken_larger(network, batches[0])
         if larger is not None:
             return larger, batches
         with suppress(ChiralizeError):  # the program takes one size only
             larger = prepare(model, network.spec, *batches[0], entry_of(network))
+            # A trace at many samples may have left a branch out that one sample takes (`squeeze`).
             if larger.program is None or agrees(larger.program.module(), network.module, network.example):
                 behaviour = replace(larger.behaviour, constant=network.behaviour.constant)
                 return replace(larger, notes=network.notes, behaviour=behaviour), batches

@@ -1,4 +1,14 @@
-"""Options that several commands share."""
+"""Options that several commands share.
+
+typer reads the signature of a command: a parameter for each option. `convert`, `verify`, `plan`, `audit` and `bench`
+share sixteen of them. Here these are fields of a record, `NetworkOptions`, whose records (`weights`, `layouts`,
+`loudness`) stand for their own fields, and `takes_network` writes the signature:
+
+    @takes_network
+    def plan(options: NetworkOptions, method: ... = "match"): ...
+
+is plan(model, skeleton, *, method, input_shape, example, ...) to typer: the command's own options after the first two.
+"""
 
 from __future__ import annotations
 
@@ -22,6 +32,7 @@ if TYPE_CHECKING:
 
 _BY_NAME = inspect.Parameter.KEYWORD_ONLY
 _OF_ARRAYS = ("calibration", "calibrate", "data")
+"""Parameters of commands that name files of arrays, which have to be there."""
 Samples = Annotated[
     int | None,
     typer.Option(
@@ -185,10 +196,12 @@ def takes_network(command: Callable[..., None]) -> Callable[..., None]:
 
     def flat(**values: Any) -> None:
         """Put the network's options together, and run the command."""
+        # What is left in `values` are the parameters of the command.
         options = _filled(NetworkOptions, {name: values.pop(name) for name in names})
         check_given(options, [options.example, *(values.get(name) for name in _OF_ARRAYS)])
         command(options, **values)
 
+    # typer reads name and help, then the signature, and of each parameter the annotation.
     flat.__name__, flat.__doc__ = command.__name__, command.__doc__
     flat.__signature__ = inspect.Signature(order)  # type: ignore[attr-defined]
     flat.__annotations__ = {parameter.name: parameter.annotation for parameter in order}
@@ -206,6 +219,7 @@ def _parameters(options: type[Any]) -> Iterator[inspect.Parameter]:
             yield from _parameters(hint)
             continue
         kind, option = typing.get_args(hint)
+        # Records are frozen, so that their defaults are tuples; typer knows lists.
         if kind == Sequence[str]:
             hint, default = Annotated[list[str], option], []
         if default is MISSING:

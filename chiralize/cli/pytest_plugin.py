@@ -78,6 +78,7 @@ def assert_equivariant(request: pytest.FixtureRequest) -> Callable[..., VerifyRe
 @contextmanager
 def _without_torch_log() -> Iterator[None]:
     """Leave out what torch logs below warnings while it captures: pytest prints all records of a failing test."""
+    # The handlers of pytest, on whichever logger; a filter on torch's logger would not see records of those below it.
     handlers = set(logging.root.handlers)
     for name in logging.root.manager.loggerDict:
         handlers |= set(logging.getLogger(name).handlers)
@@ -111,6 +112,7 @@ def _warnings_at_the_test() -> Iterator[None]:
 
 
 def _report(model: Any, spec: Any, options: dict[str, Any]) -> VerifyReport:
+    """Both verdicts: of a module as `chiralize.verify` gives them, of a path as `chiralize verify` does."""
     if not isinstance(model, (str, Path)):
         from chiralize import verify
 
@@ -125,6 +127,7 @@ def _report(model: Any, spec: Any, options: dict[str, Any]) -> VerifyReport:
 
 
 def _write(report: VerifyReport, folder: Path, test: str) -> None:
+    """Write the page of a report, under the name of its test and its model. Raises OutputFileError."""
     from chiralize.report import to_html
     from chiralize.storage.atomic import write_text
 

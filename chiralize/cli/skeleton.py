@@ -1,4 +1,8 @@
-"""`chiralize skeleton`: list, show, lint, infer and import skeletons. Data goes to stdout, the rest to stderr."""
+"""`chiralize skeleton`: list, show, lint, infer, import and check. Data goes to stdout, the rest to stderr.
+
+Each command prints what a function of `body/` gives it, as text or as JSON. Exit status 2 where a file has errors or a
+proposal is not accepted yet, 1 where `check` finds that a specification does not mirror the robot.
+"""
 
 from __future__ import annotations
 
@@ -106,6 +110,7 @@ def list_command(output_format: FormatOption = OutputFormat.text) -> None:
 
 
 def _line(skeleton: Skeleton, width: int) -> str:
+    """A row of the list. width: of the first column."""
     return (
         f"{skeleton.name:{width}}  {len(skeleton.joints):6d}  {len(skeleton.pairs):5d}  {len(skeleton.center):6d}  "
         f"{' '.join(skeleton.dims):5s}  {', '.join(skeleton.aliases)}".rstrip()
@@ -113,6 +118,7 @@ def _line(skeleton: Skeleton, width: int) -> str:
 
 
 def _summary(skeleton: Skeleton) -> dict[str, object]:
+    """The same for JSON."""
     return {
         "name": skeleton.name,
         "aliases": list(skeleton.aliases),
@@ -179,6 +185,7 @@ def _actions(spec: ConversionSpec) -> dict[str, object]:
 
 
 def _list_actions(spec: ConversionSpec) -> None:
+    """Print what T does to every tensor that is described, by mirror."""
     from chiralize.body.tensors.acting import acted_on
 
     for name, mirror in spec.mirrors().items():
@@ -190,6 +197,7 @@ def _list_actions(spec: ConversionSpec) -> None:
 
 
 def _list_entries(tensors: Mapping[str, list[ListedEntry]]) -> None:
+    """Print every entry of tensors of fields, and where the mirror takes it."""
     for where, rows in tensors.items():
         typer.echo(f"\n{where}, {len(rows)} entries; `5 a -> -9 b` means that the mirror puts -x[9] at 5")
         for row in rows:
@@ -197,6 +205,7 @@ def _list_entries(tensors: Mapping[str, list[ListedEntry]]) -> None:
 
 
 def _draw(skeleton: Skeleton) -> None:
+    """Print the joints as a table, and the edges as a tree where they are one."""
     import sys
 
     from rich.console import Console
@@ -311,6 +320,7 @@ def _joint_names(names: list[str]) -> tuple[list[str], str, Path | None]:
     if len(names) == 1 and (is_file(Path(names[0])) or names[0].endswith((".yaml", ".yml", ".json"))):
         path = Path(names[0])
         root = read_yaml(path)
+        # A list of names, or a skeleton file that has them under a key.
         if root.items is not None:
             return [item.name("joint") for item in root.items], path.stem, None
         fields = root.mapping("a skeleton file")
@@ -322,6 +332,7 @@ def _joint_names(names: list[str]) -> tuple[list[str], str, Path | None]:
 
 
 def _write(text: str, skeleton: Skeleton, output: Path | None, output_format: OutputFormat) -> None:
+    """Write the YAML text to a file, else print it, or the skeleton as JSON. Raises OutputFileError."""
     from chiralize.storage.atomic import write_text
 
     if output is not None:

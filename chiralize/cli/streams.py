@@ -1,6 +1,11 @@
 """The standard streams of the command: a closed one goes nowhere, and the command ends where nobody reads on.
 
 Python raises an error there that looks like any other. It could be taken for one of the user's network, if that prints.
+
+    chiralize convert net.pt2 ... | head -1      head ends after a line; the next write raises ReaderGoneError
+    chiralize verify net.pt2 2>&-                standard error is closed; messages go to the null device
+
+`__main__` calls `open_closed_streams` first of all, and runs the command within `reader_watched`.
 """
 
 from __future__ import annotations
@@ -28,6 +33,7 @@ def open_closed_streams() -> None:
             os.fstat(descriptor)
         except OSError:
             opened = os.open(os.devnull, os.O_RDWR)
+            # `os.open` takes the lowest number that is free, which is the closed one unless a lower one is closed, too.
             if opened != descriptor:
                 os.dup2(opened, descriptor)
                 os.close(opened)
@@ -49,6 +55,7 @@ def reader_watched() -> Iterator[None]:
         setattr(sys, name, _watched(stream))
     try:
         yield
+        # Here a reader that is gone is still an error of the command; in `finally` it could only hide another one.
         sys.stdout.flush()
     finally:
         for name, stream in replaced.items():
@@ -68,6 +75,7 @@ def close(stream: TextIO) -> None:
 
 
 def _is_pipe(stream: Any) -> bool:
+    """Whether a stream is the process's own, not one that a test or a notebook put there, and goes into a pipe."""
     if stream not in (sys.__stdout__, sys.__stderr__) or stream is None:
         return False
     mode = os.fstat(stream.fileno()).st_mode
@@ -82,11 +90,14 @@ def _is_unbuffered_file(stream: Any) -> bool:
 
 
 def _watched(stream: TextIO) -> TextIO:
+    """A stream to the same descriptor whose writes raise ReaderGoneError; standard error line by line, as Python's."""
     buffered = io.BufferedWriter(_Pipe(stream.fileno(), "w", closefd=False))
     return io.TextIOWrapper(buffered, stream.encoding, stream.errors, line_buffering=stream is sys.__stderr__)
 
 
 class _Pipe(io.FileIO):
+    """The descriptor of a stream, in which BrokenPipeError becomes an exception that nothing catches by chance."""
+
     def write(self, data: Any, /) -> int:
         """Write to the pipe. Raises ReaderGoneError where nobody reads it."""
         try:

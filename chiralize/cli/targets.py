@@ -1,4 +1,11 @@
-"""The files that `convert` writes: where they go, what they hold, and that none is written over what is read."""
+"""The files that `convert` writes: where they go, what they hold, and that none is written over what is read.
+
+    chiralize convert last.ckpt -o out.ckpt      product "weights", in a file like the source (`origin_of`)
+    chiralize convert policy.pt -o out.pt        product "script" where policy.pt is TorchScript, else "weights"
+    chiralize convert lifter.pt2                 product "graph", in lifter.chiral.pt2 of the working folder
+
+All of it is asked before the network is loaded, but for what the loaded file has to tell.
+"""
 
 from __future__ import annotations
 
@@ -81,6 +88,7 @@ def check_target(target: Path, product: Product, method: str, width: float | Non
     if method == "average" and product == "weights":
         facts = f"an averaged network is a graph, {target.suffix} holds weights only"
         raise UsageError("-o", facts, "write a .pt2 or an .onnx, or use --method match or reduce")
+    # At width 1/2, a unit and its mirror image for every second one, the result has the sizes of the original.
     if method == "reduce" and width not in (None, 0.5) and target.suffix not in GRAPHS:
         if product == "weights":
             held = "weights only"
@@ -162,6 +170,7 @@ def check_apart(written: Mapping[str, Path | None], read: Mapping[str, Path | No
                 raise UsageError(option, f"{path} is {what}", "write to another file")
             if _is_read_in(path, other):
                 raise UsageError(option, f"{path} is a file of {other}, which is {what}", "write to another file")
+        # Two options may name one file, too: what is written counts as taken from here on.
         taken[f"what {option} names"] = path
 
 
@@ -176,6 +185,7 @@ def _is_read_in(path: Path, folder: Path) -> bool:
 
 
 def _same(one: Path, other: Path) -> bool:
+    """Whether two paths are one file, by links as well; of files that are not there yet, whether they would be."""
     try:
         if one.exists() and other.exists():
             return one.samefile(other)

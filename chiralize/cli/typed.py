@@ -1,4 +1,8 @@
-"""The command as the user typed it, for messages that say how it would have worked."""
+"""The command as the user typed it, for messages that say how it would have worked.
+
+`__main__` keeps the words while a command runs; `command()` gives `chiralize verify net.pt2 --skeleton coco`, to which
+a remedy adds an option. A context variable, so that threads and nested runs of tests have their own.
+"""
 
 from __future__ import annotations
 
@@ -24,6 +28,7 @@ def option_typed(*names: str) -> str:
     """The one of an option's names that the user typed, the first where none was."""
     for word in _WORDS.get():
         for name in names:
+            # `--report=page.html`, and `-opage.html` of a short option.
             if word.partition("=")[0] == name or (word.startswith(name) and not name.startswith("--")):
                 return name
     return names[0]

@@ -1,4 +1,8 @@
-"""`chiralize verify`."""
+"""`chiralize verify`: both verdicts on a file, for people, programs and CI.
+
+Exit status 0 where both pass, 1 where one fails. A network that passes where it is run, but for which a proof is
+missing although one could be had, is an error of its own (3). An ONNX file is run, which is all that can be done there.
+"""
 
 from __future__ import annotations
 
@@ -92,6 +96,7 @@ def verify(
 
 
 def _explain(report: object) -> None:
+    """Print the error of a report that failed on stderr, with its code and its remedy; the report is on stdout."""
     from chiralize.errors import ChiralizeError
     from chiralize.report import VerifyReport, raise_for_failure
 

@@ -15,11 +15,12 @@ import re
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 _LONG = re.compile(r"\S{400,}|'[^'\n]{400,}'")
 """Longer than what a user types: names in files may have any length."""
 _ENDS = 100
+"""Characters of it that stay, at either end."""
 
 
 class ChiralizeError(Exception):
@@ -42,8 +43,10 @@ class ChiralizeError(Exception):
         text = f"{type(self).__name__} {self.code}  {self.where}: {self.facts}\n    Fix: {self.remedy}"
         return _LONG.sub(lambda name: f"{name[0][:_ENDS]}…{name[0][-_ENDS:]}", text)
 
-    def __reduce__(self) -> tuple[type, tuple[str, str, str]]:
-        return type(self), (self.where, self.facts, self.remedy)
+    # Python copies and pickles an exception by calling its class with `args`, which is the message alone here. What a
+    # caller has set on it (`rho`, `settled`) goes along.
+    def __reduce__(self) -> tuple[type, tuple[str, str, str], dict[str, Any]]:
+        return type(self), (self.where, self.facts, self.remedy), dict(self.__dict__)
 
 
 # ---- CH1xx: the specification (skeleton YAML, layouts, options that describe the mirror) --------------------

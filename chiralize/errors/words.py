@@ -1,4 +1,9 @@
-"""How messages and reports word what they count, list, or leave out."""
+"""How messages and reports word what they count, list, or leave out.
+
+listed(["a", "b", "c"], 2)     a, b and 1 more
+percent(0.0001)                < 0.1 %
+when(names, f" of {names}")    a part of a sentence, or nothing
+"""
 
 from __future__ import annotations
 
@@ -22,6 +27,7 @@ def first_line(error: BaseException) -> str:
 
 
 def _of_script(lines: Sequence[str]) -> str:
+    """The reason at the end of an error of TorchScript; where that ends in a colon, the last marked line of code."""
     reason = lines[-1].removeprefix("builtins.")
     marks = [number for number, line in enumerate(lines) if line.endswith(_MARK)]
     if not reason.endswith(":") or not marks:
