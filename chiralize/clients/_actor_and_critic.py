@@ -1,4 +1,16 @@
-"""The parts of a Stable-Baselines3 policy, converted: actor and critic, together where they share weights."""
+"""The parts of a Stable-Baselines3 policy, converted: actor and critic, together where they share weights.
+
+A policy has several functions and no forward that `chiralize` could take. Each is wrapped (`_policies`) and converted
+with its own outputs, to the same observations o:
+
+    actor               mean(T o) = T mean(o); a spread that depends on o goes along, without signs
+    critic V            V(T o) = V(o), an invariant
+    critics Q           Q(T o, T a) = Q(o, a)
+    shared features     actor and V at once: a weight that both read can have one value only
+
+All parts stand behind one normaliser, so that their new statistics have to agree. `stable_baselines3.convert` calls
+`converted` and puts the weights into a copy of the model.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +39,11 @@ def two_views(method: str) -> UsageError:
 
 @dataclass(frozen=True)
 class Job:
-    """What is converted, and how.  rows: observations to fit to."""
+    """What is converted, and how.
+
+    policy: of the new model, whose weights are still the original's.  rows: observations to fit to, "sample
+    observation", not normalised; None where there are none.  options: of `chiralize`.
+    """
 
     policy: Any
     mirror: TableMirror
@@ -53,6 +69,7 @@ class Job:
     def spec(self, outputs: Sequence[TensorEntry], actions_in: bool = False) -> ConversionSpec:
         """The user's observations, and actions where they are an input, to these outputs."""
         spec = self.mirror.spec
+        # The observation is the first input of the user's specification, whatever else it describes.
         entry = (spec.inputs or ())[:1] or (TensorEntry(),)
         more = (numbers(self.mirror.actions, self.acted),) if actions_in else ()
         inputs = spec.inputs if not more and spec.inputs is None else (*entry, *more)
@@ -72,6 +89,7 @@ class Job:
             fitted["calibration"] = [(self.rows, *more)] if more else self.rows
         spec = self.spec(outputs, bool(more))
         result = chiralize(part.to(device), spec, example, **fitted, **self.options)
+        # In form `folded` a result has the class of the part, but for an average, which is a module of two views.
         if not isinstance(result, kind):
             raise two_views(self.options["method"])
         return result
@@ -88,14 +106,20 @@ class Result:
 
 
 def converted(job: Job, with_critic: bool, not_done: list[str]) -> Result:
-    """Actor and critic, together where they share weights."""
+    """Actor and critic, together where they share weights.
+
+    not_done: gets a sentence for what stays as it was, with the reason.  Raises what `chiralize` raises for the actor;
+    a critic that cannot be converted is no reason to give up the actor.
+    """
     policy = job.policy
     invariant = TensorEntry(flag="invariant")
+    # SAC, TD3 and DDPG have an actor; PPO and A2C are one network with heads.
     if hasattr(policy, "actor"):
         is_spread = isinstance(getattr(policy.actor, "log_std", None), nn.Module)
         kind = _kind_of_actor(policy.actor, is_spread)
         actor = job.run(kind, [job.action(), job.action(signed=False)] if is_spread else [job.action()])
         return _with_critic(job, actor, parts.Critics, len(policy.critic.q_networks), with_critic, not_done)
+    # A flattening extractor is shared, too, but has no weights that could be in the way.
     shares = policy.share_features_extractor and any(True for _ in policy.features_extractor.parameters())
     if shares:
         both = job.run(parts.MeanAndValue, [job.action(), invariant])
@@ -106,6 +130,7 @@ def converted(job: Job, with_critic: bool, not_done: list[str]) -> Result:
 
 
 def _kind_of_actor(actor: Any, is_spread: bool) -> type[parts.Part]:
+    """Which function of the policy its actor is. is_spread: the logarithm of the spread is a layer of its own."""
     if is_spread:
         return parts.Squashed
     if hasattr(actor, "log_std"):
@@ -125,6 +150,7 @@ def _with_critic(
         return result
     more: list[Tensor] = []
     if kind is parts.Critics:
+        # Critics of Q are asked about actions as well: fitted on those that the policy takes.
         more.append(_actions(job, job.examples))
     try:
         critic = job.run(kind, [TensorEntry(flag="invariant")] * count, more)
@@ -149,12 +175,14 @@ def _actions(job: Job, rows: Tensor) -> Tensor:
 
 
 def _of(part: parts.Part) -> parts.Normaliser | None:
+    """The normaliser of a part, None where it had none."""
     if not isinstance(part.normaliser, parts.Normaliser):
         return None
     return part.normaliser
 
 
 def _same(first: parts.Normaliser | None, second: parts.Normaliser | None) -> bool:
+    """Whether two parts want the same statistics: the model has one normaliser."""
     if first is None or second is None:
         return first is second
     return torch.equal(first.mean, second.mean) and torch.equal(first.var, second.var)

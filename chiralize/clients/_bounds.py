@@ -1,4 +1,8 @@
-"""Whether the mirror takes allowed actions to allowed actions."""
+"""Whether the mirror takes allowed actions to allowed actions.
+
+An action that the mirror negates, with bounds -0.5 to 1, would be -1 to 0.5 on the other side: clipping or scaling it
+to its bounds then does not commute with T, however symmetric the network is.
+"""
 
 from __future__ import annotations
 
@@ -36,5 +40,6 @@ def check_bounds(space: Any, turn: Callable[[Any], Any], where: str, refuse: boo
 
 def image_of_bounds(space: Any, turn: Callable[[Any], Any]) -> tuple[Any, Any]:
     """Bounds of the mirror image of a Box: those of the partners, exchanged where a sign changes."""
+    # T of both ends; a sign turns the upper one into the lower one.
     ends = np.stack([turn(space.low.astype(np.float64)), turn(space.high.astype(np.float64))])
     return ends.min(0), ends.max(0)

@@ -1,4 +1,13 @@
-"""Whether a specification is the mirror of an environment in MuJoCo, by stepping it from mirrored states."""
+"""Whether a specification is the mirror of an environment in MuJoCo, by stepping it from mirrored states.
+
+With T_s on states (qpos, qvel), T_a on actions and T_o on observations, the environment commutes with the mirror where
+
+    obs(T_s s) = T_o obs(s)                      at rest: only T_o can be wrong
+    obs(step(T_s s, T_a a)) = T_o obs(step(s, a))     after a step: T_a, or the robot itself, as well
+
+An entry that differs is named with what it should have been (`-obs[14]`) and what the simulator shows there, if one
+entry of obs(s) fits in all states.
+"""
 
 from __future__ import annotations
 
@@ -121,6 +130,7 @@ def check_env(
     stepped = _compared(mirror, [pair[1] for pair in before], [pair[1] for pair in after], tolerance)
     size = before[0][1].size
     wrong = _wrong(mirror, still[1], size, True)
+    # What is off at rest is off after a step as well: it is named once.
     moved = {index: entry for index, entry in stepped[1].items() if index not in still[1]}
     wrong += _wrong(mirror, moved, size, False)
     return EnvReport(states, still[0], stepped[0], max(rewards), tolerance, tuple(wrong))
@@ -133,6 +143,7 @@ def _tried(
     generator = np.random.default_rng(seed)
     inner = env.unwrapped
     space = env.action_space
+    # Actions are drawn from (-1, 1) at most, as those without bounds are.
     low, high = np.maximum(space.low, -1.0), np.minimum(space.high, 1.0)
     env.reset(seed=seed)
     for _ in range(states):
@@ -142,15 +153,18 @@ def _tried(
         image = turn(qpos, qvel)
         second = _from(env, image, np.asarray(mirror.actions(action)))
         yield first[0], second[0], abs(first[1] - second[1])
+        # On from the state itself by another action, so that the next one is a state that the robot gets into.
         _put(inner, (qpos, qvel))
         env.step(generator.uniform(low, high).astype(space.dtype))
 
 
 def _from(env: Any, state: Pair, action: Array) -> tuple[Pair, float]:
     """Observations of a state and of a step from it, and the step's reward."""
+    # Whatever the environment counts or draws besides its state is the same for a state and its mirror image.
     env.reset(seed=0)
     inner = env.unwrapped
     _put(inner, state)
+    # Empty where there is no way to observe without a step: then only steps are compared.
     resting = _observed(inner._get_obs()) if hasattr(inner, "_get_obs") else np.zeros(0)
     answer = env.step(action)
     moved = _observed(answer[0])
@@ -166,6 +180,7 @@ def _put(inner: Any, state: Pair) -> None:
 
 
 def _observed(value: Any) -> Array:
+    """An observation as one array "entry", a copy. Raises UsageError for several."""
     if is_table(value) or isinstance(value, tuple):
         raise UsageError(_WHERE, "the observation is no single array", "check its parts one by one, or flatten it")
     return np.asarray(value, np.float64).copy()
@@ -192,6 +207,7 @@ def _compared(
 
 def _fitting(seen: Array, answer: Array, allowed: float) -> str:
     """The entry, with its sign, that is what the mirror image shows; "" where none or more than one is."""
+    # An entry that is 0 in all states fits with both signs, and so says nothing.
     fits: list[str] = []
     for sign, text in ((1, "+"), (-1, "-")):
         gaps = np.abs(seen - sign * answer[:, None]).max(0)
@@ -203,6 +219,7 @@ def _wrong(mirror: TableMirror, off: Mapping[int, tuple[float, str]], size: int,
     """Entries that are off, in the words of the specification. size: of the observation."""
     if not off:
         return []
+    # T of (1, 2, 3, ...) shows where each entry comes from and with which sign.
     said = np.asarray(mirror.observations(np.arange(1.0, size + 1)[None]))[0]
     entries: list[WrongEntry] = []
     for index, (gap, shows) in off.items():

@@ -1,4 +1,9 @@
-"""The mirror on a MuJoCo model's (qpos, qvel), as far as the skeleton of a policy's specification says it."""
+"""The mirror on a MuJoCo model's (qpos, qvel), as far as the skeleton of a policy's specification says it.
+
+qpos of a robot with a floating base and hinges is (x y z, w x y z, joint, joint, ...), qvel (v, omega, joint, ...).
+If the lateral axis is y, T negates y of the place, x and z of the quaternion's vector part, v_y, omega_x and omega_z.
+Each joint goes to its partner, with the sign that the skeleton has for it. `check_env` mirrors states so.
+"""
 
 from __future__ import annotations
 
@@ -38,6 +43,7 @@ def state_mirror(model: Any, spec: ConversionSpec) -> StateMirror:
         raise UsageError(_WHERE, "the model has ball joints", _REMEDY)
     rows = _rows(body, names)
     action = body.merged_action()
+    # Two rows each: where an entry comes from, and its sign.
     position, velocity = np.zeros((2, model.nq), np.int64), np.zeros((2, model.nv), np.int64)
     for index in range(model.njnt):
         if model.jnt_type[index] == _FREE:
@@ -56,7 +62,10 @@ def state_mirror(model: Any, spec: ConversionSpec) -> StateMirror:
 
 
 def _rows(body: Skeleton, names: Sequence[str]) -> list[int]:
-    """The skeleton's joint of every joint of the model. Raises UsageError."""
+    """The skeleton's joint of every joint of the model, by name; by position where no name is in common.
+
+    Raises UsageError where some names are, and others not: their order would be a guess.
+    """
     if set(names) == set(body.joints) and len(names) == len(body.joints):
         return [body.joints.index(name) for name in names]
     if len(names) == len(body.joints) and not set(names) & set(body.joints):
@@ -67,7 +76,11 @@ def _rows(body: Skeleton, names: Sequence[str]) -> list[int]:
 
 
 def _write_base(position: Table, velocity: Table, at: tuple[int, int], lateral: str) -> None:
-    """A floating base: a place and a unit quaternion w x y z, whose vector part is a pseudo-vector; velocities."""
+    """A floating base: a place and a unit quaternion w x y z, whose vector part is a pseudo-vector; velocities.
+
+    at: where it begins in qpos (7 numbers) and in qvel (6). A vector keeps its components but for the lateral one, a
+    pseudo-vector (axis of a turn) keeps the lateral one alone.
+    """
     polar, axial = Quantity("vector").signs(lateral), Quantity("axial").signs(lateral)
     first, moving = at
     position[:, first : first + 7] = np.arange(first, first + 7), [*polar, 1, *axial]

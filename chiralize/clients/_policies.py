@@ -1,4 +1,9 @@
-"""Networks of policies as one function each, of observations as the environment gives them."""
+"""Networks of policies as one function each, of observations as the environment gives them.
+
+A policy of Stable-Baselines3 holds several networks and calls them with normalised observations. `chiralize` wants a
+module with a forward, and T is known of raw observations: so each part is the normaliser and one function behind it.
+`_actor_and_critic` converts them; all parts hold the whole policy, so that names of weights stay.
+"""
 
 from __future__ import annotations
 
@@ -96,13 +101,10 @@ class Critics(Part):
 def _features(policy: Any, obs: Tensor, side: str) -> Tensor:
     """What the policy's extractor makes of observations. side: pi or vf."""
     extractor = getattr(policy, f"{side}_features_extractor")
+    # One extractor for both sides gives features; of two, one call gives those of both, (pi, vf).
     if policy.share_features_extractor:
-        features = policy.extract_features(obs, extractor)
-    else:
-        features = None
-    if features is None:
-        features = policy.extract_features(obs)[side == "vf"]
-    return features
+        return policy.extract_features(obs, extractor)
+    return policy.extract_features(obs)[side == "vf"]
 
 
 def changed(before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> dict[str, Tensor]:

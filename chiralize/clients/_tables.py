@@ -1,4 +1,9 @@
-"""T on observations as trainers hand them round: a tensor, or a table of named ones."""
+"""T on observations as trainers hand them round: a tensor, or a table of named ones.
+
+A table is a dict or TensorDict of groups such as {"policy": "b 48", "critic": "b 60", "scan": "b 187"}. For each group
+`_group` looks for its entry among the inputs of the specification, by name; the only one without a name on both sides
+belong together. `gymnasium` and `rsl_rl` mirror through it, `stable_baselines3` its single arrays.
+"""
 
 from __future__ import annotations
 
@@ -73,10 +78,13 @@ class TableMirror:
         if spec is None:
             return value
         entries = _described(spec.inputs)
+        # A specification of its own for this group: only its entries count.
         if name in self.groups:
             return self._turned(value, name, spec, _chosen(entries, name, True, value), "input")
+        # Entries that are called as another group is are that one's.
         left = [entry for entry in entries if entry.name is None or entry.name == name or entry.name not in names]
         nameless = [other for other in names if other is None or not self.is_named(other)]
+        # A specification without inputs, a bare skeleton: its usual layouts are tried on the only group.
         if not entries and nameless == [name]:
             return self._turned(value, name, spec, None, "input")
         return self._turned(value, name, spec, _chosen(left, name, nameless == [name], value), "input")
@@ -86,6 +94,7 @@ class TableMirror:
             facts = "it is a table within a table of observations"
             raise UsageError(str(name), facts, "flatten it first, and name its parts in the specification")
         sizes = tuple(value.shape)
+        # Batches change from call to call; the mirror depends on the last axis and on how many there are.
         key = (io, name, sizes[-1:], len(sizes))
         if key not in self._mirrors:
             self._mirrors[key] = _sized(spec, entry, io, sizes)
@@ -96,7 +105,10 @@ class TableMirror:
 
 
 def numbers(turn: Callable[[Tensor], Tensor], size: int, signed: bool = True) -> TensorEntry:
-    """The entry of `size` numbers that a mirror moves, each a joint by itself; `signed`: with the signs as well."""
+    """The entry of `size` numbers that a mirror moves, each a joint by itself; `signed`: with the signs as well.
+
+    T of (1, 2, 3) is (2, 1, -3): numbers 0 and 1 are a pair, number 2 is its own partner, and negated.
+    """
     image = turn(torch.arange(1.0, size + 1)[None])[0].tolist()
     partners = [int(abs(number)) - 1 for number in image]
     names = tuple(f"number {index}" for index in range(size))
@@ -127,6 +139,7 @@ def _described(entries: Sequence[TensorEntry] | None) -> tuple[TensorEntry, ...]
 
 
 def _followed(entry: TensorEntry, entries: Sequence[TensorEntry]) -> TensorEntry:
+    """The entry itself, or under its name the one that it is `like`. Raises UsageError where that is none."""
     if entry.like is None:
         return replace(entry, feeds=None)
     text = " ".join(entry.like.split())
@@ -159,7 +172,7 @@ def _chosen(entries: Sequence[TensorEntry], name: str | None, is_only: bool, val
 
 
 def _sized(spec: ConversionSpec, entry: TensorEntry | None, io: str, sizes: tuple[int, ...]) -> Mirror:
-    """The mirror of one tensor of this shape."""
+    """The mirror of one tensor of this shape; one without a batch is described as a batch of one."""
     entries = None if entry is None else (entry,)
     shape = sizes
     if entry is not None and len(sizes) == 1:

@@ -58,6 +58,7 @@ class MirroredEnv(gymnasium.Wrapper[Any, Any, Any, Any]):
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """The first observation of an episode, whose view is drawn."""
         if seed is not None:
+            # Not the stream that the environment gets from this seed.
             self._generator = np.random.default_rng([seed, 1])
         wanted = dict(options or {})
         drawn = bool(self._generator.random() < self.p)
@@ -94,6 +95,8 @@ def _both_views(space: Any, mirror: TableMirror) -> Any:
 
 
 def _of_part(mirror: TableMirror, name: str, probe: Mapping[str, Array]) -> Any:
+    """T on one entry of the dictionary. probe: all entries, since which of them is meant depends on the others."""
+
     def turn(value: Array) -> Array:
         """T of one entry of the dictionary."""
         return mirror.observations({**probe, name: value})[name]
@@ -102,6 +105,7 @@ def _of_part(mirror: TableMirror, name: str, probe: Mapping[str, Array]) -> Any:
 
 
 def _wider(space: Any, turn: Any) -> Any:
+    """A Box with room for the mirror images of what is in it; any other space as it is."""
     if not isinstance(space, spaces.Box):
         return space
     low, high = image_of_bounds(space, turn)

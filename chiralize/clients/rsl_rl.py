@@ -42,6 +42,8 @@ class Augmentation:
         )
 
     def _observations(self, obs: Any, obs_type: str) -> Any:
+        """All views, one after the other along the batch; the order is that of `_actions`."""
+        # x; then x and A x; then x, A x, B x and B A x
         views = [obs]
         for mirror in self.mirrors:
             views += [self._view(mirror, view, obs_type) for view in views]
@@ -53,11 +55,13 @@ class Augmentation:
         return like_table(obs, joined)
 
     def _view(self, mirror: TableMirror, obs: Any, obs_type: str) -> Any:
+        """T of observations; of a plain tensor (rsl_rl 2) as the group that it is said to be, if that is described."""
         if is_table(obs) or not mirror.is_named(obs_type):
             return mirror.observations(obs)
         return mirror.observations({obs_type: obs})[obs_type]
 
     def _actions(self, actions: Tensor) -> Tensor:
+        """All views of actions, in the same order."""
         views = [actions]
         for mirror in self.mirrors:
             views += [mirror.actions(view) for view in views]
@@ -68,6 +72,7 @@ class Augmentation:
 
     def _check_commuting(self, size: int) -> None:
         """Raise UsageError for mirrors of which it matters which comes first: their images form no group."""
+        # All entries differ, so that equal images mean equal mirrors.
         row = torch.arange(1.0, size + 1)[None]
         for first in self.mirrors:
             for second in self.mirrors:
@@ -165,6 +170,7 @@ class MirroredVecEnv:
         obs, *rest = self.env.step(turned)
         dones, extras = rest[-2], rest[-1]
         ended = dones.to("cpu").bool().reshape(-1)
+        # What `step` returns where an episode ended is the first observation of the next one, in its view.
         self.mirrored = torch.where(ended, self._drawn(len(ended)), self.mirrored)
         obs, extras = self._seen((obs, extras))
         return (obs, *rest[:-1], extras)
@@ -183,6 +189,7 @@ class MirroredVecEnv:
         return self._table(obs), extras
 
     def _table(self, obs: Any) -> Any:
+        """A tensor, or all groups of a table, in the view of every episode."""
         image = self.mirror.observations(obs)
         if not is_table(obs):
             return self._chosen(image, obs)

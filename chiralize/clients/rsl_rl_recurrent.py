@@ -5,6 +5,9 @@
 
 No rollout holds what a policy would remember along the mirrored trajectory. So the policy is also run on the mirror
 image of every environment, and carries a state for that as well. Nothing is simulated twice.
+
+With 2 environments and one mirror A the storage has 4 rows, "environment view": o_0, A o_0, o_1, A o_1. The policy
+acts on all of them. Only the actions to o_0 and o_1 (`[:: count]`) are taken; their images are noted for the others.
 """
 
 from __future__ import annotations
@@ -41,6 +44,7 @@ class MirroredPPO(PPO):
             facts = "MirroredPPO adds mirrored samples and has no mirror loss"
             raise UsageError(_WHERE, facts, "give symmetry_cfg(spec) without mirror_loss, and with augment=True")
         self.images, self.env = symmetry_cfg["data_augmentation_func"], symmetry_cfg.get("env")
+        # As many views as the mirrors give, seen on the first step of rsl_rl's own storage, which is replaced.
         views = self._views(storage.observations[0])
         self.count = len(views) // storage.num_envs
         steps, actions = storage.num_transitions_per_env, list(storage.actions.shape[2:])
@@ -52,6 +56,7 @@ class MirroredPPO(PPO):
         super().act(self._views(obs))
         noted: Any = self.transition
         actions = noted.actions[:: self.count]
+        # What the policy itself would do in the mirror is not what happened there: the image of the action is.
         noted.actions = self._ordered(self.images(env=self.env, actions=actions)[1], len(actions))
         noted.actions_log_prob = self._shared(noted.actions_log_prob)
         noted.values = self._shared(noted.values)
@@ -60,6 +65,7 @@ class MirroredPPO(PPO):
     def process_env_step(self, obs: Any, rewards: Tensor, dones: Tensor, extras: dict[str, Any]) -> None:
         """Note what followed, of all views; the statistics of observations are those of all views, too."""
         rewards, dones = (each.repeat_interleave(self.count, 0) for each in (rewards, dones))
+        # Of episodes that ended by time rsl_rl adds the value of what would follow to the reward, row by row.
         if "time_outs" in extras:
             extras = {**extras, "time_outs": extras["time_outs"].repeat_interleave(self.count, 0)}
         super().process_env_step(self._views(obs), rewards, dones, extras)
@@ -67,6 +73,7 @@ class MirroredPPO(PPO):
     def compute_returns(self, obs: Any) -> None:
         """Returns and advantages of the samples, which those of the images are as well."""
         super().compute_returns(self._views(obs))
+        # "step environment*view 1", with rows in front for `_shared`.
         for values in (self.storage.returns, self.storage.advantages):
             values.copy_(self._shared(values.transpose(0, 1)).transpose(0, 1))
 
@@ -75,6 +82,7 @@ class MirroredPPO(PPO):
         return values[:: self.count].repeat_interleave(self.count, 0)
 
     def _views(self, obs: Any) -> Any:
+        """Observations of all views, "environment*view ..."."""
         return self._ordered(self.images(env=self.env, obs=obs)[0], len(obs))
 
     @staticmethod

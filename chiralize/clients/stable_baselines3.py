@@ -36,7 +36,9 @@ from chiralize.report.cautions import data_cautions
 from chiralize.report.distance import distance
 
 _TOLERANCE = 1e-4
+"""Of the largest action: what rounding explains in float32, through normaliser, network and squashing."""
 _PROBES = 64
+"""Observations that `predict` is tried on in the end."""
 
 
 @dataclass(frozen=True)
@@ -114,9 +116,11 @@ def convert(
     wanted = {"method": method or ("match" if rows is None else "reduce"), "form": "folded", **options}
     if wanted["method"] == "average":
         raise two_views("average")
+    # What can be refused is refused before anything is converted, which takes minutes.
     remarks, not_done = _before(model, mirror, normalizer)
     with _same_random_numbers():
         chiral = _copy(model, normalizer)
+    # The copy is converted: its weights are the original's until `_put_into`.
     job = Job(chiral.policy, mirror, _normaliser(normalizer), rows, wanted)
     result = converted(job, critic, not_done)
     with _same_random_numbers():
@@ -137,6 +141,7 @@ def convert(
     done = Summary(
         result.actor, result.critic, residuals[0], value, _spread(model, chiral), tuple(remarks), tuple(not_done)
     )
+    # A plain attribute: it is in no state_dict, and so in no file that `save` writes.
     object.__setattr__(chiral.policy, "_chiralized", done)
     return chiral
 
@@ -199,6 +204,7 @@ def _before(model: Any, mirror: TableMirror, normalizer: Any) -> tuple[list[str]
     """What is to be said before anything is converted: remarks, and what will not be symmetric."""
     remarks: list[str] = []
     not_done: list[str] = []
+    # Squashed actions are scaled to their bounds, always; others are clipped, which matters only where they reach them.
     is_scaled = bool(model.policy.squash_output)
     off = check_bounds(model.action_space, mirror.actions, WHERE, refuse=is_scaled)
     if off:
@@ -215,6 +221,7 @@ def _before(model: Any, mirror: TableMirror, normalizer: Any) -> tuple[list[str]
 
 
 def _normaliser(normalizer: Any) -> parts.Normaliser | None:
+    """A VecNormalize as a module; None where there is none, or where it leaves observations as they are."""
     if normalizer is None or not normalizer.norm_obs:
         return None
     rms = normalizer.obs_rms
@@ -239,6 +246,7 @@ def _put_into(policy: Any, result: Result) -> None:
     policy.load_state_dict({**policy.state_dict(), **result.weights})
     for name in ("actor", "critic"):
         if hasattr(policy, f"{name}_target"):
+            # Targets lag behind in training; here they begin at the new weights.
             getattr(policy, f"{name}_target").load_state_dict(getattr(policy, name).state_dict())
     for part in (policy, getattr(policy, "actor", None), getattr(policy, "critic", None)):
         optimizer = getattr(part, "optimizer", None)
@@ -301,6 +309,7 @@ def _residuals(chiral: Any, mirror: TableMirror, normalizer: Any, rows: Tensor |
 
 
 def _values(model: Any, seen: Any, actions: Any) -> Tensor:
+    """What the critics say of observations and actions, "sample critic"; of PPO and A2C without actions."""
     policy = model.policy
     with torch.no_grad():
         obs = torch.as_tensor(seen, dtype=torch.float32, device=policy.device)
