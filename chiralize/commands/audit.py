@@ -35,6 +35,7 @@ from chiralize.report import AuditReport
 from chiralize.report.body import bodies_of
 from chiralize.report.cautions import WARNING
 from chiralize.report.distance import GIVEN_NOISE
+from chiralize.report.records import GIVEN_DATA
 from chiralize.verification.asymmetry import advise, asymmetry, asymmetry_along, data_asymmetry, layer_gaps, leanings
 from chiralize.verification.asymmetry.advice import of_single_calls
 from chiralize.verification.asymmetry.alignment import UNMEASURED, alignments, has_maps
@@ -85,7 +86,7 @@ def audit(
     # T on states is known only after inference, which may refuse the network.
     if mirror is None:
         mirror = mirror_of(network, represent(network, None)[0])
-    inputs, source = data, "given data"
+    inputs, source = data, GIVEN_DATA
     if not data:
         calls = ceil((samples or SAMPLES) / network.rows)
         inputs, source = random_inputs(network.args, network.kwargs, calls, 1, network.around), str(network.around)

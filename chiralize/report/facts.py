@@ -101,7 +101,7 @@ def _audit(report: AuditReport) -> list[Fact]:
     tone, word = "good", "0.1 to 0.25 are usual on real inputs"
     if gap > UNEVEN:
         tone, word = ("bad", "very large") if gap > ASYMMETRIC else ("unsure", "large")
-    if report.source != "given data":
+    if not report.is_of_given_data:
         tone, word = "plain", "on random inputs, where 0.6 to 0.9 are usual"
     facts = [Fact("Gap of left and right", plain(gap), word, tone)]
     if report.advice is not None:

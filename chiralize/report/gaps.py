@@ -85,7 +85,7 @@ def _audited(report: AuditReport, body: Body) -> list[Gaps]:
             label = pair.label.removeprefix(prefix)
             of_joints.update(dict.fromkeys(label.split("/"), pair.gap))
     known = {name: gap for name, gap in of_joints.items() if name in body.joints}
-    note = ON_NOISE if report.source != "given data" else f"on {report.source}"
+    note = f"on {report.source}" if report.is_of_given_data else ON_NOISE
     return [Gaps(body, _titled("Gap of left and right", report, body), known, note)]
 
 

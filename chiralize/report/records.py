@@ -31,6 +31,8 @@ from chiralize.verification.verdicts import (
 
 SYMMETRIC = 1e-3
 """Gap of a layer below which there is nothing to speak of."""
+GIVEN_DATA = "given data"
+"""How the source of figures begins that were measured on the user's inputs; how many of them may follow."""
 
 
 @dataclass(frozen=True)
@@ -356,6 +358,11 @@ class AuditReport(Readable):
     rollout: Rollout | None = None
     alignments: tuple[Alignment, ...] = ()
     bodies: tuple[Body, ...] = ()
+
+    @property
+    def is_of_given_data(self) -> bool:
+        """Whether the figures are of the user's inputs, all or some of them, and not of random ones."""
+        return self.source.startswith(GIVEN_DATA)
 
     def with_rollout(self, rollout: Rollout) -> AuditReport:
         """The audit with what policies did in their environment, and the advice that this leaves."""

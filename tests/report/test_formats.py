@@ -539,6 +539,13 @@ def test_where_all_parameters_are_free_none_are_determined() -> None:
     assert "\n  100.0 % of its parameters can be chosen freely\n" in to_text(replace(VERIFY, judgement=judged))
 
 
+def test_a_part_of_the_given_data_is_no_random_input() -> None:
+    """Of a costly network, or along sequences, the source says more than `given data`."""
+    audit = replace(AUDIT, source="given data, along sequences, 60 of 600 steps: a run of the network is costly")
+    assert facts_of(audit) == [Fact("Gap of left and right", "0.81", "very large", "bad")]
+    assert "random inputs" in facts_of(replace(AUDIT, source="random inputs"))[0].note
+
+
 def test_times_of_calls() -> None:
     """In the table of costs; in the headline that of the larger batch, and that of a smaller one that is slower."""
     timed = replace(CONVERT, cost=replace(CONVERT.cost, times=TIMES))
