@@ -87,6 +87,7 @@ def audit(
     from chiralize.errors import UsageError
 
     calibration, renamed = opt.under_its_name(calibration, data, "--data")
+    # As the user typed it: messages name the option by that.
     option = option_typed("--report", "-o")
     with_pictures = rollout is not None and page is not None and page.suffix == ".html"
     if page is not None:
@@ -104,6 +105,7 @@ def audit(
 
     with ExitStack() as stack:
         step = stack.enter_context(opt.progress(options))
+        # Files that do not fit are refused before the export; how few inputs there are does not matter to an audit.
         unfit = opening.refuse_unfit(calibration)
         network, loaded, _ = opening.open_network(
             options, read=True, samples=calibration, before_export=unfit, step=step

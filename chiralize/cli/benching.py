@@ -92,6 +92,7 @@ def _rolled(
     from chiralize.commands.stepping import Runner, rolled
     from chiralize.errors import UsageError
 
+    # A robot has one sample at a time, on the CPU, by its own file: other wishes contradict --rollout.
     if batch != [1]:
         raise UsageError("--rollout", f"--batch {batch[0]} is given, a robot has one sample", "leave --batch out")
     if elsewhere:

@@ -237,6 +237,7 @@ def convert(
         check_writable(distill_checkpoint)
     targets.check_files(options, target, calibration, {"--report": report, "--distill-checkpoint": distill_checkpoint})
 
+    # From here on torch is imported.
     from chiralize.commands.aligning import aligned
     from chiralize.commands.bench import with_times
     from chiralize.commands.convert import Request
@@ -251,10 +252,12 @@ def convert(
     with ExitStack() as stack:
         step = stack.enter_context(opt.progress(options))
         is_fitted = method_of(method).is_fitted or bool(distill)
+        # Too few inputs are refused early, but only for methods that fit, and unless that is forced.
         unfit = opening.refuse_unfit(calibration, sequence_axis, few=is_fitted and not force)
         network, loaded, passport = opening.open_network(
             options, onnx=True, read=True, samples=calibration, before_export=unfit, step=step
         )
+        # What only the loaded network tells: whether it can go into this kind of file.
         targets.check_onnx(network, target)
         # Before calibration samples are put in batches: times are told for the user's own example.
         samples_of_example = network.rows
@@ -268,6 +271,7 @@ def convert(
             if calibration is None:
                 calls, sequences, observed = loop.observations()
                 seen = (f"fitted on {observed}",)
+        # Sequences stay as they are: their steps belong together.
         if not sequences:
             network, calls = opening.in_batches(network, loaded, calls)
         remarks = opening.on_samples(network, calls, sequences)
@@ -295,6 +299,7 @@ def convert(
             product=product,
             tune=tune,
         )
+        # The conversion itself; all that follows is for its report and its file.
         conversion = run(network, loaded.source.name, request, trial, passport)
         step("timing")
         conversion = with_times(network, conversion, samples_of_example)

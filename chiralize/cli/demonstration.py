@@ -96,6 +96,7 @@ def demo(
             progress=step,
             product="graph",
         )
+        # The same call as that of `chiralize convert`.
         conversion = convert(network, "lifter27.pt2", request)
         took = time.monotonic() - start
         step("measuring the error")
@@ -122,6 +123,7 @@ def _windows_to_judge_on() -> Judged:
     from chiralize.problem.poses.windows import windows
 
     drawn = windows(TESTED, FRAMES, _SEEDS[1])
+    # By the heading of a column: inputs "window frame joint 2" and answers "window joint 3".
     judged = {"error, mm": (drawn.inputs, drawn.targets)}
     folder = os.environ.get(_DATA)
     if not folder:
@@ -232,6 +234,7 @@ def _table(rows: list[_Row]) -> str:
     for row in rows:
         errors = [f"{row.errors[heading]:.1f}" for heading in headings]
         cells.append((row.name, str(row.passes), f"x{row.macs / rows[0].macs:.2f}", *errors, _apart(row.apart)))
+    # Each column as wide as its widest cell.
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = list[str]()
     for line in cells:

@@ -82,6 +82,7 @@ def open_network(
     given = None
     if options.skeleton:
         given = load_spec(options.skeleton, **layouts)
+    # The specification goes along: class arguments that weights leave open are tried until sizes suit it.
     loaded = load_model(
         options.model,
         factory=weights.factory,
@@ -116,6 +117,7 @@ def open_network(
     model, entry = loaded.exported or loaded.module, options.entry
     if entry == "forward" and passport and loaded.exported is None:
         entry = passport.entry
+    # An example of a call: what the user gives, what the file brings, else what can be derived.
     brought = _brought(loaded, passport)
     # Calibration inputs are read for their sizes only where nothing else tells them.
     brings_none = brought is None and not options.input_shape and options.example is None
@@ -132,6 +134,7 @@ def open_network(
         command=command(),
         arguments=_pairs(weights.arg),
     )
+    # Last chance for refusals that need no graph: the export takes seconds to minutes.
     before_export(loaded, examples, entry)
     step("exporting")
     args, kwargs = examples.call
@@ -144,9 +147,12 @@ def open_network(
         args = as_declared(model, args)
         if isinstance(loaded.module, OnnxNetwork):
             check_example(loaded.module, args, kwargs)
+        # Ops of its own make it a network like others; where some cannot be read it stays a session, for `average`
+        # alone.
         if read:
             loaded = _read_back(loaded, args, kwargs, must_be=not onnx)
             model = loaded.module
+    # Nobody asked for one sample: two may leave the batch open where one does not (`problem.two_samples`).
     if examples.is_open:
         network = prepared_openly(model, examples.spec, (args, kwargs), entry, step)
     else:
@@ -154,8 +160,10 @@ def open_network(
     if loaded.format == "onnx":
         from chiralize.verification.onnx import with_states
 
+        # Of states the file has recorded T, which inference finds from a graph alone.
         network = with_states(network, loaded.module)
     remark = (examples.remark,) if examples.remark else ()
+    # Arguments of the class that nobody gave, and that change its answers: found by running it.
     network = with_assumed(network, loaded, (args, kwargs), entry, step)
     notes = (*remark, *loaded.notes, *network.notes)
     behaviour = replace(network.behaviour, open_sizes=examples.open_axes)
@@ -272,6 +280,7 @@ def calls_from_file(
     from chiralize.problem.data.shapes import input_names
     from chiralize.problem.stateful import reading_of
 
+    # A file of sequences is one only if the network takes them; else it holds samples.
     names = input_names(loaded.module, network.handover.entry)
     if axis is not None or network.carried:
         sequences = sequences_in(path, reading_of(network, names, axis))

@@ -190,6 +190,7 @@ def takes_network(command: Callable[..., None]) -> Callable[..., None]:
     The model and the skeleton come first in the help, then the command's own options, then the others.
     """
     shared = list(_parameters(NetworkOptions))
+    # All but the first parameter of the command, which is the record itself.
     of_command = list(inspect.signature(command, eval_str=True).parameters.values())[1:]
     order = [*shared[:2], *(parameter.replace(kind=_BY_NAME) for parameter in of_command), *shared[2:]]
     names = [parameter.name for parameter in shared]
@@ -215,6 +216,7 @@ def _parameters(options: type[Any]) -> Iterator[inspect.Parameter]:
     hints = typing.get_type_hints(options, include_extras=True)
     for field in fields(options):
         hint, default = hints[field.name], field.default
+        # A record among the fields stands for its own fields.
         if isinstance(hint, type) and is_dataclass(hint):
             yield from _parameters(hint)
             continue

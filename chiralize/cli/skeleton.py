@@ -279,11 +279,13 @@ def infer_command(
     from chiralize.body.skeleton.skeleton import Skeleton
     from chiralize.errors import UnpairedJointError
 
+    # Names on the command line, of a list in a file, or of a skeleton file, in which only the pairs are replaced.
     joints, name, file = _joint_names(names)
     proposal = infer_pairs(joints)
     for index in proposal.sided:
         say(f"warning: {joints[index]!r} names a side but has no partner")
     if accept or output is not None:
+        # A joint that names a side has a partner: a file without it would mirror nothing there, and say nothing.
         if proposal.sided:
             joint = joints[proposal.sided[0]]
             remedy = "correct the name, or write the file by hand"
@@ -307,6 +309,7 @@ def infer_command(
             for index in rest:
                 typer.echo(f"{label:7} {joints[index]}")
     say(f"proposed: {len(proposal.pairs)} pairs, {len(proposal.center)} center; accept with --accept or -o FILE")
+    # A proposal is no result: scripts must not take it for one.
     raise typer.Exit(2)
 
 

@@ -79,12 +79,14 @@ def check_target(target: Path, product: Product, method: str, width: float | Non
     from chiralize.storage.folders import check_folder
     from chiralize.storage.writing_back import is_like
 
+    # A model that is a folder (Hugging Face) goes back into a folder.
     if source.is_dir() and is_like(target, source):
         check_folder(target)
     else:
         check_writable(target)
     if not is_like(target, source):
         check_suffix(target, other=f", or the suffix of {source.name}")
+    # What no conversion could help is said before one is made.
     if method == "average" and product == "weights":
         facts = f"an averaged network is a graph, {target.suffix} holds weights only"
         raise UsageError("-o", facts, "write a .pt2 or an .onnx, or use --method match or reduce")
@@ -149,6 +151,7 @@ def check_files(
     read["the skeleton"] = Path(options.skeleton) if options.skeleton else None
     read |= also_read or {}
     written: dict[str, Path | None] = {"-o": target}
+    # Weights get a sidecar beside them, safetensors and graphs have the passport within.
     if target is not None and target.suffix not in (*GRAPHS, ".safetensors"):
         written["the file beside -o"] = target.with_name(f"{target.name}.{CERTIFICATE}")
     check_apart({**written, **also_written}, read)

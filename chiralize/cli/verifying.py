@@ -82,6 +82,7 @@ def verify(
         report = run(
             network, loaded.source.name, passport, samples=samples, real=real, tolerance=tolerance, progress=step
         )
+        # Where the verdict has no remedy of its own, the loader may have one.
         known = report.circumstances
         report = replace(report, circumstances=replace(known, remedy=known.remedy or loaded.remedy))
     if page is not None:
@@ -90,6 +91,7 @@ def verify(
         typer.echo(to_junit(report), nl=False)
     else:
         show(report, opt.Format(output_format.value), options.loudness.quiet, options.loudness.verbose)
+    # After the report, so that what was found is printed in any case.
     if not report.passed:
         _explain(report)
         raise typer.Exit(NOT_EQUIVARIANT)

@@ -156,6 +156,7 @@ class MirroredVecEnv:
 
     def reset(self) -> Any:
         """Observations at the start of new episodes, each of which has its view drawn."""
+        # The view belongs to an episode: drawn when it begins, kept until it ends.
         answer = self.env.reset()
         self.mirrored = self._drawn(self.env.num_envs)
         return self._seen(answer)
@@ -166,6 +167,7 @@ class MirroredVecEnv:
 
     def step(self, actions: Tensor) -> tuple[Any, ...]:
         """One step by actions of every episode's view; where an episode ends, the next one's view is drawn."""
+        # The policy acts in the mirror; the simulator gets what that means in its own view.
         turned = self._chosen(self.mirror.actions(actions), actions)
         obs, *rest = self.env.step(turned)
         dones, extras = rest[-2], rest[-1]

@@ -108,6 +108,7 @@ def convert(
     """
     _check(model)
     mirror = TableMirror.of(spec)
+    # 1. What is converted: the model, behind the normaliser that it was trained under.
     if normalizer is None:
         normalizer = model.get_vec_normalize_env()
     if normalizer is not None:
@@ -118,10 +119,12 @@ def convert(
         raise two_views("average")
     # What can be refused is refused before anything is converted, which takes minutes.
     remarks, not_done = _before(model, mirror, normalizer)
+    # 2. A copy, which becomes the result; loading one seeds generators of the whole process.
     with _same_random_numbers():
         chiral = _copy(model, normalizer)
     # The copy is converted: its weights are the original's until `_put_into`.
     job = Job(chiral.policy, mirror, _normaliser(normalizer), rows, wanted)
+    # 3. Its parts, one by one.
     result = converted(job, critic, not_done)
     with _same_random_numbers():
         _put_into(chiral.policy, result)
@@ -130,6 +133,7 @@ def convert(
         elif model.get_env() is not None:
             chiral.set_env(model.get_env())
     remarks.append("the optimizer starts anew: what it remembered belongs to the old weights")
+    # 4. The model as a whole, as it will be used: `predict` with normalising, squashing and clipping.
     residuals = _residuals(chiral, mirror, normalizer, rows)
     if residuals[0] > _TOLERANCE:
         facts = f"predict is {residuals[0]:.2g} of its largest action from commuting with the mirror"
@@ -268,6 +272,7 @@ def _renew_normaliser(new: Any, old: Any, symmetric: parts.Normaliser | None, re
         return
     new.obs_rms.mean = symmetric.mean.double().cpu().numpy()
     new.obs_rms.var = symmetric.var.double().cpu().numpy()
+    # In spreads of the old statistics: a policy under the old normaliser would see its inputs shifted by so much.
     moved = np.abs(new.obs_rms.mean - old.obs_rms.mean) / np.sqrt(old.obs_rms.var + 1e-8)
     remarks.append(
         f"the normaliser is a new one (means moved by up to {moved.max():.2g} spreads): weights and normaliser go "
@@ -296,6 +301,7 @@ def _say_of_critic(result: Result, not_done: list[str]) -> None:
 # ---- the check ---------------------------------------------------------------------------------------------------
 def _residuals(chiral: Any, mirror: TableMirror, normalizer: Any, rows: Tensor | None) -> tuple[float, float]:
     """How far `predict` and the values are from commuting with the mirror, as they would be used."""
+    # Real observations where there are some; the mirror acts on raw ones, each is then normalised.
     seen = rows[:_PROBES].numpy() if rows is not None else _drawn(chiral, normalizer)
     symmetric = chiral.get_vec_normalize_env()
     views = []

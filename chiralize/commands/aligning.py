@@ -176,6 +176,7 @@ def _with_wider_kernels(network: Network) -> Network:
     if not changes:
         facts = f"every layer commutes with the reversal of {picture.shape[axis]} columns already"
         raise UsageError(f"{_OPTION} kernel", facts, "leave it out; maps that are off all the same need resample")
+    # The copy is edited in place; `network` still holds the original.
     edited(module, changes)
     # The edit claims to change no answer: here it is run.
     apart = _apart(network, module)
@@ -197,6 +198,7 @@ def _apart(network: Network, module: torch.nn.Module) -> float:
     """The largest difference from the original's answers to the example, over the largest answer."""
     with torch.no_grad():
         before, after = (results(called(net, *network.example))[0] for net in (network.module, module))
+    # Another shape is as far off as can be.
     pairs = list(zip(before, after, strict=True))
     if any(one.shape != other.shape for one, other in pairs):
         return float("inf")
@@ -244,6 +246,7 @@ def _with_wider_pictures(network: Network, calls: Sequence[Call]) -> tuple[Netwo
         raise UnsupportedError(option, facts, "use --align kernel, which keeps all sizes")
     edited(module, changes)
     try:
+        # A linear layer or a table may rest on the old width, of which windows tell nothing: it is run.
         example = _on_wider(network.example, network, wider)
         changed = _checked(_again(network, module, example, ""))
     # A defect stays one; whatever else the network says is that it does not take this width.
@@ -296,6 +299,7 @@ def _resampled(network: Network, calls: Sequence[Call], shift: float | None) -> 
         if any(center is not None for _, center in tensor.entry.mirror):
             facts = f"{tensor.where} is mirrored at a cell that the specification gives, which moves it as well"
             raise UsageError(option, facts, "state the middle (mirror: w), so that it is moved once")
+    # One shift for every reversed axis of the maps: what was measured, or the given one for all.
     shifts = _measured(network, calls) if shift is None else [shift] * len(maps_of(network))
     moves: list[tuple[int, int, int, float]] = []
     words: list[str] = []

@@ -166,9 +166,11 @@ def chiralize(
         step = stack.enter_context(shown(progress))
         step("exporting")
         network = prepared(model, loaded, example_inputs, example_kwargs, entry, progress=step, calibration=calibration)
+        # Conversions run on the CPU; the result goes back to where the model is.
         home = device_of(model)  # anything that is no network has been refused before
         step("reading the inputs")
         calls, sequences, remarks = uncarried(_calls, calibration, network, "calibration", sequence_axis)
+        # An environment decides on results, and shows inputs where there are none.
         trial = None
         if rollout is not None:
             loop = stack.enter_context(_loop(network, rollout, Episodes(episodes, steps, double), step))
@@ -177,11 +179,13 @@ def chiralize(
                 calls, sequences, seen = loop.observations()
                 remarks = (f"fitted on {seen}",)
         remarks = (*request.remarks, *remarks)
+        # After the inputs are read: the shift of maps is measured on them, and wider pictures change them.
         network, calls = aligned(network, calls, align)
         request = replace(request, calibration=calls, sequences=sequences, remarks=remarks, device=home, progress=step)
         conversion = uncarried(convert, network, name_of(model), request, trial)
     result = conversion.module if home == CPU else moved(conversion.module, home)
     example = example_call(network, isinstance(result, TwoView))
+    # From here on the module knows its mirror: verify, save and training read it there.
     put_on(result, Chirality(conversion.passport, conversion.report, example))
     warn_of(conversion.report.cautions, 2)
     return result
@@ -213,6 +217,7 @@ def verify(
     Warns of evidence against the mirror (MirrorWarning).
     Raises SpecError, ModelRunError, and UnsupportedError where a network that passes cannot be proved.
     """
+    # A result knows its mirror and how its weights transform; another spec may be given all the same.
     chirality = chirality_of(model)
     passport = chirality.passport if chirality is not None else None
     if spec is None and passport is not None:

@@ -1,4 +1,11 @@
-"""`chiralize.load` and `chiralize.attach`: a module with its mirror from a file, and the mirror onto a module."""
+"""`chiralize.load` and `chiralize.attach`: a module with its mirror from a file, and the mirror onto a module.
+
+    net = chiralize.load("chiral.safetensors", model=Lifter())      weights and mirror of the file, in a copy
+    chiralize.attach(net, "chiral.pt2")                             the mirror alone, onto a module with its weights
+
+Both end in `_with_mirror`: the passport is fitted to the module (names, shapes), its weights are checked, and the
+attribute `chirality` is put on. The passport says how T acts on each weight; that is all that training needs.
+"""
 
 from __future__ import annotations
 
@@ -42,6 +49,7 @@ def load(
     Raises UsageError where the file brings no mirror or `model` is missing, ModelFileError, UnsafeFileError,
     FactoryError, and AsymmetricWeightError where its weights are not symmetric.
     """
+    # Before it is loaded: the error would name --model, an option of the command line.
     if model is None and Path(path).is_file() and holds_weights(Path(path)):
         facts = "the file holds weights, and not the network that they belong to"
         raise UsageError(str(path), facts, "give one of the original class: chiralize.load(path, model=YourNet(...))")
@@ -65,9 +73,11 @@ def attach(module: nn.Module, source: Source, *, project: bool = False) -> nn.Mo
     Passport, or a module that has a mirror.  project: take the nearest symmetric weights, written into the module.
     Raises UsageError where it does not fit, ModelFileError, AsymmetricWeightError with how far the weights are off.
     """
+    # The attribute belongs to the network itself, not to DataParallel or a compiled wrapper around it.
     bare = unwrapped(module)
     passport, where, example = _passport_from(source)
     passport = fitted(passport, bare, where)
+    # The nearest weights among linear mirrors would take the offset out of the biases.
     if project and passport.spec.is_affine:
         facts = "its mirror is affine (`reflect`), so its biases hold an offset that no projection keeps"
         raise UsageError(where, f"project=True: {facts}", "convert the network again, or take the weights of the file")
@@ -78,6 +88,7 @@ def attach(module: nn.Module, source: Source, *, project: bool = False) -> nn.Mo
 
 
 def _with_mirror(module: nn.Module, passport: Passport, where: str, example: Call | None) -> nn.Module:
+    """The module with its mirror put on. Raises UsageError, AsymmetricWeightError."""
     passport = fitted(passport, module, where)
     check_symmetric(passport, module)
     return put_on(module, Chirality(passport, None, example))
@@ -91,6 +102,7 @@ def _as_text(value: Any) -> str:
 
 
 def _example_of(loaded: LoadedModel) -> Call | None:
+    """The call that a file brings along, None where it holds weights alone."""
     if loaded.example_args is None:
         return None
     return tuple(loaded.example_args), dict(loaded.example_kwargs or {})
@@ -107,6 +119,7 @@ def _passport_from(source: Source) -> tuple[Passport, str, Call | None]:
         return source.passport, "attach", source.example
     if isinstance(source, Passport):
         return source, "attach", None
+    # A path, or the text of a `chirality.json`, which begins as every JSON object does.
     text = str(source)
     if text.lstrip().startswith("{"):
         return Passport.from_json(text, "attach"), "attach", None

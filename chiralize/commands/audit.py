@@ -82,6 +82,7 @@ def audit(
     check(network, data, differ=False)
     network = asked_again(network, data)
     refuse_constant(network, name)
+    # Both views: T on every input and output, and calls to run them on.
     mirror = mirror_if_known(network, None)
     # T on states is known only after inference, which may refuse the network.
     if mirror is None:
@@ -102,11 +103,13 @@ def audit(
     progress("running the network on both views")
     of_network = _of_network(network, mirror, inputs, along)
     is_real = bool(data) and looks_real(thinned(network, data, SAMPLES))
+    # Whether T is the mirror is asked of the network on real or drawn inputs, not on noise that was given as real.
     asked = Evidence(notes=(_NOT_ASKED,)) if data and not is_real else ask_network(network, data, along, progress)
     of_others = outside_evidence(network, mirror, data)
     evidence = joined(of_others, asked)
     progress("looking at every layer")
     layers, notes = _layers(network, mirror, inputs)
+    # Of the data themselves, and of maps, only what the user gave can tell.
     of_data, lean, aligned = (), (), ()
     if data:
         lean = leanings(mirror, data, network.resolved.input_tensors, labels)

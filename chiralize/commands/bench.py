@@ -86,6 +86,7 @@ def bench(
 
     On one thread of the CPU the processor's time is measured, else that on the wall.
     """
+    # What cannot be timed, or would not be comparable.
     _refuse_elsewhere(network, chiral, compiled, device)
     if rounds < 2:
         raise UsageError("--rounds", f"{rounds} is too few for a median with quartiles", "give at least 2")
@@ -98,6 +99,7 @@ def bench(
     with with_threads(threads):  # a session of onnxruntime has its threads for good
         if not fair:  # a graph of onnxruntime has no form that our speed-ups could be made in
             network, chiral = _in_one_runtime(network, chiral, batches or (0,))
+    # All forms to be timed, on the device, compiled where that is asked for.
     modules, notes = _networks(network, chiral, fair)
     with with_threads(threads), lent(named(device), *modules.values()):
         if compiled:
@@ -116,6 +118,7 @@ def bench(
                 both = {ORIGINAL: network.module, CHIRAL: chiral.module}
                 remedy = _how_to_compare(*given, names, device) if _why_not(both, calls) else _LEAVE_OUT
                 raise ModelRunError(f"{error[0]}, batch {count}", error[1], remedy)
+            # Every form has taken its call once by now, so that errors are no part of the timing.
             runs = {name: _run(module, calls[name]) for name, module in modules.items()}
             rows += _rows(count, interleaved(runs, rounds=rounds, clock=process_time if is_alone else perf_counter))
     if differ:

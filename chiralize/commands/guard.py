@@ -82,12 +82,13 @@ def refuse_far(problem: Problem, name: str, method: str, figures: Figures) -> No
 def _refuse_drift(problem: Problem, name: str, method: str, drift: Drift) -> None:
     """Raise DriftError beyond --max-drift or --max-shift, and where `auto` is far off on other kinds of inputs."""
     request, bound = problem.request, problem.max_drift
+    # 1. rho on the inputs that it was measured on.
     if bound is not None and drift.rho > bound:
         facts = f"{method}: rho = {drift.rho:.3g} exceeds --max-drift {bound:g} ({drift.source})"
         far = DriftError(name, facts, f"use {', '.join(_nearer(method, request))}, raise --max-drift, or --force")
         far.rho, far.bound = drift.rho, bound
         raise far
-    # A larger bound of the user holds on other kinds of inputs as well; a smaller one is about the given ones alone.
+    # 2. On inputs of other kinds. A larger bound of the user holds there, too; a smaller one is about the given ones.
     beyond, furthest = drift.beyond, drift.widest if request.max_drift is None else max(FAR_BEYOND, request.max_drift)
     if request.method == "auto" and beyond is not None and beyond.rho > furthest:
         facts = f"the {drift.inputs} are narrow: rho = {beyond.rho:.3g} on {beyond.what} exceeds {furthest:g}"
@@ -96,6 +97,7 @@ def _refuse_drift(problem: Problem, name: str, method: str, drift: Drift) -> Non
         # Where the narrow inputs are the user's, `auto` tries this candidate once more with wider ones beside them.
         narrow.of_narrow_inputs = not drift.built_in
         raise narrow
+    # 3. How far a single joint moved, which a mean over all of them can hide.
     if request.max_shift is not None and drift.shift > request.max_shift:
         facts = f"{method}: {_moved_most(drift)} exceeds --max-shift {request.max_shift:g} ({drift.source})"
         raise DriftError(name, facts, f"use {', '.join(_nearer(method, request))}, raise --max-shift, or --force")
@@ -146,6 +148,8 @@ def _nearer(method: str, request: Request) -> list[str]:
 
 def _degenerate(where: str, facts: str, remedy: str, degeneracy: Degeneracy) -> DegenerateError:
     """The error. It names the tables that forced hidden channels to be their own partners, if there are any."""
+    # A stored table, such as sinusoidal positions, that no pairing of its channels leaves alone forces all channels to
+    # be their own partners.
     tables = degeneracy.tables
     if not tables:
         return DegenerateError(where, facts, remedy)
@@ -163,6 +167,7 @@ def why_no_weights(module: torch.nn.Module, report: ConvertReport) -> str:
     if report.form not in WEIGHTS_ALONE:
         return f"the result ({report.form}) is a graph of its own"
     state = module.state_dict()
+    # Constants that are no buffers stand in no state_dict.
     lost = [entry.name for entry in report.changes.moved if entry.distance > 0 and entry.name not in state]
     if lost:
         return f"{', '.join(lost)} changed, which no state_dict holds"

@@ -70,6 +70,7 @@ def write_module(result: Result, network: Network, example: Call, target: Path) 
     if result.program is None or result.mirror is None:
         remedy = "use it from Python: chiralize(model, ...), or remove what torch.export refuses"
         raise CaptureError(str(target), "the result cannot be exported, so there is no ONNX of it", remedy)
+    # A state outside of the graph, or in buffers that forward writes: an ONNX graph has neither.
     refuse_graph(network)
     _refuse_memory(network, target)
     args, kwargs = example
@@ -77,10 +78,12 @@ def write_module(result: Result, network: Network, example: Call, target: Path) 
         args, kwargs = _in_sizes_of_file(network.module, network.example, example)
     calls: list[Call] = [(args, dict(kwargs))]
     calls += [result.mirror.placed(call) for call in random_inputs(args, kwargs, _DRAWN, 7)]
+    # What onnxruntime has to agree with, and T on states for whoever verifies the file.
     reference, states = _reference(result.module, result.passport), _states(network, result.mirror)
     text = replace(result.passport, entry="forward").to_json()
     program, metadata, port_names = result.program, {}, _port_names(network)
     if isinstance(network.module, OnnxModule):
+        # A file that came as ONNX goes back with its own sizes open or fixed, its own names, and its metadata.
         program = _with_sizes_of_file(result.module, network.module, args, kwargs)
         metadata, port_names = network.module.metadata, ((), ())  # the names of that file
     return save_onnx(program, target, text, calls, reference, states, _size_names(network), metadata, port_names)
@@ -133,6 +136,7 @@ def _write_joined(conversion: Conversion, joined: OnnxNetwork, network: Network,
     Raises ParityError, ExportError, OutputFileError.
     """
     assert conversion.mirror is not None and isinstance(network.module, OnnxNetwork)
+    # T in the order of the ports of the graph, which need not be that of the arguments.
     inputs, outputs = turns_by_port(network, network.module)
     actions_in, centers_in = _apart(inputs)
     actions_out, centers_out = _apart(outputs)
@@ -140,6 +144,7 @@ def _write_joined(conversion: Conversion, joined: OnnxNetwork, network: Network,
     average = TwoView(network.module, actions_in, actions_out, centers=(centers_in, centers_out))
     args, kwargs = example_call(network, True)
     drawn = [conversion.mirror.placed(call) for call in random_inputs(args, kwargs, _DRAWN, 7)]
+    # A joined graph takes its tensors by position.
     calls: list[Call] = [(joined.in_order(*call), {}) for call in ((args, kwargs), *drawn)]
     texts = {
         METADATA_KEY: replace(conversion.passport, entry="forward").to_json(),

@@ -149,6 +149,7 @@ class Loop:
         if self.environment.how == "view":
             return None
         self.progress("asking the environment whether it is its own mirror image")
+        # Random actions at first; where that leaves T in doubt, mirrors near T are asked as well.
         probed = probe(self.environment, self.policy, self.episodes.count)
         return with_rival(self.environment, self.policy, probed, self.episodes.count)
 
@@ -169,6 +170,7 @@ class Loop:
         """
         with warnings.catch_warnings(), ExitStack() as stack:
             warnings.simplefilter("ignore")  # of the user's environment, at every step
+            # The original and its average have walked once; only the result runs now.
             walkers, walks = [self._originals.original, self._originals.average], list(self._originals.walks)
             if result is not None:
                 policy = self._policy(result, stack)
@@ -223,6 +225,7 @@ class Loop:
         """Raise MirrorError for the first mirror that the environment contradicts."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of the user's environment, at every step
+            # The environment's word on each mirror, the first one under the name of the option.
             asked = {_OPTION: self._probe}
             asked |= {f"{_OPTION} under {name}": further for name, further in self._further.items()}
         for where, probed in asked.items():

@@ -72,10 +72,13 @@ def save(
     EquivarianceError where training broke the symmetry, CaptureError, ExportError, ParityError, OutputFileError.
     """
     chirality, module, target = known_chirality(chiral), unwrapped(chiral), Path(path)
+    # What the path rules out is said before the network is run.
     check_writable(target)
     check_suffix(target, "save")
     check_symmetric(fitted(chirality.passport, module, "save"), module)
+    # Weights alone, or the whole network as it will be exported and judged below.
     weights = None if target.suffix in GRAPHS else _weights(module, chirality, target)
+    # The check above has looked at every weight; with a mirror at 0 that is all there is to symmetric weights.
     if weights is not None and not chirality.passport.spec.is_affine:
         write_weights(*weights, target)
         return target
@@ -83,6 +86,7 @@ def save(
     network = _prepared(module, chirality.passport, example)
     if weights is None:
         refuse_graph(network)
+    # The network is run on x and T x once more, with the weights that it has now.
     verdict = _judged(network, chirality.passport, type(module).__name__)
     if weights is None:
         _write_graph(network, verdict, chirality.passport, example, target)
@@ -100,6 +104,7 @@ def _weights(module: torch.nn.Module, chirality: Chirality, target: Path) -> tup
     if chirality.others and chirality.form in BLOCKS:
         facts = f"{target.suffix} holds dense weights, and blocks of several mirrors are not put together again"
         raise UsageError("save", facts, "write a .pt2, or convert with --form folded")
+    # A file of weights holds dense ones, which fit the original's class.
     if not has_blocks(module):
         state, passport = module.state_dict(), chirality.passport
     else:

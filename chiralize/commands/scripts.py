@@ -55,6 +55,7 @@ def write_script(conversion: Conversion, network: Network, loaded: LoadedModel, 
     assert conversion.mirror is not None
     is_average = conversion.report.is_average  # not where it was an average before
     left_out: tuple[str, ...] = ()
+    # Of an average the code is new and holds both views; of anything else it is the original's with other numbers.
     if is_average:
         assert isinstance(conversion.module, TwoView)
         script, left_out = both_views(loaded.module, conversion.module, network.example)
@@ -63,10 +64,12 @@ def write_script(conversion: Conversion, network: Network, loaded: LoadedModel, 
     methods = ScriptMethods.of(loaded.module)
     args, kwargs = example_call(network, is_average)
     extra = {**loaded.extra, CERTIFICATE: conversion.passport.to_json()}
+    # Written to memory and read again: what is compared is what a user will load.
     data = script_bytes(script, extra)
     written, texts = load_script(io.BytesIO(data), str(target))
     if texts != extra:
         raise ExportError(str(target), "torch.jit.save did not keep the further files of the original", INSTEAD)
+    # A roll-out: states of the script go from one of these calls to the next, in both.
     calls = [(args, dict(kwargs))]
     calls += [conversion.mirror.placed(call) for call in random_inputs(args, kwargs, _CALLS - 1, 11)]
     comparison = _Comparison(written, conversion.module, conversion.mirror, calls, str(target))
@@ -74,6 +77,7 @@ def write_script(conversion: Conversion, network: Network, loaded: LoadedModel, 
     # For methods with arguments nobody knows what to call them with; a note says that they were not tried.
     for name in methods.without_arguments:
         comparison.check_after(name)
+    # Only now, when nothing can refuse any more.
     write_bytes(target, data)
     parity = (
         f"TorchScript: at most {worst:.1e} of the output's scale away from what was verified "
@@ -159,14 +163,17 @@ class _Comparison:
         """The coarsest precision among the first answer's tensors."""
         with Runner(self.written) as runner:
             answer = runner.run(self.calls[:1]).steps[0]
+        # Its own precision shows in its answers; the coarsest of them has the widest bound.
         kinds = [tensor.dtype for tensor in results(answer)[0] if tensor.dtype in PARITY]
         return max(kinds, key=PARITY.__getitem__, default=torch.float32)
 
     def _apart(self, double: bool, bound: float = PARITY[torch.float64]) -> float:
         """The largest difference over all calls, in units of the output's scale. Raises ParityError above the bound."""
+        # Both are run along the same calls, each with a state of its own.
         with self._runner(double) as ours, Runner(self.verified, double=double) as theirs:
             pairs = zip(ours.run(self.calls).steps, theirs.run(self.calls).steps, strict=True)
             worst = max(self._largest(one, other) for one, other in pairs)
+        # "not <=": a difference that is no number fails, too.
         if not worst <= bound:
             facts = f"the TorchScript is {worst:.2g} of the output's scale away from what was verified"
             raise ParityError(self.where, f"{facts}, bound {bound:.0e}", INSTEAD)
@@ -225,6 +232,7 @@ def _rolled(runner: Runner, calls: Sequence[Call], name: str) -> list[list[torch
     answers: list[list[torch.Tensor]] = []
     with torch.no_grad():
         for number, call in enumerate(calls):
+            # States have filled by then, so that a method that resets them does something.
             if number == len(calls) // 2:
                 _call_method(module, name)
             answers.append(results(apart(runner.call(module, call)))[0])

@@ -156,6 +156,7 @@ def rolled(
     """
     if steps < _LEAST:
         raise UsageError(_WHERE, f"{steps} steps are too few for the slowest hundredth", f"give at least {_LEAST}")
+    # One sequence is shown to both.
     _check_observed(original, chiral)
     mirrored = _Mirrored(original)
     with with_threads(threads):
@@ -194,6 +195,7 @@ def rolled(
     rows = tuple(_row(name, seconds, gaps[name]) for name, seconds in times.items())
     # Only the last row, that of the chiral network, is compared with the flip average.
     rows = (*rows[:-1], replace(rows[-1], to_average=away.relative))
+    # Sizes of both networks beside their times.
     counts = parameters_of(original.network), parameters_of(chiral.network)
     cost = Cost(*counts) if all(counts) else Cost(0, 0)  # graphs keep weights among their constants
     names = original.loaded.source.name, chiral.loaded.source.name

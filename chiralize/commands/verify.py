@@ -68,6 +68,7 @@ def verify(
     if real and passport is not None and passport.is_average and None in network.resolved.inputs:
         facts = "an average of both views takes states of its own, which no inputs of the original hold"
         raise UsageError("--calibration", facts, "leave it out: such a network is run on random inputs")
+    # A few of the user's inputs are run; the evidence below may look at all of them.
     run_on = judged_on(network, real, MOST if isinstance(network.module, OnnxNetwork) else REAL)
     given = sum(map(network.samples_in, run_on))
     if network.others.further:
@@ -104,14 +105,17 @@ def _verify_one(
         raise verdict.unproved
     notes = (*network.notes, *mixing_notes(network), *verdict.notes(run_on))
     asked: Evidence | None = None
+    # The file remembers how well T fitted its original; the result itself fits T whether that is right or wrong.
     if passport is not None and passport.mirror_fit is not None:
         asked = recalled(passport.mirror_fit)
+    # Not equivariant: where it fails, joint by joint, and whether another mirror is nearer.
     if not verdict.numeric.passed:
         # An equivariant network fits T exactly, right or wrong: only others are compared with other mirrors.
         asked = asked or ask_network(network, real, progress=progress)
         evidence = outside_evidence(network, verdict.mirror, real, None, asked)
         judgement = Judgement(verdict.numeric, verdict.certificate)
         return VerifyReport(name, judgement, evidence, notes, claims, _asymmetric_joints(network, verdict), bodies)
+    # Equivariant: whether it still tells left from right, and what single precision adds.
     progress("measuring how much of the output is odd")
     degeneracy, joints = _left_and_right(network, verdict, passport)
     equivariant = network.module if not verdict.mirror.states else None

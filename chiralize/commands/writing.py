@@ -54,6 +54,7 @@ def write(conversion: Conversion, target: Path, source: Source = Source()) -> Co
 
         assert source.network is not None
         return write_onnx(conversion, source.network, target)
+    # TorchScript before suffixes: a script is written as `.pt`, as weights are.
     if source.script is not None:
         from chiralize.commands.scripts import write_script
 
@@ -65,6 +66,7 @@ def write(conversion: Conversion, target: Path, source: Source = Source()) -> Co
         state = conversion.module.state_dict()
         refuse_other_forms(conversion.report.form, target)
         refuse_lost(changed_constants(conversion.report), state, target)
+        # Into a file like the one that the weights came from, with everything else that it holds.
         if source.origin is not None:
             notes = write_back(source.origin, state, target, conversion.passport.to_json())
             return replace(conversion, report=replace(conversion.report, notes=(*conversion.report.notes, *notes)))
@@ -80,12 +82,14 @@ def rescued(conversion: Conversion, target: Path, error: ChiralizeError) -> Chir
     if conversion.program is None or target.suffix == ".pt2":
         return error
     path = target.with_suffix(".pt2")
+    # Never over a file that is there: chiral.pt2, else chiral-2.pt2, and so on.
     number = 1
     while path.exists():
         number += 1
         path = target.with_name(f"{target.stem}-{number}.pt2")
     write_program(conversion.program, conversion.passport, path)
     written = f"use {path}, into which the converted network has been written"
+    # The remedy "write a .pt2" has been followed by now.
     if _PT2 in error.remedy:
         remedy = error.remedy.replace(_PT2, written, 1)
     else:

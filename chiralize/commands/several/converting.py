@@ -72,20 +72,25 @@ def convert_for_all(network: Network, name: str, request: Request, trial: Trial 
 
     Steps and exceptions as in `convert`.  trial: decides between the candidates of `auto`, beside the bounds.
     """
+    # Refusals that ask the request and the specification alone.
     method = method_of(request.method)
     check_request(request, method)
     check(network, request.calibration)
     refuse_unsuited(network)
     network = network.with_notes(*mixing_notes(network))
+    # Each of them is the network as if it had one mirror, so that functions for one mirror apply.
     networks = under_each(network)
     problem = Problem.of(next(iter(networks.values())), request, method)
+    # Step 1. Where blocks are asked for, an equivariant network is converted as any other.
     as_it_is = None if request.form in BLOCKS else unchanged_for_all(problem, networks, name)
     if as_it_is is not None:
         return as_it_is
+    # Step 2, of the first mirror; what inference refuses under others ends the drafting of `methods.several`.
     problem = with_inferred(problem)
     if method.drafts is not None:
         refuse_ruled_out(problem, method)
     problem = checks.judged(problem)
+    # Step 3, for each mirror.
     asked: dict[str, Evidence] = {}
     for mirror, under in networks.items():
         request.progress(f"checking {mirror} against the network")
@@ -97,6 +102,7 @@ def convert_for_all(network: Network, name: str, request: Request, trial: Trial 
         # Of `with_sides` the remarks alone are taken, not the side that would be fitted to for one mirror.
         problem = problem.with_batches(remarks=warned.batches.remarks)
         asked[mirror] = replace(asked[mirror], are_sides_unknown=are_sides_unknown(under, remembered))
+    # Step 4: inputs to fit on.
     problem = aimed(supplied(problem))
     problem = with_fewer_inputs(problem) if are_too_many(problem) else with_scattered(problem)
     finish = _Finish(name, problem.network, networks, asked, network.resolved.spec.name)
@@ -182,6 +188,7 @@ class _Finish:
 
         Raises EquivarianceError and the like where a verdict fails; DriftError and DegenerateError beyond the bounds.
         """
+        # What is far from the average over all views is refused before it is exported, which takes time.
         figures = figures_of_all(problem, self.networks, draft)
         figures = figures.with_free_share(free_share_of_all(self.original, draft.converted))
         refuse_far_from_all(problem, self.name, draft.converted.method, figures)
@@ -192,6 +199,7 @@ class _Finish:
         hidden = dict(zip(self.networks, representations, strict=True))
         problem.request.progress("exporting the result")
         program = draft.program or try_export(draft.converted.module, self.original)
+        # From scratch: export, capture, verdicts under every mirror. A file that will be a graph is judged as one.
         results = self._captured_again(replace(draft, program=program), problem.request.product == "graph")
         passport = self._passport(draft.converted, hidden)
         problem.request.progress("verifying under every mirror")
@@ -199,6 +207,7 @@ class _Finish:
         samples = problem.request.samples
         passports = {mirror: passport.under(mirror) for mirror in self.networks}
         verdicts = judge_each(results, passports, samples=samples, real=real)
+        # A form that fails is refused by its own name: with dense weights the result may be fine.
         is_reshaped = draft is not dense and draft.converted.form in BLOCKS
         if is_reshaped and not all(verdict.passed for verdict in verdicts.each.values()):
             raise unproved_form(draft.converted.form, verdicts.main)
@@ -222,6 +231,7 @@ class _Finish:
     def _captured_again(self, draft: Draft, as_program: bool) -> dict[str, Network]:
         """The result under every mirror, with a graph that is captured from its program: nothing is taken over."""
         original, module, program = self.original, draft.converted.module, draft.program
+        # A reason is kept for the case that there is no graph: the certificate is asked and answers with it.
         why = original.origin.problem or CaptureError(
             draft.converted.method, "it cannot be exported", "use it as a module"
         )
@@ -232,6 +242,7 @@ class _Finish:
         for name, network in self.networks.items():
             origin = replace(network.origin, problem=why)
             handover = replace(network.handover, as_program=as_program)
+            # Mirrors differ in representations alone; module, program and graph are the same for all.
             result = replace(network, module=module, program=program, captured=captured)
             results[name] = replace(result, origin=origin, handover=handover)
         return results
@@ -256,6 +267,7 @@ class _Finish:
             notes.append(f"fitted without data: {batches.origin}")
         macs, views = self.original.macs, 2 ** len(self.networks)
         after = views * macs
+        # An average runs the original once for each view; anything else is counted in its own graph.
         if not converted.is_average:
             after = macs_of(result.captured) if result.captured is not None else 0
         return ConvertReport(
