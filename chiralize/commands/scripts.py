@@ -173,7 +173,7 @@ class _Comparison:
         with self._runner(double) as ours, Runner(self.verified, double=double) as theirs:
             pairs = zip(ours.run(self.calls).steps, theirs.run(self.calls).steps, strict=True)
             worst = max(self._largest(one, other) for one, other in pairs)
-        # "not <=": a difference that is no number fails, too.
+        # Answers that are not finite are infinitely far apart (`share_apart`): no NaN is lost in a maximum.
         if not worst <= bound:
             facts = f"the TorchScript is {worst:.2g} of the output's scale away from what was verified"
             raise ParityError(self.where, f"{facts}, bound {bound:.0e}", INSTEAD)

@@ -231,8 +231,9 @@ class _Gap:
     def add(self, answers: Sequence[Tensor], expected: Sequence[Tensor]) -> None:
         """One more step."""
         differences = [float((one - other).abs().max()) for one, other in zip(answers, expected, strict=True)]
-        self.last = max(differences)
-        self.largest = max(self.largest, self.last)
+        # The maximum of torch keeps what is no number; that of Python drops it, or what came before it.
+        self.last = float(torch.tensor(differences, dtype=torch.float64).max())
+        self.largest = float(torch.tensor([self.largest, self.last], dtype=torch.float64).max())
         self.size = max(self.size, *(float(other.abs().max()) for other in expected))
 
     @property

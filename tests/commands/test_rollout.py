@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from math import isnan
 from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+from chiralize.commands.stepping import _Gap
 from tests.support.command import BODY, Shell, working_shell
 
 STATES = """
@@ -107,3 +109,11 @@ def test_a_result_that_is_not_symmetric_shows(shell: Shell, kind: str) -> None:
     rows = json.loads(shell(*words, "--format", "json").out)["rollout"]
     assert rows[2]["residual"] == pytest.approx(rows[0]["residual"]) and rows[2]["residual"] > 0.1
     assert rows[2]["to_average"] > 0.1
+
+
+def test_an_answer_that_is_no_number_is_no_small_gap() -> None:
+    """Whenever along the sequence it comes."""
+    gap, expected = _Gap(), [torch.ones(1)]
+    for answer in (0.5, float("nan"), 0.9):
+        gap.add([torch.tensor([answer])], expected)
+    assert isnan(gap.relative) and gap.last == pytest.approx(0.1)
