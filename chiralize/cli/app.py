@@ -18,6 +18,7 @@ app = typer.Typer(
 
 
 def _version(asked: bool) -> None:
+    """Print the version and stop, where it is asked for: before any command is looked at."""
     if asked:
         import chiralize
 

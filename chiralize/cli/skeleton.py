@@ -79,11 +79,13 @@ OutOption = Annotated[Path | None, typer.Option("-o", "--output", help="Write th
 
 
 def _say_notices(notices: list[str]) -> None:
+    """Print remarks on stderr."""
     for notice in notices:
         say(f"note: {notice}")
 
 
 def _print_json(value: object) -> None:
+    """Print a value as JSON on stdout."""
     typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
 
 

@@ -189,4 +189,5 @@ def _same(first: parts.Normaliser | None, second: parts.Normaliser | None) -> bo
 
 
 def _report(part: Any) -> ConvertReport:
+    """The report of a converted part."""
     return part.chirality.report

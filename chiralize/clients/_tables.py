@@ -90,6 +90,7 @@ class TableMirror:
         return self._turned(value, name, spec, _chosen(left, name, nameless == [name], value), "input")
 
     def _turned(self, value: Any, name: str | None, spec: ConversionSpec, entry: TensorEntry | None, io: str) -> Any:
+        """T of one tensor. io: input or output. Raises UsageError for a table within a table."""
         if is_table(value):
             facts = "it is a table within a table of observations"
             raise UsageError(str(name), facts, "flatten it first, and name its parts in the specification")

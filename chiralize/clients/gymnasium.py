@@ -72,6 +72,7 @@ class MirroredEnv(gymnasium.Wrapper[Any, Any, Any, Any]):
         return (self._seen(obs), *rest)  # type: ignore[return-value]
 
     def _seen(self, obs: Any) -> Any:
+        """An observation in the view of the current episode."""
         if self.mirrored:
             return self.mirror.observations(obs)
         return obs

@@ -171,6 +171,7 @@ def _affordable_sequences(network: Network, sequences: Sequence[Steps]) -> tuple
 
 
 def _of_all(count: int, given: int, things: str) -> str:
+    """What is added to the source of figures that were not measured on everything. things: samples or steps."""
     return f", {count:,} of {given:,} {things}: a run of the network is costly"
 
 

@@ -132,5 +132,6 @@ def has_blocks(module: nn.Module) -> bool:
 
 
 def _first(names: list[str]) -> str:
+    """The first names, and how many more there are."""
     more = when(len(names) > _SHOWN, f", and {len(names) - _SHOWN} more")
     return ", ".join(names[:_SHOWN]) + more

@@ -43,6 +43,7 @@ def with_companions(conversion: Conversion, network: Network) -> Conversion:
 
 
 def _same(tensor: Tensor, other: Tensor) -> bool:
+    """Whether a tensor of the result is still that of the original."""
     return tensor.shape == other.shape and torch.equal(tensor, other.to(tensor.device))
 
 

@@ -94,6 +94,7 @@ def last_calls(problem: Problem) -> Sequence[Call]:
 
 
 def _judged(problem: Problem, draft: Draft) -> Judged:
+    """The draft exported, captured again, given a passport, and judged by that. Raises UnsupportedError."""
     network, request, converted = problem.network, problem.request, draft.converted
     request.progress("exporting the result")
     # Exporting needs much memory of its own: what the fit has freed goes back to the system first.

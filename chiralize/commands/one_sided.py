@@ -384,4 +384,5 @@ def refuse_one_sided_sequences(problem: Problem, name: str, drift: Drift | None)
 
 
 def _is_refused(gap: float, widest: float, request: Request) -> bool:
+    """Whether `auto` stops at such a gap, which nobody forces it to take."""
     return request.method == "auto" and not request.force and gap > widest

@@ -171,6 +171,7 @@ def _averaging(network: Network, method: Method, error: UnsupportedError | None)
 def _row(
     node: Node, captured: CapturedModel, repmap: RepMap | None, blocked: ChiralizeError | None, method: Method
 ) -> PlanRow:
+    """The row of an op. blocked: the error of the op that refuses, None where none does."""
     data, weights = _arguments(node, captured)
     before, after = [UNKNOWN] * len(data), list[str]()
     if repmap is not None:

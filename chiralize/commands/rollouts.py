@@ -133,6 +133,7 @@ class Loop:
         self.stack.close()
 
     def _policy(self, network: Network, stack: ExitStack) -> Policy:
+        """A network that acts in the environment, until the stack is closed."""
         return stack.enter_context(Policy(network, self.names, self.episodes.double))
 
     @cached_property

@@ -214,6 +214,7 @@ class _Comparison:
 
 
 def _shapes(tensors: Sequence[torch.Tensor]) -> list[tuple[int, ...]]:
+    """The sizes of tensors, in their order."""
     return [tuple(tensor.shape) for tensor in tensors]
 
 

@@ -301,4 +301,5 @@ def _check_observed(original: Runner, chiral: Runner) -> None:
 
 
 def _how(runner: Runner) -> str:
+    """What runs the network, in words."""
     return {"onnx": "onnxruntime", "torchscript": "torch.jit"}.get(runner.loaded.format, "a module of torch")

@@ -162,6 +162,7 @@ def _asymmetric_joints(network: Network, verdict: Verdict) -> tuple[JointGap, ..
 
 
 def _joints(drift: Drift) -> tuple[JointGap, ...]:
+    """The gap of every joint of every output that has joints."""
     gaps: list[JointGap] = []
     for output in drift.outputs:
         gaps += [JointGap(output.index, joint.name, joint.gap) for joint in output.joints]

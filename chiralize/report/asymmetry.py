@@ -61,6 +61,7 @@ def network_blocks(asymmetry: Asymmetry, source: str) -> list[Block]:
 
 
 def _spread(spread: Spread | None) -> str:
+    """The spread of answers to T x over that of answers to x, with its standard error; "" where unknown."""
     if spread is None:
         return ""
     error = when(isfinite(spread.error), f" ± {spread.ratio * spread.error:.3f}")

@@ -74,6 +74,7 @@ def drawn(skeleton: Skeleton, output: int) -> Body:
     as_person = points is not None
     if points is None:
         by_index = tree_positions(skeleton)
+        # The tree has left on the left; a body that is seen from the front has it on the right.
         points = [(-by_index[index][0], by_index[index][1]) for index in range(len(skeleton.joints))]
     return Body(output, skeleton.name, skeleton.joints, skeleton.pairs, skeleton.edges, tuple(points), as_person)
 

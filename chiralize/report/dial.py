@@ -56,6 +56,7 @@ def spot_of(report: ConvertReport) -> Spot | None:
     ratio = cost.macs_after / cost.macs_before
     how_far = distance(report, data_cautions(report.notes))
     times = f"{plain(ratio)} times the multiplications"
+    # A bar would promise an error that the headline does not.
     if how_far.kind == "unknown":
         return Spot(ratio, f"{times}; its error is unknown")
     if report.drift is not None and report.drift.built_in:

@@ -104,6 +104,7 @@ def plain_value(value: Any) -> Any:
     if isinstance(value, SignedPermutation):
         return str(value)
     if is_dataclass(value) and not isinstance(value, type):
+        # `judgement.numeric` is read from the record and written under `numeric`.
         paths = KEYS.get(type(value)) or [field.name for field in fields(value)]
         derived = _DERIVED.get(type(value), ())
         return {path.rpartition(".")[2]: plain_value(attrgetter(path)(value)) for path in (*paths, *derived)}
@@ -111,6 +112,7 @@ def plain_value(value: Any) -> Any:
         return {str(key): plain_value(entry) for key, entry in value.items()}
     if isinstance(value, (list, tuple)):
         return list(map(plain_value, value))
+    # Sorted, so that the same report is the same text.
     if isinstance(value, (set, frozenset)):
         return list(map(plain_value, sorted(value)))
     if isinstance(value, float) and not isfinite(value):

@@ -98,6 +98,7 @@ def _cost(report: ConvertReport) -> list[Fact]:
 def _audit(report: AuditReport) -> list[Fact]:
     """The gap, the advice, and what the policy returns."""
     gap = report.network.gap
+    # On noise the same figure is no news, so that it gets no colour.
     tone, word = "good", "0.1 to 0.25 are usual on real inputs"
     if gap > UNEVEN:
         tone, word = ("bad", "very large") if gap > ASYMMETRIC else ("unsure", "large")

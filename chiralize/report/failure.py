@@ -27,6 +27,7 @@ def raise_for_failure(report: VerifyReport) -> None:
     and right were lost).
     """
     proof, known = report.certificate, report.circumstances
+    # 1. nan: neither verdict means anything.
     for output in report.numeric.outputs:
         if not output.finite:
             raise ModelRunError(
@@ -35,6 +36,7 @@ def raise_for_failure(report: VerifyReport) -> None:
                 "give examples that it was made for (--example), few of their numbers 0; "
                 "or look where it makes nan or inf",
             )
+    # 2. The run passes and the proof breaks.
     if report.numeric.passed and proof is not None and not proof.passed:
         if known.constant:
             where = when(proof.where, f" at {proof.where}")
@@ -46,6 +48,7 @@ def raise_for_failure(report: VerifyReport) -> None:
             "do not use it as symmetric: these inputs may not show what the proof sees. Where weights changed after "
             "the conversion, write it again; else raise --samples, and report the model if nothing shows",
         )
+    # 3. The run fails; a proof that holds then contradicts it, and one of the two is a defect.
     if not report.numeric.passed:
         worst = report.numeric.worst
         if proof is not None and proof.passed:
@@ -59,6 +62,7 @@ def raise_for_failure(report: VerifyReport) -> None:
         if report.numeric.layout:
             remedy = _CONTIGUOUS
         raise EquivarianceError(worst.title, _figures(report) + _first_node(report), remedy)
+    # 4. Both pass: equivariant, but perhaps because left and right are gone.
     degeneracy = report.judgement.degeneracy
     if degeneracy is not None and degeneracy.collapsed:
         index = degeneracy.collapsed[0]

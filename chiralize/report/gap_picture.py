@@ -79,7 +79,9 @@ def _svg(gaps: Gaps) -> str:
     for start, end in body.edges:
         (x1, y1), (x2, y2) = points[start], points[end]
         parts.append(f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" class="bone"/>')
+    # How far each joint is from the next one, so that circles of a face do not cover each other.
     nearest = _nearest(points)
+    # Drawn in this order: joints without a gap, then from small gaps to large ones.
     order = sorted(range(len(points)), key=lambda index: gaps.by_joint.get(body.joints[index], -1.0))
     for index in order:
         gap = gaps.by_joint.get(body.joints[index])
@@ -191,6 +193,7 @@ def _places_for(text: str, point: Point, away: float, taken: Sequence[Box]) -> l
     outward = 1 if x >= _WIDTH / 2 else -1
     sides = {1: (x + away, x + away + length), -1: (x - away - length, x - away)}
     boxes: list[Box] = []
+    # Beside the point, then a little higher and lower; outward before inward at each height.
     for shift, side in product((0.0, -9.0, 9.0), (outward, -outward)):
         left, right = sides[side]
         if left >= 0 and right <= _WIDTH:

@@ -33,6 +33,7 @@ _WORDS = {"good": "fine", "bad": "warning", "unsure": "not confirmed"}
 
 def to_html(report: Report, pictures: Mapping[str, bytes] | None = None) -> str:
     """The report as a page that opens from disk.  pictures: PNG files, by their captions."""
+    # Blocks, as in text; beside them what only a page has.
     page = document(report)
     badge = _BADGES[page.standing]
     parts = [_warnings(report), _bodies(report), _dial(report)]
@@ -243,6 +244,7 @@ def _bars(block: Bars) -> str:
         if isfinite(bar.value):
             share = min(bar.value / top, 1.0)
             style = when(bar.limit is not None and bar.value > bar.limit, ' class="over"')
+        # A line where the bound is, on the scale of the longest bar or bound.
         if bar.limit is None:
             limit = ""
         else:

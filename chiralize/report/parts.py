@@ -181,6 +181,7 @@ def drift_blocks(drift: Drift, max_drift: float | None, distance: Distance, caut
         name, rho = f"output {output.index}", plain(output.rho)
         rows.append((name, plain(output.gap), _lean(output.lean), plain(output.drift), rho))
         bars.append(Bar(name, output.rho, rho, limit))
+    # Of networks with a state: the same after fewer steps, where errors have added up less.
     for horizon in drift.horizons:
         steps = f"first {horizon.steps} steps"
         rows.append((steps, plain(horizon.gap), _lean(horizon.lean), "", plain(horizon.rho)))
@@ -197,6 +198,7 @@ def drift_blocks(drift: Drift, max_drift: float | None, distance: Distance, caut
         )
     blocks.append(Line("drift: how far the result is from the original's flip average, in the same unit"))
     blocks.append(Line(f"rho: drift / max(gap / 2, 0.01), here {plain(drift.rho)}. {_promise(drift, distance)}"))
+    # A gap of 0.8 on noise is usual; without this line it would look like a fault of the network.
     if drift.noise and drift.gap > UNEVEN:
         blocks.append(Line("these inputs are noise, on which networks that know both sides have gaps of 0.6 to 0.9"))
     return blocks + warning_lines(cautions)
@@ -230,6 +232,7 @@ def _promise(drift: Drift, distance: Distance) -> str:
     if drift.built_in:
         return "It was measured on built-in poses: --calibration poses.npz tells how it is on yours"
     # from here on inputs are the user's
+    # The headline promises nothing, so this must not either.
     if distance.kind == "unknown":
         return f"It promises nothing about the error: {distance.reason}"
     if not drift.gap <= UNEVEN:  # nor if it is no number

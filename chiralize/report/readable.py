@@ -77,10 +77,12 @@ class Readable:
 
     @property
     def _report(self) -> Report:
+        """This record as one of the reports, all of which inherit these methods."""
         return cast("Any", self)
 
     @property
     def _verdict(self) -> Verdict:
+        """Sentence, standing and warnings, made anew from the record."""
         from chiralize.report.verdict import verdict_of
 
         return verdict_of(self._report)

@@ -371,6 +371,7 @@ class AuditReport(Readable):
     @property
     def begins(self) -> LayerGap | None:
         """The first layer whose answer is asymmetric although what it reads is not."""
+        # Where it begins: it reads what is symmetric, and answers what is not.
         return next((layer for layer in self.layers if layer.before <= SYMMETRIC < layer.after), None)
 
     @property

@@ -48,6 +48,7 @@ def table(skeleton: Skeleton) -> RenderableType:
 
 
 def _sign(value: int) -> str:
+    """A sign as a character."""
     return "-" if value < 0 else "+"
 
 
