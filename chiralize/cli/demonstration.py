@@ -37,7 +37,9 @@ CAPTURED = 4000
 """Windows to fit on, to measure on, and of the motion capture to measure on where it is at hand."""
 BATCH = 120
 FRAMES = 27
+"""Windows of a call of the lifter, and frames of a window."""
 WIDTH = 0.5
+"""Share of the hidden units that is kept."""
 FARTHEST = 1.5
 """Bound on rho: about 1.2 is usual on drawn poses."""
 _SEEDS = 2, 99
@@ -96,7 +98,6 @@ def demo(
             progress=step,
             product="graph",
         )
-        # The same call as that of `chiralize convert`.
         conversion = convert(network, "lifter27.pt2", request)
         took = time.monotonic() - start
         step("measuring the error")
@@ -234,7 +235,6 @@ def _table(rows: list[_Row]) -> str:
     for row in rows:
         errors = [f"{row.errors[heading]:.1f}" for heading in headings]
         cells.append((row.name, str(row.passes), f"x{row.macs / rows[0].macs:.2f}", *errors, _apart(row.apart)))
-    # Each column as wide as its widest cell.
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = list[str]()
     for line in cells:

@@ -12,6 +12,7 @@ from chiralize.cli.converting import method_option
 from chiralize.cli.printing import show
 
 BLOCKED = 3
+"""The exit status of a plan that something stands in the way of."""
 
 
 @opt.takes_network

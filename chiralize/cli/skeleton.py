@@ -287,7 +287,7 @@ def infer_command(
     for index in proposal.sided:
         say(f"warning: {joints[index]!r} names a side but has no partner")
     if accept or output is not None:
-        # A joint that names a side has a partner: a file without it would mirror nothing there, and say nothing.
+        # In a file it would stand among the centre joints, which the mirror leaves at their place.
         if proposal.sided:
             joint = joints[proposal.sided[0]]
             remedy = "correct the name, or write the file by hand"

@@ -33,7 +33,7 @@ def open_closed_streams() -> None:
             os.fstat(descriptor)
         except OSError:
             opened = os.open(os.devnull, os.O_RDWR)
-            # `os.open` takes the lowest number that is free, which is the closed one unless a lower one is closed, too.
+            # The lowest free number, which on POSIX is this one: lower streams are open by now.
             if opened != descriptor:
                 os.dup2(opened, descriptor)
                 os.close(opened)

@@ -18,6 +18,7 @@ from chiralize.cli import options as opt
 from chiralize.cli.printing import save, show
 
 NOT_EQUIVARIANT = 1
+"""The exit status where a verdict failed."""
 
 
 class Verdict(str, Enum):

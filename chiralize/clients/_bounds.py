@@ -15,6 +15,7 @@ from chiralize.errors import UsageError
 from chiralize.errors.words import when
 
 _SHOWN = 3
+"""Actions that a message lists."""
 
 
 def check_bounds(space: Any, turn: Callable[[Any], Any], where: str, refuse: bool = True) -> str:

@@ -25,6 +25,7 @@ from chiralize.errors.words import when
 
 Array = npt.NDArray[np.float64]
 _SHOWN = 8
+"""Entries that a text lists."""
 _WHERE = "check_env"
 
 

@@ -1,4 +1,8 @@
-"""Whether a VecNormalize fits a model: what can be known is said before anything is converted."""
+"""Whether a VecNormalize fits a model: what can be known is said before anything is converted.
+
+A VecNormalize wraps an environment and holds the statistics that a policy was trained behind. The converted model gets
+a copy with other statistics around the same environment, so that a file or one without an environment will not do.
+"""
 
 from __future__ import annotations
 

@@ -27,6 +27,7 @@ from chiralize.nn.two_view import TwoView
 from chiralize.storage.passport import Passport
 
 _SHOWN = 3
+"""Names that a message lists."""
 _STATISTICS = ("running_mean", "running_var")
 
 

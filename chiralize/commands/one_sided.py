@@ -65,6 +65,7 @@ training on few samples, which an average mends; 0.7 and 1.1 without its swaps, 
 """
 _ROWS = 4096
 _PICTURES = 512
+"""Samples that a gap is measured on at most, and pictures of which peaks are looked at."""
 _WORK = 1e11
 """Multiplications that the gap may cost; of costly networks it is measured on as many samples as show a lean."""
 _MARGIN = 2.5

@@ -1,4 +1,8 @@
-"""The records that commands hand on: an equivariant network, and a finished conversion."""
+"""The records that commands hand on: an equivariant network, and a finished conversion.
+
+`convert` returns a `Conversion`. `writing`, `onnx`, `scripts` and `bench.with_times` take one and return it with more
+in its report. `save` writes a `Result`, of which there is no report.
+"""
 
 from __future__ import annotations
 

@@ -57,6 +57,7 @@ from chiralize.verification.evidence.remedies import first_with_figures
 from chiralize.verification.verdicts import Evidence
 
 EPISODES, STEPS = 10, 500
+"""Starts, each of which is run from its mirror image as well, and steps of an episode, by default."""
 _OPTION = "--rollout"
 _CHECK_MIRROR = (
     "correct these in the specification (`chiralize skeleton check --robot ROBOT.xml SPEC.yaml` asks the robot's own "

@@ -19,6 +19,7 @@ from chiralize.report.meaning import factors
 from chiralize.report.records import ConvertReport
 
 NETWORKS = 12
+"""Networks of the benchmark that the line is made of."""
 DIAL = (
     (0.504, 0.99, 1.025, 1.163),
     (0.592, 0.985, 1.002, 1.025),
@@ -30,9 +31,11 @@ and averaged: multiplications as written, and a tenth, the median and nine tenth
 _WIDTH, _HEIGHT = 360.0, 250.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 40.0, 350.0, 24.0, 200.0
 _LOWEST, _HIGHEST = 0.9, 1.3
+"""Errors at the ends of the axis."""
 _CHARACTER = 7.2
 """About the width of a bold letter."""
 _OCTAVES = (-3, 2)
+"""Costs at the ends of their axis, 1/8 and 4, as powers of 2."""
 _COSTS = ((0.125, "⅛"), (0.25, "¼"), (0.5, "½"), (1.0, "1"), (2.0, "2"), (4.0, "4"))
 
 Box = tuple[float, float, float, float]

@@ -28,6 +28,7 @@ from chiralize.verification.verdicts import Drift
 SAME = 0.01
 NEAR = 1.25
 FAR = 2.0
+"""Up to which rho a result is the same, near, or apart; see above."""
 GIVEN_NOISE = "the calibration inputs look like random numbers"
 UNKNOWN = "its distance from the original is unknown"
 _NO_PROMISE = "which promises nothing of its error"

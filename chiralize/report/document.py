@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from math import isfinite
 
 MOST_ROWS = 20
+"""Rows of a table of weights, joints or layers."""
 
 
 @dataclass(frozen=True)

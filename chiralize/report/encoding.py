@@ -23,6 +23,7 @@ from chiralize.verification.closed_loop.records import Probe, Rollout, Side, Wal
 from chiralize.verification.verdicts import CertificateVerdict, Degeneracy, Drift, NumericVerdict, OutputResidual
 
 VERSION = 1
+"""Of the layout of the keys, which programs rely on."""
 _KIND: dict[type, str] = {VerifyReport: "verify", ConvertReport: "convert", PlanReport: "plan"}
 _KIND |= {AuditReport: "audit", BenchReport: "bench"}
 _DERIVED: dict[type, tuple[str, ...]] = {

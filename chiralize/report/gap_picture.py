@@ -20,11 +20,15 @@ from chiralize.verification.asymmetry.advice import ASYMMETRIC, UNEVEN
 STEPS = (0.01, 0.1, UNEVEN, ASYMMETRIC)
 STEP_NAMES = ("up to 0.01", "to 0.1", f"to {UNEVEN}", f"to {ASYMMETRIC}", f"above {ASYMMETRIC}")
 _RADII = (5.0, 6.0, 7.0, 8.0, 9.0)
+"""Of a circle, by the step of its gap."""
 _LEAST_RADIUS = 1.2
 _WIDTH, _MARGIN, _LINE = 360.0, 52.0, 26.0
 _TALL = 420.0
+"""Sizes in the units of the drawing: its width, the margin beside a body, a line of a tree, and about its height."""
 _HALF_TEXT, _CHARACTER = 7.0, 6.6
+"""Half the height of a number, and about the width of a digit."""
 _MOST_NUMBERS = 40
+"""Joints with a number; where there are more of them, circles are small."""
 
 Box = tuple[float, float, float, float]
 

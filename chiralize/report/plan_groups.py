@@ -18,7 +18,9 @@ from chiralize.report.records import PlanReport, PlanRow
 MOST, FEWER = 12, 7
 """Rows that the modules of a network are put into, and on the smallest terminals."""
 _DEEPEST = 5
+"""Names of a module's path that a group has at most."""
 _KINDS = 3
+"""Kinds of ops that a row lists."""
 _NUMBER = re.compile(r"\d+")
 _KEEP = "keep"
 
