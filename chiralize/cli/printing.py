@@ -1,7 +1,11 @@
-"""Reports on stdout: as wide as the terminal that shows them, whole in files and pipes."""
+"""What commands print: reports and JSON on stdout, remarks on stderr.
+
+Reports are as wide as the terminal that shows them, and whole in files and pipes.
+"""
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
 from typing import TYPE_CHECKING
@@ -48,3 +52,14 @@ def save(report: Report, page: Path) -> None:
 
     as_text = to_html if page.suffix == ".html" else to_json
     write_text(page, as_text(report))
+
+
+def say_notices(notices: list[str]) -> None:
+    """Print remarks on stderr."""
+    for notice in notices:
+        typer.echo(f"note: {notice}", err=True)
+
+
+def print_json(value: object) -> None:
+    """Print a value as JSON on stdout."""
+    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
