@@ -110,6 +110,7 @@ def aligned(
     if not asked:
         return network, calls
     _check(network, asked, product)
+    # Ways are taken in the order of `WAYS`: maps are measured on the network as the others left it.
     handed_in = network
     for wish in asked:
         if wish.way == "resample":
@@ -249,8 +250,8 @@ def _with_wider_pictures(network: Network, calls: Sequence[Call]) -> tuple[Netwo
         # A linear layer or a table may rest on the old width, of which windows tell nothing: it is run.
         example = _on_wider(network.example, network, wider)
         changed = _checked(_again(network, module, example, ""))
-    # A defect stays one; whatever else the network says is that it does not take this width.
     except InternalError:
+        # A defect stays one; whatever else the network says is that it does not take this width.
         raise
     except ChiralizeError as error:
         facts = f"it does not take pictures of {wider} columns: {error.facts}"

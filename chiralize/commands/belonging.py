@@ -74,13 +74,17 @@ def fitted(passport: Passport, module: nn.Module, where: str) -> Passport:
     if passport.is_average and not is_graph:
         facts = f"it is of a network that runs both views, {type(module).__name__} runs one"
         raise UsageError(where, facts, "use chiralize.load(path), which gives that network back")
+    # Of a part that is averaged, too, the weights are those of one view: only the graph runs both.
     if passport.averaged and not is_graph:
         facts = f"it is of a network that runs both views of a part, {type(module).__name__} runs one"
         raise UsageError(where, facts, "use chiralize.load(path), which gives that network back")
     tensors = tensors_by_name(module)
+    # A module of dense weights whose passport is of blocks is the same network before they were made, or put together
+    # again.
     passport = passport if is_graph or has_blocks(module) else as_folded(passport, tensors)
     weights = [name for name in passport.hidden if " output " not in name]  # stretches that are averaged are no weights
     computed = are_computed(tensors, weights, passport.form) if is_graph else ()
+    # A weight may be missing by its name and be there all the same: in blocks, or computed from them in a graph.
     absent = [name for name in weights if name not in tensors and not in_blocks(module, name)]
     missing = [name for name in absent if name not in computed]
     if missing:

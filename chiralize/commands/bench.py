@@ -91,6 +91,7 @@ def bench(
     if rounds < 2:
         raise UsageError("--rounds", f"{rounds} is too few for a median with quartiles", "give at least 2")
     differ = _differ(network, chiral, names)
+    # A time at 1 sample says nothing of a time at 64: refused, with the option that compares them fairly.
     if differ and not batches and not other_examples:
         facts = f"the examples that the files bring differ in size ({differ})"
         raise UsageError("bench", facts, _how_to_compare(network, chiral, names))

@@ -117,6 +117,7 @@ def completed(network: Network, conversion: Conversion, request: Request) -> Con
         # The original runs once more for each answer.
         cost = report.cost
         report = replace(report, cost=replace(cost, macs_after=cost.macs_after + whole.macs))
+    # The whole network is what a user gets, so that it is judged once more, in what is claimed of it.
     _judge(module, program, network, conversion, request)
     claims = _claims(module, network, partial, request)
     report = replace(report, claims=claims, notes=(*report.notes, *_notes(module, claims)))
@@ -145,8 +146,8 @@ def _weights(
             values[name] = old.detach().clone()
             if heads[name]:
                 values[name][list(heads[name])] = new[name].detach().to(old.dtype)
-        # A stored vector with an entry for each answer: the same along its last axis.
         elif name in partial.constants:
+            # A stored vector with an entry for each answer: the same along its last axis.
             values[name] = old.detach().clone()
             values[name][..., list(partial.constants[name])] = new[name].detach().to(old.dtype)
         elif isinstance(new.get(name), torch.Tensor) and new[name].shape == old.shape:

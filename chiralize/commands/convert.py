@@ -180,10 +180,12 @@ def _converted(
             failures.append(error)
             raise
 
+    # A named method is the only candidate; a policy that leans has it tried with two targets.
     if method.drafts is not None:
         request.progress(f"converting by {method.name}")
         return of_better_target(problem, partial(attempt, method.name))
     objection = partial(_objection, request.product)
+    # `auto`: one candidate after another through `attempt`, until one has no objection.
     conversion, notes = first_accepted(problem, attempt, objection, lambda: REMEMBERED in dict(finish.others()))
     report = conversion.report
     if trial is None:

@@ -64,6 +64,7 @@ def deploy_and_judge(problem: Problem, draft: Draft) -> Judged:
         if is_reshaped and not judged.is_proved:
             raise unproved_form(shaped.converted.form, judged.verdict)
     except UnsupportedError as error:
+        # `auto` chose the blocks, nobody asked for them: dense weights do as well.
         if not is_reshaped or problem.request.form != "auto":
             raise
         return _judged(problem, draft.with_notes(f"dense weights: {error.facts}"))
@@ -112,6 +113,7 @@ def _judged(problem: Problem, draft: Draft) -> Judged:
     action = converted.action
     passport = Passport(network.resolved.spec, converted.method, converted.form, action.hidden, network.handover.entry)
     inputs = call_record(*after.example)
+    # Which weights the mirror exchanges, and which stretches run both views: what the proof cannot see by itself.
     passport = replace(passport, exchanged=action.exchanged, averaged=converted.averaged, inputs=inputs)
     real = real_calls(problem, converted)
     verdict = judge(after, passport, samples=request.samples, real=real, progress=request.progress)
@@ -126,6 +128,7 @@ def _captured_again(network: Network, draft: Draft) -> Network:
     converted, program, captured = draft.converted, draft.program, draft.graph
     args, kwargs = example_call(network, converted.is_average)
     resolved = network.resolved
+    # Sizes of states: both views side by side.
     if converted.is_average:
         inputs = tuple(map(_of_both_views, resolved.input_tensors))
         resolved = replace(

@@ -39,6 +39,7 @@ def remedy_of_other_mirror(network: Network, before: ConversionSpec | None) -> s
             [tensor.shape for tensor in given.input_tensors],
             [tensor.shape for tensor in given.output_tensors],
         )
+        # Tensor by tensor, in the order in which they are listed; the first difference is enough for a message.
         pairs = zip(
             (*given.input_tensors, *given.output_tensors), (*other.input_tensors, *other.output_tensors), strict=True
         )

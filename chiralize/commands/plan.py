@@ -174,6 +174,7 @@ def _row(
     """The row of an op. blocked: the error of the op that refuses, None where none does."""
     data, weights = _arguments(node, captured)
     before, after = [UNKNOWN] * len(data), list[str]()
+    # Where inference stopped, representations are not known, and the row says so by `?`.
     if repmap is not None:
         before = [_words(_representation(name, repmap), repmap.names) for name in data]
         after = [_words(output, repmap.names) for output in repmap.nodes.get(node.name, ()) if output]

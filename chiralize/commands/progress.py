@@ -77,6 +77,7 @@ def _bar(console: Console) -> Iterator[Progress]:
             if _title(step) != current:
                 current = _title(step)
                 bar.reset(line, total=None)
+            # Without a share the bar moves to and fro, which says that nobody knows how much is left.
             total = None if done is None else 1.0
             bar.update(line, description=step, total=total, completed=done or 0.0)
 
@@ -112,6 +113,7 @@ class _Lines:
             if not self._verbose:
                 self._write(f"{self._seconds(now)}  {self._title}")
         elif now - self._said >= EVERY:
+            # A step that goes on is mentioned once a minute, however often it calls.
             self._said = now
             goes_on = when(self._verbose, ", and goes on")
             self._write(f"{self._seconds(now)}  {step}{_left(done, now - self._began)}{goes_on}")

@@ -63,6 +63,7 @@ def resized(network: Network, size: int, device: str = "cpu") -> Call:
 
 def _batch_sizes(network: Network) -> set[int]:
     """The sizes of the axes that count samples by their layouts; without layouts, of the first axis of free tensors."""
+    # One size in a sound call. Of several, or of none, nothing is concluded (`samples_in`).
     sizes = set[int]()
     for tensor in network.resolved.input_tensors:
         sizes.update(tensor.shape[axis] for axis in _axes_by_layout(tensor))

@@ -71,9 +71,9 @@ def _passports(passport: Passport | None, networks: Mapping[str, Network]) -> di
     for name in networks:
         if name in passport.mirrors:
             passports[name] = passport.under(name)
-        # The file is the flip average of one mirror, with nothing to say of this one; that it runs two views holds all
-        # the same.
         elif passport.is_average:
+            # The file is the flip average of one mirror, with nothing to say of this one; that it runs two views holds
+            # all the same.
             passports[name] = passport
     return passports
 
