@@ -52,7 +52,7 @@ from chiralize.verification.evidence.one_class import one_class_first
 from chiralize.verification.evidence.remedies import pairs_first
 from chiralize.verification.evidence.training import is_untrained
 from chiralize.verification.verdicts import Drift, Evidence
-from chiralize.verification.wrong_mirror import refuse_wrong_mirror
+from chiralize.verification.wrong_mirror import refuse_unpaired_names, refuse_wrong_mirror
 
 WIDEST = 0.3
 """Gap above which `auto` stops. Networks that know both sides have 0.1 to 0.25, those that saw one side 0.4 to 0.8."""
@@ -108,7 +108,7 @@ def with_other_causes(asked: Evidence, problem: Problem, remembered: Memory) -> 
 
 
 def refuse_by_answers(problem: Problem, name: str, evidence: Evidence, remembered: Memory, *, is_tried: bool) -> None:
-    """Raise MirrorError or OneSidedError where the network's answers speak against the mirror.
+    """Raise MirrorError or OneSidedError where the network's answers, or its joints' names, speak against the mirror.
 
     is_tried: the result will run in an environment, which tells what a flip average does. Then a wide gap alone refuses
     nothing; a mirror that fits better does.
@@ -118,6 +118,7 @@ def refuse_by_answers(problem: Problem, name: str, evidence: Evidence, remembere
     if not is_tried or is_better_known:
         causes = with_other_causes(evidence, problem, remembered)
         refuse_wrong_mirror(problem, name, causes, _remembered_first(remembered))
+    refuse_unpaired_names(problem, name)
     if not is_tried:
         refuse_one_sided(problem, name, evidence)
 

@@ -143,6 +143,8 @@ class MirrorFit:
     changes: of the specification, by name, which all together lead to a mirror that fits, with a gap of changed_gap.
     partly: the better one that fits the answers which it changes best, while others stay apart; or "".
     doubt: why T is in doubt, with the gaps, where another mirror comes nearer and not clearly; or "".
+    unlike: partners by their names and by T whose two sides the network answers unlike, where nothing else speaks
+    against T: it fits better with them in their places.  misplaced: the same of entries of one side that it would pair.
     """
 
     gap: float
@@ -157,11 +159,14 @@ class MirrorFit:
     changed_gap: float = 0.0
     partly: str = ""
     doubt: str = ""
+    unlike: tuple[str, ...] = ()
+    misplaced: tuple[str, ...] = ()
 
     @property
     def is_refuted(self) -> bool:
-        """Whether real inputs show that T is not the mirror of this network."""
-        return self.real and self.trained and (self.gap >= NOTHING_IN_COMMON or bool(self.better))
+        """Whether real inputs show that T is not the mirror of this network, or that names are not those of entries."""
+        is_contradicted = bool(self.better or self.unlike or self.misplaced)
+        return self.real and self.trained and (self.gap >= NOTHING_IN_COMMON or is_contradicted)
 
     @property
     def is_wide(self) -> bool:

@@ -26,6 +26,7 @@ _STILL = "the original answers nearly the same to everything, so that nothing co
 _COLLAPSED = "an output of the original hardly changes with the inputs"
 _OF_A_RIVAL = "in doubt"
 """What a warning says that another mirror raises."""
+_PAIRS = 2  # that a brief names
 UNKNOWN_AVERAGE = "nothing is known of whether the flip average does the task"
 
 
@@ -79,6 +80,8 @@ def _doubt(fit: MirrorFit | None, warning: str = "") -> str:
         name = fit.nearest if fit.nearest in fit.better else fit.better[0]
         figures = when(name == fit.nearest, f" (gap {plain(fit.nearest_gap)}, {plain(fit.gap)} with T)")
         return f"another mirror fits better{where}: {name}{figures}"
+    if fit is not None and fit.unlike:
+        return f"the original answers the two sides of {listed(fit.unlike, _PAIRS)} unlike (gap {plain(fit.gap)})"
     if fit is not None and fit.is_refuted:
         return f"the original has nothing of this symmetry (gap {plain(fit.gap)})"
     rival = rival_in_words(fit)

@@ -207,7 +207,7 @@ def _mirror_fit(values: Any) -> MirrorFit:
     if not isinstance(values, Mapping):
         raise ValueError("figures: mirror is no table")
     # Every entry is checked for its type before it is used: the text may be anybody's.
-    texts = {key: values.get(key, []) for key in ("skeletons", "better")}
+    texts = {key: values.get(key, []) for key in ("skeletons", "better", "unlike", "misplaced")}
     for key, names in texts.items():
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
             raise ValueError(f"figures: mirror: {key} is no list of names")
@@ -217,4 +217,5 @@ def _mirror_fit(values: Any) -> MirrorFit:
     gap, nearest = float(values["gap"]), str(values.get("nearest", ""))
     nearest_gap, skeletons, better = float(values.get("nearest_gap", 0.0)), texts["skeletons"], texts["better"]
     doubt = str(values.get("doubt", ""))
-    return MirrorFit(gap, nearest, nearest_gap, real, trained, tuple(skeletons), tuple(better), stay, doubt=doubt)
+    fit = MirrorFit(gap, nearest, nearest_gap, real, trained, tuple(skeletons), tuple(better), stay, doubt=doubt)
+    return replace(fit, unlike=tuple(texts["unlike"]), misplaced=tuple(texts["misplaced"]))

@@ -12,15 +12,17 @@ inputs refute T.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from math import isfinite
 
 from chiralize.body.skeleton.naming import as_sets, infer_pairs
 from chiralize.body.tensors import ConversionSpec, ResolvedSpec
 from chiralize.errors import ChiralizeError
 from chiralize.graph.mirror import FITS, NetworkMirror
+from chiralize.verification.evidence.against_names import Place, against_names, places_against_names
 from chiralize.verification.evidence.answers import Answers
 from chiralize.verification.evidence.fitting import gaps, moved_by
 from chiralize.verification.evidence.judging import SMALL
@@ -74,10 +76,12 @@ def corrected(
     """
     best = _Step((), resolved, mirror, first.gap)
     steps, seen = [best], {whole_key(mirror)}
-    least_moved = _LEAST_MOVED * moved_by(mirror, answers)
+    least_moved, known = _LEAST_MOVED * moved_by(mirror, answers), places_against_names(mirror)
+    candidates = partial(_candidates, resolve=resolve, near=near)
     # Every round makes one change more. `best` moves on only if that change takes away what chance would not.
     while steps and len(steps[0].names) < MOST_CHANGES and best.gap > SMALL:
-        steps = _next(answers, steps, seen, partial(_candidates, resolve=resolve, near=near), most_runs, least_moved)
+        reached = _next(answers, steps, seen, candidates, most_runs, least_moved)
+        steps = list(islice(filter(partial(_follows_names, known=known), reached), _WIDTH))
         if steps and steps[0].gap <= _NEARER * best.gap:
             best = steps[0]
         elif best.gap <= FITS:
@@ -100,7 +104,7 @@ def _most_left(step: _Step, before: ResolvedSpec) -> float:
 def _next(
     answers: Answers, steps: Sequence[_Step], seen: set[Key], near: Near, most_runs: int, least_moved: float
 ) -> list[_Step]:
-    """The mirrors that fit best of those that differ from one of these in one more place, the best first.
+    """The mirrors that differ from one of these in one more place, those that fit best first.
 
     Those that swap less are left out where they do not fit, or where what they go on from fits already: under them
     answers are nearer whatever the true mirror is. So are those that move the answers by less than `least_moved`.
@@ -118,7 +122,12 @@ def _next(
             if isfinite(gap) and not is_nearer_anyhow and not is_idle:
                 seen.add(whole_key(other[1]))
                 reached.append(_Step((*step.names, name), *other, gap))
-    return sorted(reached, key=lambda step: step.gap)[:_WIDTH]
+    return sorted(reached, key=lambda step: step.gap)
+
+
+def _follows_names(step: _Step, known: Collection[Place]) -> bool:
+    """Whether a mirror goes against no more names than T does, of the entries `known`: no mistake is mended so."""
+    return not against_names(step.mirror, known)
 
 
 def _swaps_less(other: NetworkMirror, mirror: NetworkMirror) -> bool:

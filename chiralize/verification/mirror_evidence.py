@@ -61,6 +61,7 @@ from chiralize.verification.evidence.names import (
     name_findings,
     names_of_entries,
     symmetric_pose,
+    unpaired_by_names,
 )
 from chiralize.verification.evidence.near_shipped import near_shipped
 from chiralize.verification.evidence.neighbours import changed_everywhere, nearby
@@ -132,7 +133,7 @@ def outside_evidence(
     of_names = [name_findings(skeleton.joints, skeleton.pairs, skeleton.edges)]
     if mirror is not None:
         of_names.append(names_of_entries(mirror))
-    are_refuted = asked is not None and asked.names_mislead
+    are_refuted = asked is not None and asked.names_mislead and not unpaired_by_names(network.resolved)
     parts = [_refuted(joined(*of_names)) if are_refuted else joined(*of_names)]
     if network.resolved.is_trivial:
         parts.append(Evidence(warnings=(IDLE,)))

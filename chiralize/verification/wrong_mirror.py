@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from chiralize.body.tensors import ConversionSpec, TensorEntry
 from chiralize.errors import MirrorError
-from chiralize.errors.words import when
+from chiralize.errors.words import listed, when
 from chiralize.graph.mirror import FITS, MirrorFit
 from chiralize.graph.running import Call
 from chiralize.problem.cost import BATCH, affordable_samples
@@ -23,11 +23,11 @@ from chiralize.problem.problem import Problem
 from chiralize.verification.asymmetry import asymmetry
 from chiralize.verification.asymmetry.uneven import leaving_out, uneven_in_words
 from chiralize.verification.evidence.blocks import block_to_check
-from chiralize.verification.evidence.names import BY_NAMES, names_of_entries
+from chiralize.verification.evidence.names import BY_NAMES, names_of_entries, unpaired_by_names
 from chiralize.verification.evidence.off_center import off_center
 from chiralize.verification.evidence.one_class import one_class_first
 from chiralize.verification.evidence.records import AT_A_POINT, LIE_ABOUT, PAIRED
-from chiralize.verification.evidence.remedies import CHECK_ALL, first_remedy, pairs_first
+from chiralize.verification.evidence.remedies import CHECK_ALL, first_remedy, pairs_first, sides_first
 from chiralize.verification.verdicts import Evidence
 
 _LARGE = 100.0
@@ -41,6 +41,12 @@ _SEVERAL_AT_ONCE = (
     "tried fits"
 )
 _SAY_THE_POINT = "say the point that answers lie about first; then "
+_PAIR_OR_RENAME = (
+    "pair them wherever a skeleton leaves them out, or give other names to joints that are no partners; --force "
+    "converts all the same"
+)
+_NAMED = 10
+"""Pairs that a refusal names."""
 _USUAL = 0.25
 """The gap that the right mirror mostly has at most."""
 _ROWS = 256
@@ -71,6 +77,21 @@ def refuse_wrong_mirror(problem: Problem, name: str, asked: Evidence, remembered
             first = leaving_out(gaps, FITS, "--method average --force")
         first = first or when(not fit.fits_another, pairs_first(network.resolved.spec.skeleton))
     raise MirrorError(name, facts, first + _remedy(fit, network.resolved.spec))
+
+
+def refuse_unpaired_names(problem: Problem, name: str) -> None:
+    """Raises MirrorError where T leaves joints in their places that are partners by their names, and swaps others so.
+
+    The network is not asked: one that learned one side fits such a mirror better than the right one.
+    """
+    apart = unpaired_by_names(problem.network.resolved)
+    if not apart or problem.request.force:
+        return
+    facts = (
+        f"T leaves {listed(apart, _NAMED)} in their places, whose names say that they are left and right partners, and "
+        "swaps others by their names"
+    )
+    raise MirrorError(name, facts, _PAIR_OR_RENAME)
 
 
 def _first_to_check(network: Network, inputs: Sequence[Call], fit: MirrorFit, is_against_names: bool) -> str:
@@ -120,7 +141,9 @@ def _remedy(fit: MirrorFit, spec: ConversionSpec) -> str:
     observation is right.
     """
     first, is_named = first_remedy(fit, spec), fit.fits_another or fit.nearest_is_first
-    if not is_named:
+    if of_sides := sides_first(fit):
+        first, is_named = of_sides, False
+    elif not is_named:
         first = f"{_BADLY_TRAINED}; else {first}" + when(fit.has_a_nearer, _SEVERAL_AT_ONCE)
     elif first == CHECK_ALL:
         first += _SEVERAL_AT_ONCE

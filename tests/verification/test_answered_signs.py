@@ -59,8 +59,9 @@ def convert(head: str, crooked: float = 0.0) -> nn.Module:
 @pytest.mark.parametrize(
     ("head", "words"),
     [
-        ("{euler: ypr, name: head}", "the other signs of head.pitch (kept), head.roll (negated) of output 0"),
-        ("{command: [yaw, pitch, roll], name: head}", "the other signs of head.pitch (kept), head.roll (negated)"),
+        ("{euler: ypr, name: head}", "with y as the lateral axis, "),
+        ("{command: [yaw, pitch, roll], name: head}", "with y as the lateral axis, "),
+        ("{signs: [1, 1, -1], name: head}", "the other sign of head[0] of output 0"),
         ("{signs: {yaw: -1, pitch: -1, roll: -1}, name: head}", "the other sign of head.pitch of output 0"),
         ("{scalar: [yaw, pitch, roll], name: head}", "the other sign of head.yaw of output 0"),
     ],

@@ -68,10 +68,10 @@ SEVERAL = {
     "two signs": (spec("knee"), ["no signs of single joints", "the other sign of l_hip and r_hip"]),
     "a sign and two kinds": (
         spec("", "axial", "vector"),
-        # the same mirror as that of a sign and two other kinds
         [
-            "z as the lateral axis",
-            *(f"the other sign of {name}" for name in ("l_hip and r_hip", "turn.x", "gravity.x")),
+            "gravity as a polar vector of input 0",
+            "the other sign of l_hip and r_hip",
+            "turn as an axial vector of input 0",
         ],
     ),
 }

@@ -145,3 +145,48 @@ def test_blocks_are_exchanged_within_others_and_keep_their_names() -> None:
     (_, other), *_ = all_lookalikes(fields[1], body)
     changed = with_block(fields, (0, 1), other)
     assert [block.name for _, block in single_blocks(changed)] == [block.name for _, block in single_blocks(fields)]
+
+
+POINTS = """
+joints: [nose, l_eye, r_eye, l_lip, r_lip]
+pairs: [[l_eye, r_eye], [l_lip, r_lip]]
+dims: [x, y]
+negate: [x]
+lateral: {lateral}
+inputs: [{{layout: "b j d"}}]
+outputs:
+  - fields: [{{euler: ypr, name: head}}]
+  - layout: "b j d"
+    skeleton: {{joints: [left, right], pairs: [[left, right]], dims: [yaw, pitch], negate: [yaw]}}
+"""
+
+
+class Gaze(nn.Module):
+    """Angles of a head, and yaw and pitch of both eyes, from points of a face, whose lateral axis is y."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.net = nn.Sequential(nn.Linear(10, 24), nn.Tanh(), nn.Linear(24, 7))
+        for weight in self.net.parameters():
+            weight.data = torch.randn_like(weight) ** 3 / 3
+        self.resolved = resolve(parse_spec(POINTS.format(lateral="y")), [(1, 5, 2)], [(1, 3), (1, 2, 2)])
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Yaw, pitch and roll, "b 3", and those of the eyes, "b 2 2"."""
+        (on_inputs,), (on_head, on_eyes) = self.resolved.inputs, self.resolved.outputs
+        assert on_inputs is not None and on_head is not None and on_eyes is not None
+        plain, mirrored = self.net(x.flatten(1)), self.net(act(x, on_inputs).flatten(1))
+        head = (plain[:, :3] + act(mirrored[:, :3], on_head)) / 2
+        eyes = [answers[:, 3:].unflatten(1, (2, 2)) for answers in (plain, mirrored)]
+        return head, (eyes[0] + act(eyes[1], on_eyes)) / 2
+
+
+def test_the_lateral_axis_of_angles_beside_points_is_named_alone() -> None:
+    """No output has an x or y, and the eyes' yaw is negated as it should be."""
+    x = torch.rand(200, 5, 2, generator=torch.Generator().manual_seed(1)) ** 3 - 0.2
+    with pytest.raises(MirrorError) as caught:
+        wrong = parse_spec(POINTS.format(lateral="x"))
+        chiralize.chiralize(Gaze(), wrong, (x[:2],), calibration=x, method="match")
+    assert caught.value.remedy.startswith("try y as the lateral axis in the specification; ")
+    assert "instead of" not in str(caught.value) and "yaw" not in str(caught.value)

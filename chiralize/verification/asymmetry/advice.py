@@ -27,7 +27,7 @@ from chiralize.graph.mirror import FITS, MirrorFit
 from chiralize.verification.asymmetry.lean import LEANING, would_show
 from chiralize.verification.asymmetry.records import Advice, Asymmetry, DataGap, Leaning, Spread
 from chiralize.verification.asymmetry.uneven import AVERAGE
-from chiralize.verification.evidence.remedies import first_with_figures, rival_in_words
+from chiralize.verification.evidence.remedies import first_with_figures, rival_in_words, sides_first
 from chiralize.verification.verdicts import Evidence
 
 EQUIVARIANT = 1e-5
@@ -171,6 +171,8 @@ def _what_to_correct(fit: MirrorFit | None, spec: ConversionSpec | None) -> str:
         rival = rival_in_words(fit)
         is_handed = fit is not None and bool(fit.nearest) and fit.nearest_gap > FITS
         return when(is_handed, _HANDED) + when(rival, f"look at the nearest mirror first ({rival}); ") + _CORRECT
+    if of_sides := sides_first(fit):
+        return of_sides
     if fit.fits_another or fit.nearest_is_first:
         return f"{first_with_figures(fit, spec)}; {_CORRECT}"
     others = f" (the nearest: {rival_in_words(fit)})" if fit.has_a_nearer else _CLEARLY_BETTER

@@ -20,12 +20,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import cache, partial
 from math import inf, isfinite, sqrt
 
 import torch
 
 from chiralize.graph.mirror import FITS, NetworkMirror
 from chiralize.symmetry.action import act
+from chiralize.verification.evidence.against_names import against_names, places_against_names
 from chiralize.verification.evidence.answers import Answers, of_stacks, relative_rms
 from chiralize.verification.evidence.mirrors import (
     Key,
@@ -35,7 +37,8 @@ from chiralize.verification.evidence.mirrors import (
     tells_something,
     whole_key,
 )
-from chiralize.verification.evidence.records import Candidate, Comparison, MirrorGap
+from chiralize.verification.evidence.records import AgainstNames, Candidate, Comparison, MirrorGap
+from chiralize.verification.evidence.skeleton_changes import NO_SWAP
 
 _EQUAL = 1e-9
 """Of the largest answer: two predictions that are no further apart are the same."""
@@ -104,6 +107,7 @@ def compare(
     given = whole_key(mirror)
     by_mirror = _by(mirror, answers)
     given_gap = gap_of(mirror, answers)
+    known = cache(partial(places_against_names, mirror))  # most often no mirror comes nearer
     # Where runs are costly the first inputs come alone: a mirror that is far worse than T there is not run on the rest.
     # Where T itself does not fit there, it is no yardstick, and any mirror that is not nearer is dropped.
     first, limit = {}, 1.0
@@ -128,8 +132,11 @@ def compare(
         other = candidate.mirror
         is_about_another = other.inputs == mirror.inputs and other.outputs == mirror.outputs
         is_without = swaps(mirror) and not swaps(other)
+        # Of one that swaps nothing at all names say nothing: it is left to `remedies`.
+        is_nearer = compared.ratio < 1.0 and candidate.name != NO_SWAP
         measured[key] = replace(
             compared,
+            against=against_names(other, known()) if is_nearer else AgainstNames(),
             inputs=inputs_beside(other, mirror),
             recenters=is_about_another,
             swaps_nothing=is_without,
@@ -218,9 +225,11 @@ def _compared(answers: Answers, by_mirror: Mapping[int, Sequence[torch.Tensor]],
             # Squares a number, of these entries and of all: whether they vary beside the others.
             of_all, count = answers.unit(index), sum(plain.numel() for plain in answers.plain(index))
             share = relative_rms(spread / numbers, of_all / count)
+            apart = relative_rms(given / numbers, of_all / count)
             here, given = relative_rms(here, spread), relative_rms(given, spread)
             is_of_all = spread >= _ALL * of_all
-            best = MirrorGap(name, best.gap, ratio, here, given, is_of_all=is_of_all, numbers=numbers, share=share)
+            best = MirrorGap(name, best.gap, ratio, here, given, is_of_all=is_of_all, numbers=numbers)
+            best = replace(best, share=share, apart=apart)
     # A mirror is better only if no output speaks against it, however well it fits another one.
     if worst > _NOT_WORSE or best.ratio == inf:
         return replace(best, ratio=max(worst, 1.0))

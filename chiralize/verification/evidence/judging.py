@@ -17,7 +17,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import filterfalse
 from math import inf, isfinite, sqrt
+from typing import Literal
 
 from scipy.special import fdtri
 
@@ -110,11 +112,16 @@ def judged(comparison: Comparison, basis: Basis) -> Evidence:
     """How well T fits the network, in figures and in sentences."""
     # Those that refute T: clearly better, of these the best, without those that fit since they move little.
     gap = comparison.gap
-    tried = [other for other in comparison.others if _counts(other)]
+    finite = [other for other in comparison.others if _counts(other)]
+    tried, against = list(filterfalse(_is_against_names, finite)), list(filter(_is_against_names, finite))
     clearly = [other for other in tried if _is_clearly_better(gap, other, basis)]
     better = _best(_without_still_ones([other for other in clearly if not _may_fit_for_moving_less(other)]))
     better = _with_the_point(_with_lesser_ones(better, clearly), tried)
     better.sort(key=_nearness)
+    # What goes against names comes in their place where it alone explains the answers.
+    unlike = _unlike(against, better, comparison, basis)
+    if unlike:
+        better, comparison = [], replace(comparison, corrected=None)
     # The figures, with the nearest mirror: of those that refute T where there are some, else of all.
     nearest = min(better or tried, key=_nearness, default=_NO_OTHER)
     names = tuple(other.name for other in better)
@@ -122,6 +129,7 @@ def judged(comparison: Comparison, basis: Basis) -> Evidence:
     stay = comparison.answers_stay
     of_a_part = next((other.name for other in better if other.here <= FITS < other.gap), "")
     fit = MirrorFit(gap, nearest.name, nearest.gap, basis.real, basis.trained, skeletons, names, stay, partly=of_a_part)
+    fit = replace(fit, unlike=_each_once(unlike, "unswapped"), misplaced=_each_once(unlike, "misplaced"))
     if basis.real and not fit.is_refuted and not better:
         fit = replace(fit, doubt=_doubt(gap, tried))
     if comparison.corrected is not None:
@@ -136,6 +144,8 @@ def judged(comparison: Comparison, basis: Basis) -> Evidence:
     if not basis.trained:
         return Evidence(fit=fit, notes=(_UNTRAINED,))
     checks, warnings, notes = _sentences(fit, tried, better, basis.unit_in_words)
+    if unlike and not fit.fits_another:
+        checks, warnings, notes = (), (*warnings, _against_names(unlike, gap)), ()
     if warnings and basis.away and not fit.is_refuted:  # else it is the first thing to do
         warnings = (*warnings, basis.away.removesuffix("; then "))
     beside = [text for text, is_given in basis.beside.items() if not (is_given and fit.is_refuted)]
@@ -148,6 +158,54 @@ def judged(comparison: Comparison, basis: Basis) -> Evidence:
 def _counts(other: MirrorGap) -> bool:
     """Whether a mirror that was tried has a gap; about the mean of the inputs it counts where it raises a doubt."""
     return isfinite(other.gap) and (ABOUT_THE_MEAN not in other.name or _raises_doubt(other))
+
+
+def _is_against_names(other: MirrorGap) -> bool:
+    """Whether a mirror goes against names that T follows."""
+    return bool(other.against)
+
+
+def _unlike(
+    against: Sequence[MirrorGap], better: Sequence[MirrorGap], comparison: Comparison, basis: Basis
+) -> list[MirrorGap]:
+    """Mirrors against names that fit clearly better than T, the one first where T is furthest off.
+
+    No specification is mended by them: they tell of a network that answers two sides unlike, or of joints in another
+    order. None where T is hardly off beside what the output varies by, and none where one of `better`, or several
+    changes at once, bring all answers about as near: an output that is no pose at all needs no habit.
+    """
+    telling = [
+        other for other in against if basis.real and other.apart > _FAINT and not _may_fit_for_moving_less(other)
+    ]
+    clearly = [other for other in telling if _is_clearly_better(comparison.gap, other, basis)]
+    corrected = comparison.corrected
+    reached = [other.gap for other in better]
+    if corrected is not None and corrected.names:
+        reached.append(corrected.gap)
+    if min((other.gap for other in clearly), default=inf) > CLEARLY * min(reached, default=inf):
+        return []
+    return sorted(clearly, key=lambda other: -other.apart)
+
+
+def _each_once(unlike: Sequence[MirrorGap], what: Literal["unswapped", "misplaced"]) -> tuple[str, ...]:
+    """What mirrors do against names, in their order."""
+    words = dict[str, None]()
+    for other in unlike:
+        words.update(dict.fromkeys(getattr(other.against, what)))
+    return tuple(words)
+
+
+def _against_names(unlike: Sequence[MirrorGap], gap: float) -> str:
+    """What it says that mirrors against names fit better than T; entries of one side that it would pair first."""
+    of_one_side = [other for other in unlike if other.against.misplaced]
+    if of_one_side:
+        return f"{_MISPLACED}: {_compare(of_one_side[0])}"
+    (first, *_), names = unlike, listed(_each_once(unlike, "unswapped"), _NAMED)
+    return (
+        f"the network answers the two sides of {names} unlike, which T pairs as their names say: of the first its gap "
+        f"is {first.given:.3g}, and {first.here:.3g} where both keep their places. {_HABIT}; of all "
+        f"answers its gap is {gap:.3g}"
+    )
 
 
 def _nearness(other: MirrorGap) -> tuple[float, float]:
@@ -167,7 +225,8 @@ def _is_clearly_better(gap: float, other: MirrorGap, basis: Basis) -> bool:
     least = min(CLEARLY if is_measured_well else CLEARLY_OF_FEW, by_chance(other.numbers, _SELDOM))
     # One that fits badly itself proves nothing, but for one that leaves less than a third of the gap.
     fits = other.here <= FITS or (basis.real and other.ratio <= MUCH and other.here < TELLS_NOTHING)
-    return gap > SMALL and other.ratio <= least and fits
+    # Where T is as good as exact beside what the output varies by, nothing needs another mirror: entries hardly move.
+    return min(gap, other.apart) > SMALL and other.ratio <= least and fits
 
 
 def _may_fit_for_moving_less(other: MirrorGap) -> bool:
@@ -258,6 +317,14 @@ def _fitting_skeletons(comparison: Comparison) -> tuple[str, ...]:
 
 
 _NO_OTHER = MirrorGap("", 0.0)
+_HABIT = (
+    "No pair is wrong for that: it is the habit of one actor, or data of one side, or the joints are in another order "
+    "than their names"
+)
+_MISPLACED = (
+    "the network does not answer as the names of the joints say, which may be in another order: it would pair joints "
+    "that are no left and right"
+)
 _SCORES = (
     "no measurement contradicts T, but T leaves (nearly) all answers as they are, and such answers fit many mirrors"
 )
@@ -297,7 +364,8 @@ def _sentences(
             f"the network has nothing of this symmetry: its answer to T x is {fit.gap:.3g} away from T of its answer "
             f"to x ({units})"
         )
-        if not better and fit.has_a_nearer and not fit.changes:
+        is_explained = fit.changes or fit.unlike or fit.misplaced
+        if not better and fit.has_a_nearer and not is_explained:
             figures = f"{fit.nearest_gap:.3g} with {fit.nearest}"
             if fit.nearest_is_first:
                 warnings.append(f"another mirror comes much nearer: {figures}, {fit.gap:.3g} with T")

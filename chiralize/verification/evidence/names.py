@@ -20,6 +20,8 @@ import numpy as np
 import torch
 
 from chiralize.body.skeleton.naming import infer_pairs, orient, side, unpaired_like_others
+from chiralize.body.skeleton.skeleton import Skeleton
+from chiralize.body.tensors import ResolvedSpec
 from chiralize.errors import NotAnInvolutionError
 from chiralize.errors.words import when
 from chiralize.graph.mirror import NetworkMirror
@@ -64,7 +66,7 @@ def by_names(mirror: NetworkMirror) -> NetworkMirror | None:
 def pairs_by_names(mirror: NetworkMirror) -> str:
     """` (left_hip with right_hip and 2 more)`: what T does not swap, and belongs together by its names; else ""."""
     pairs = dict[tuple[str, str], None]()
-    for _, _, labels, axis in _labelled_axes(mirror):
+    for _, _, _, labels, axis in labelled_axes(mirror):
         by_label = partners_by_label(labels, axis.action)
         if by_label is None:
             continue
@@ -78,13 +80,40 @@ def pairs_by_names(mirror: NetworkMirror) -> str:
     return f" ({one} with {other}" + when(len(pairs) > 1, f" and {len(pairs) - 1} more") + ")"
 
 
+def unpaired_by_names(resolved: ResolvedSpec) -> list[str]:
+    """`left_ear and right_ear`: joints that a skeleton leaves in their places, though their names say that they are
+    partners, and though others are paired as their names say; of all tensors.
+
+    None where no joint is paired so: a mirror between front and back takes no left side to the right. Joints that have
+    other partners are none: points of eyes are numbered around each.
+    """
+    apart = dict[str, None]()
+    pairs_as_named = False
+    for body in _bodies(resolved):
+        for first, second in infer_pairs(body.joints).pairs:
+            if body.partner(first) == second:
+                pairs_as_named = True
+            elif {first, second} <= set(body.center):
+                apart[f"{body.joints[first]} and {body.joints[second]}"] = None
+    return list(apart) if pairs_as_named else []
+
+
+def _bodies(resolved: ResolvedSpec) -> list[Skeleton]:
+    """The skeletons of inputs and outputs that have joints, each once."""
+    bodies = list[Skeleton]()
+    for tensor in (*resolved.input_tensors, *resolved.output_tensors):
+        if tensor.kind in ("pose", "fields"):
+            bodies.append(tensor.entry.body(resolved.spec.skeleton))
+    return list(dict.fromkeys(bodies))
+
+
 def _contradicting(by_label: NamedPartners, action: SignedPermutation) -> list[int]:
     """The entries along an axis that T takes elsewhere than their labels tell."""
     return np.flatnonzero(by_label.tells & (action.partner != by_label.partner)).tolist()
 
 
-def _labelled_axes(mirror: NetworkMirror) -> Iterator[tuple[str, int, list[str], Representation]]:
-    """The axes of inputs and outputs: `input` or `output`, its position, the labels along the axis, and T on it.
+def labelled_axes(mirror: NetworkMirror) -> Iterator[tuple[str, int, int, list[str], Representation]]:
+    """The axes of inputs and outputs: `input` or `output`, its position, that of the axis, the labels along it, and T.
 
     Without those of states, whose entries are hidden units and have no names.
     """
@@ -96,7 +125,7 @@ def _labelled_axes(mirror: NetworkMirror) -> Iterator[tuple[str, int, list[str],
             if index in states:
                 continue
             for position, axis in enumerate(representation.axes):
-                yield io, index, _labels(mirror, io, index, position, representation), axis
+                yield io, index, position, _labels(mirror, io, index, position, representation), axis
 
 
 def _labels(
@@ -111,6 +140,17 @@ def _labels(
     return labels
 
 
+def parts_along(mirror: NetworkMirror, io: Any, index: int, position: int) -> list[str]:
+    """The joint, or the quantity, of every entry along one axis, at the first entry of all others."""
+    axes = (mirror.inputs if io == "input" else mirror.outputs)[index].axes
+    entry = [0] * len(axes)
+    parts = []
+    for at in range(axes[position].size):
+        entry[position] = at
+        parts.append(mirror.part(io, index, tuple(entry)))
+    return parts
+
+
 def names_of_entries(mirror: NetworkMirror) -> Evidence:
     """Whether the swaps of T are those that the names of the entries of inputs and outputs tell."""
     try:
@@ -122,7 +162,7 @@ def names_of_entries(mirror: NetworkMirror) -> Evidence:
     warnings = list[str]()
     swapped = telling = 0
     # Of the entries that T swaps, how many have labels that tell a partner at all.
-    for io, index, labels, axis in _labelled_axes(mirror):
+    for io, index, _, labels, axis in labelled_axes(mirror):
         by_label = partners_by_label(labels, axis.action)
         swaps = axis.action.partner != np.arange(axis.size)
         swapped += int(swaps.sum())

@@ -53,7 +53,13 @@ from chiralize.verification.evidence.other_fields import (
 )
 from chiralize.verification.evidence.other_kinds import outputs_of_another_kind
 from chiralize.verification.evidence.records import AT_A_POINT
-from chiralize.verification.evidence.skeleton_changes import Change, changed, changes, other_sign
+from chiralize.verification.evidence.skeleton_changes import (
+    Change,
+    changed,
+    changes,
+    other_axes_of_vectors,
+    other_sign,
+)
 from chiralize.verification.evidence.turns import as_rotations
 
 Means = Mapping[tuple[int, str], float]
@@ -106,6 +112,8 @@ def nearby(
     yield from _centers(base, resolved, means or {})
     for name, entries in mirrored_at_points(resolved, points or {}):
         yield Neighbour(name, _with_entries(base, entries))
+    # The axis that vectors and angles beside the joints follow, before what turns coordinates of joints as well.
+    yield from _other_axes(base, bodies[0])
     # Single joints and pairs of each skeleton, in the outputs alone and everywhere.
     seen: set[str] = set()
     everywhere: list[Neighbour] = []
@@ -155,6 +163,12 @@ def with_reordered_fields(resolved: ResolvedSpec) -> Iterator[Neighbour]:
     base = with_layouts(resolved)
     for name, entries in reordered_fields_of((*resolved.output_tensors, *resolved.input_tensors)):
         yield Neighbour(name, _with_entries(base, entries))
+
+
+def _other_axes(base: ConversionSpec, body: Skeleton) -> Iterator[Neighbour]:
+    """Another lateral axis everywhere.  body: the specification's."""
+    for name, change in other_axes_of_vectors(body):
+        yield Neighbour(name, _everywhere(base, change))
 
 
 def _of_fields(base: ConversionSpec, resolved: ResolvedSpec, tensors: Sequence[ResolvedTensor]) -> Iterator[Neighbour]:

@@ -24,6 +24,22 @@ ABOUT_THE_MEAN = "(about the mean "
 
 
 @dataclass(frozen=True)
+class AgainstNames:
+    """What a mirror does against names that T follows.
+
+    unswapped: partners by name that it leaves in their places, `left_ear and right_ear`.  misplaced: entries that it
+    pairs, and that are not of two sides by their names, `RL_thigh with RL_calf`.
+    """
+
+    unswapped: tuple[str, ...] = ()
+    misplaced: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        """Whether it does anything against them."""
+        return bool(self.unswapped or self.misplaced)
+
+
+@dataclass(frozen=True)
 class MirrorGap:
     """How well one mirror fits the network.
 
@@ -35,7 +51,8 @@ class MirrorGap:
     part of that.
     recenters: it is T, about another point.  swaps_nothing: it exchanges no entries of the inputs, and T does.
     numbers: how many numbers those entries are in all samples together.  share: their spread in shares of that of the
-    output, RMS over entries.
+    output, RMS over entries.  apart: how far T is off there in the same shares.
+    against: what it does against names that T follows, where it comes nearer than T.
     """
 
     name: str
@@ -50,6 +67,8 @@ class MirrorGap:
     swaps_nothing: bool = False
     numbers: int = 0
     share: float = 1.0
+    apart: float = 1.0
+    against: AgainstNames = AgainstNames()
 
     @property
     def moves_less(self) -> bool:

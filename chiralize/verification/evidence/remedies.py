@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from chiralize.body.skeleton.skeleton import Skeleton
 from chiralize.body.tensors import ConversionSpec
+from chiralize.errors.words import when
 from chiralize.graph.mirror import FITS, MirrorFit
 from chiralize.verification.evidence.judging import DOUBTFUL
 from chiralize.verification.evidence.skeleton_changes import NO_SWAP
@@ -17,6 +18,18 @@ CHECK_ALL = "check joint order, pairs, negated coordinates and layouts"
 _BEFORE_NO_SWAP = (
     "check joint order, negated coordinates, the point that they are negated at, and units, before the pairs: where "
     "nothing swaps, inputs stay as the network knows them, and one that nearly repeats them fits for that alone"
+)
+
+_ORDER_FIRST = (
+    "check the order of the joints first, which has to be that of the network's columns: one program goes leg by leg, "
+    "another joint by joint; then check pairs, negated coordinates and layouts"
+)
+_LEAVE_PAIRS = (
+    "leave the pairs as they are, and see that the joints are in the order of the network; where they are, train it "
+    "with mirrored copies"
+)
+_AVERAGE_ON_PURPOSE = (
+    "or take on purpose what knows no side: --method average --force averages its two views, --force alone converts it"
 )
 
 
@@ -46,6 +59,15 @@ def first_remedy(fit: MirrorFit, spec: ConversionSpec | None = None) -> str:
             f"{fit.nearest_gap:.3g} (the rest may be a side that the network knows better); then {CHECK_ALL}"
         )
     return CHECK_ALL
+
+
+def sides_first(fit: MirrorFit) -> str:
+    """What to do where mirrors against names fit better than T, and no other one does; "" elsewhere."""
+    if fit.fits_another:
+        return ""
+    if fit.misplaced:
+        return _ORDER_FIRST
+    return when(fit.unlike, f"{_LEAVE_PAIRS}; {_AVERAGE_ON_PURPOSE}")
 
 
 def pairs_first(body: Skeleton) -> str:

@@ -30,6 +30,8 @@ _BETTER = 0.5
 """The share of an entry's squared error that another partner may leave, to be taken for its own."""
 _WORTH = 0.1
 """The share of all squared error that new partners have to take away: entries that hardly move fit any."""
+_LEAST = 0.05
+"""How far T is off at an entry, in shares of what all of them vary by, for it to need another partner."""
 _MOST_ENTRIES = 512
 """Entries of an axis beyond which the table of all errors, "n n", is not made."""
 _NAMED = 2
@@ -54,7 +56,8 @@ def with_other_partners(
             if any(stack.shape[position + 1] != axis.size for stack in answers.plain(index)):
                 continue  # of frames, whose number differs from the example's
             # The action of T with other partners and its own signs, if that is an involution.
-            changed = _partners(_errors(answers, mirror, index, position), axis.action)
+            least = _LEAST**2 * answers.unit(index) / axis.size
+            changed = _partners(_errors(answers, mirror, index, position), axis.action, least)
             partner = axis.action.partner.copy()
             partner[list(changed)] = list(changed.values())
             try:
@@ -91,12 +94,15 @@ def _errors(answers: Answers, mirror: NetworkMirror, index: int, position: int) 
     return np.where(sign[:, None] == sign, errors, np.inf)
 
 
-def _partners(errors: np.ndarray, action: SignedPermutation) -> dict[int, int]:
-    """The new partners of entries, both ways round; none where they take too little of the error away."""
+def _partners(errors: np.ndarray, action: SignedPermutation, least: float) -> dict[int, int]:
+    """The new partners of entries, both ways round; none where they take too little of the error away.
+
+    least: the squared error under T up to which an entry hardly moves.
+    """
     before = np.diagonal(errors)
     best = errors.argmin(1)
     after = errors[np.arange(len(errors)), best]
-    clear = after < _BETTER * before
+    clear = (after < _BETTER * before) & (before > least)
     # Partners are mutual: the new partner has to be as clear about this entry.
     changed = dict[int, int]()
     for entry in map(int, np.flatnonzero(clear)):

@@ -48,7 +48,8 @@ def _changes(skeleton: Skeleton) -> Iterator[tuple[str, Change]]:
     if skeleton.pairs:
         yield NO_SWAP, partial(replace, pairs=())
     yield from _other_signs(skeleton)
-    yield from _other_axes_of_vectors(skeleton)
+    if not set(AXES) & set(skeleton.dims):
+        yield from other_axes_of_vectors(skeleton)
     joints = skeleton.joints
     for i, j in skeleton.pairs:
         yield f"{joints[i]} and {joints[j]} unswapped", partial(_without_pair, names={joints[i], joints[j]})
@@ -76,7 +77,7 @@ def _other_signs(skeleton: Skeleton) -> Iterator[tuple[str, Change]]:
     if skeleton.negate and not is_no_reflection(skeleton.dims, ()):
         # First: of mirrors that are the same on these inputs, the first has the name. In space it is no mirror, and
         # yet a network that treats joints alike fits it before it has learned much.
-        yield f"{negated} not negated", partial(_negating, dims=())
+        yield f"{negated} not negated", partial(_negating, dims=(), before=skeleton.negate)
     if skeleton.dims == TURNS:
         # Of three angles about the axes a mirror negates two: which, follows from the axis that points sideways.
         for axis in AXES:
@@ -85,14 +86,14 @@ def _other_signs(skeleton: Skeleton) -> Iterator[tuple[str, Change]]:
     for dim in skeleton.dims:
         # One alone; not the one that is negated alone already.
         if skeleton.negate and (dim not in skeleton.negate or len(skeleton.negate) > 1):
-            yield f"{dim} negated instead of {negated}", partial(_negating, dims=(dim,))
+            yield f"{dim} negated instead of {negated}", partial(_negating, dims=(dim,), before=skeleton.negate)
         elif not skeleton.negate and len(skeleton.dims) > 1:
-            yield f"{dim} negated", partial(_negating, dims=(dim,))
+            yield f"{dim} negated", partial(_negating, dims=(dim,), before=())
 
 
-def _other_axes_of_vectors(skeleton: Skeleton) -> Iterator[tuple[str, Change]]:
-    """Another lateral axis, which of joint angles is that of vectors and rotations beside them alone."""
-    if skeleton.lateral is None or skeleton.dims == TURNS or set(AXES) & set(skeleton.dims):
+def other_axes_of_vectors(skeleton: Skeleton) -> Iterator[tuple[str, Change]]:
+    """Another lateral axis, which is that of vectors and angles beside the joints alone: what is negated stays."""
+    if skeleton.lateral is None or skeleton.dims == TURNS:
         return
     for axis in AXES:
         if axis != skeleton.lateral:
@@ -120,8 +121,13 @@ def _other_joint_signs(skeleton: Skeleton) -> Iterator[tuple[str, Change]]:
             yield f"the other sign of {' and '.join(names)}{coordinate}", partial(other_sign, names=names, dim=dim)
 
 
-def _negating(body: Skeleton, dims: tuple[str, ...]) -> Skeleton:
-    """The skeleton with these coordinates negated, and no others; vectors and rotations follow one axis of space."""
+def _negating(body: Skeleton, dims: tuple[str, ...], before: tuple[str, ...]) -> Skeleton:
+    """The skeleton with these coordinates negated, and no others; vectors and rotations follow one axis of space.
+
+    before: those that it is instead of. A body that has none of all these, as one of angles beside points, stays.
+    """
+    if not {*dims, *before} & set(body.dims):
+        return body
     lateral = dims[0] if len(dims) == 1 and dims[0] in AXES else body.lateral
     return replace(body, negate=tuple(dim for dim in dims if dim in body.dims), signs=(), lateral=lateral)
 
