@@ -15,6 +15,7 @@ from chiralize.body.tensors import ResolvedSpec, parse_spec, resolve
 from chiralize.errors import MirrorError
 from chiralize.graph.mirror import Around, NetworkMirror
 from chiralize.problem.mirror import mirror_from
+from chiralize.report.cautions import mirror_cautions
 from chiralize.symmetry.action import act
 from chiralize.verification.evidence.against_names import against_names, places_against_names
 from chiralize.verification.evidence.judging import Basis, judged
@@ -102,6 +103,8 @@ def test_habits_are_averaged_on_purpose() -> None:
     assert report is not None and report.is_average
     fit = report.evidence.fit
     assert fit is not None and fit.unlike[:2] == ("browLeft and browRight", "smileLeft and smileRight")
+    brief = mirror_cautions(report.evidence)[0].brief
+    assert brief.startswith("the original answers the two sides of browLeft and browRight, smileLeft and smileRight unlike")
 
 
 def test_without_a_habit_nothing_is_said_of_what_hardly_moves() -> None:

@@ -483,6 +483,16 @@ def test_where_no_other_mirror_fits_the_training_is_looked_at_first() -> None:
     assert "since no other mirror that was tried fits clearly better; else" in advice.remedy
 
 
+def test_partners_by_name_that_are_answered_unlike_are_no_wrong_mirror() -> None:
+    fit = MirrorFit(0.85, real=True, unlike=("smileLeft and smileRight",))
+    advice = advise(BAD, Evidence(warnings=("the two sides of smile",), fit=fit), True)
+    assert advice.kind == "uneven" and "treats left and right unequally" in advice.text
+    assert advice.text.endswith(": the two sides of smile") and advice.remedy.startswith("leave the pairs as they are")
+    ordered = replace(fit, unlike=(), misplaced=("RL_thigh with RL_calf",))
+    advice = advise(BAD, Evidence(warnings=("no left and right",), fit=ordered), True)
+    assert advice.kind == "wrong mirror" and advice.remedy.startswith("check the order of the joints first")
+
+
 @pytest.mark.parametrize("lean", [None, ONE])
 def test_a_rival_that_comes_clearly_nearer_is_looked_at_first(lean: Leaning | None) -> None:
     """Whether or not it fits: a policy of one side has a wide gap with its right mirror, too."""

@@ -156,7 +156,13 @@ def _unknown(still: str) -> Advice:
 
 
 def _of_wrong_mirror(evidence: Evidence, gap: str, leaning: Leaning | None, spec: ConversionSpec | None) -> Advice:
-    """Advice where the network refutes T. leaning: of data that show one side, which may be the cause."""
+    """Advice where the network refutes T. leaning: of data that show one side, which may be the cause.
+
+    Partners by name whose sides it answers unlike refute nothing, and are said to be uneven.
+    """
+    if evidence.fit is not None and evidence.fit.unlike and not evidence.fit.misplaced:
+        text = f"the network treats left and right unequally ({gap}): {'; '.join(evidence.warnings[:2])}"
+        return Advice("uneven", text, sides_first(evidence.fit) or _CORRECT)
     better = evidence.fit is not None and bool(evidence.fit.better)
     reason = "another mirror fits this network better than T does" if better else _NOT_ITS_MIRROR
     text = f"{reason} ({gap}): {evidence.warnings[0]}"

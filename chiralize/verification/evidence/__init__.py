@@ -3,7 +3,7 @@
 Three kinds of evidence that do not depend on the given pairs: the left and right words in the joints' names, the bones
 of the skeleton, and the trained network itself, which fits its true mirror and no other.
 
-    names, labels, sides, near_shipped                    names and pairs
+    names, labels, sides, near_shipped, against_names     names and pairs
     reflection, turns, clocks, free_inputs,
     derived_inputs, off_center, blocks, one_class         the specification and the inputs, without a run
     answers, forecasts, fitting, mirrors, judging         the network under T and under other mirrors
