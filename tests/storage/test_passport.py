@@ -11,8 +11,9 @@ from torch import nn
 import chiralize
 from chiralize.body.tensors import parse_spec
 from chiralize.errors import ModelFileError
+from chiralize.graph.mirror import MirrorFit
 from chiralize.report import to_text
-from chiralize.storage.passport import Passport
+from chiralize.storage.passport import Passport, _mirror_fit, figures_of
 from chiralize.verification.evidence import IDLE
 from tests.support.small_body import POSE, Net, converted, normal, trained
 
@@ -82,3 +83,8 @@ def test_a_mirror_that_does_nothing_is_called_that() -> None:
     assert IDLE in found.chirality.report.evidence.warnings
     assert IDLE in chiralize.plan(lopsided(), still, args).notes
     assert IDLE not in chiralize.plan(lopsided(), parse_spec(POSE), args).notes
+
+
+def test_what_went_against_names_is_kept() -> None:
+    fit = MirrorFit(0.5, real=True, unlike=("l_arm and r_arm",), misplaced=("l_arm with l_leg",))
+    assert _mirror_fit(json.loads(json.dumps(figures_of(fit)))) == fit

@@ -104,7 +104,9 @@ def test_habits_are_averaged_on_purpose() -> None:
     fit = report.evidence.fit
     assert fit is not None and fit.unlike[:2] == ("browLeft and browRight", "smileLeft and smileRight")
     brief = mirror_cautions(report.evidence)[0].brief
-    assert brief.startswith("the original answers the two sides of browLeft and browRight, smileLeft and smileRight unlike")
+    assert brief.startswith(
+        "the original answers the two sides of browLeft and browRight, smileLeft and smileRight unlike"
+    )
 
 
 def test_without_a_habit_nothing_is_said_of_what_hardly_moves() -> None:
