@@ -133,6 +133,33 @@ CLEARLY = 0.7
 
 
 @dataclass(frozen=True)
+class AgainstNames:
+    """What a mirror does against names that T follows.
+
+    unswapped: partners by name that it leaves in their places, `left_ear and right_ear`.  misplaced: entries that it
+    pairs, and that are not of two sides by their names, `RL_thigh with RL_calf`.
+    """
+
+    unswapped: tuple[str, ...] = ()
+    misplaced: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        """Whether it does anything against them."""
+        return bool(self.unswapped or self.misplaced)
+
+
+@dataclass(frozen=True)
+class Corrected:
+    """Changes of the specification by name that together make T fit, and the gap that they leave.
+
+    No names where nothing near T fits, however many things are changed.
+    """
+
+    names: tuple[str, ...]
+    gap: float
+
+
+@dataclass(frozen=True)
 class MirrorFit:
     """How well T fits the original network, beside its neighbours (no swap, another sign, another skeleton).
 
@@ -140,11 +167,10 @@ class MirrorFit:
     tried).  real: measured on real inputs, not on noise.  trained: False where the network is plainly untrained.
     skeletons: shipped skeletons of this size whose mirror fits.  better: the neighbours that fit clearly better than
     T, by name.  answers_stay: T leaves (nearly) all answers as they are, so that a small gap is weak evidence for T.
-    changes: of the specification, by name, which all together lead to a mirror that fits, with a gap of changed_gap.
+    corrected: the changes of the specification that all together lead to a mirror that fits, if any.
     partly: the better one that fits the answers which it changes best, while others stay apart; or "".
     doubt: why T is in doubt, with the gaps, where another mirror comes nearer and not clearly; or "".
-    unlike: partners by their names and by T whose two sides the network answers unlike, where nothing else speaks
-    against T: it fits better with them in their places.  misplaced: the same of entries of one side that it would pair.
+    against: what mirrors that fit better do against names that T follows, where nothing else speaks against T.
     """
 
     gap: float
@@ -155,17 +181,30 @@ class MirrorFit:
     skeletons: tuple[str, ...] = ()
     better: tuple[str, ...] = ()
     answers_stay: bool = False
-    changes: tuple[str, ...] = ()
-    changed_gap: float = 0.0
+    corrected: Corrected = Corrected((), 0.0)
     partly: str = ""
     doubt: str = ""
-    unlike: tuple[str, ...] = ()
-    misplaced: tuple[str, ...] = ()
+    against: AgainstNames = AgainstNames()
+
+    @property
+    def changes(self) -> tuple[str, ...]:
+        """The changes of the specification that together make it fit, by name."""
+        return self.corrected.names
+
+    @property
+    def unlike(self) -> tuple[str, ...]:
+        """Partners by their names and by T whose two sides the network answers unlike."""
+        return self.against.unswapped
+
+    @property
+    def misplaced(self) -> tuple[str, ...]:
+        """Entries of one side by their names that the network would pair."""
+        return self.against.misplaced
 
     @property
     def is_refuted(self) -> bool:
         """Whether real inputs show that T is not the mirror of this network, or that names are not those of entries."""
-        is_contradicted = bool(self.better or self.unlike or self.misplaced)
+        is_contradicted = bool(self.better or self.against)
         return self.real and self.trained and (self.gap >= NOTHING_IN_COMMON or is_contradicted)
 
     @property

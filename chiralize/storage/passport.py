@@ -20,7 +20,7 @@ from typing import Any
 
 from chiralize.body.tensors import ConversionSpec
 from chiralize.errors import ModelFileError
-from chiralize.graph.mirror import MirrorFit
+from chiralize.graph.mirror import AgainstNames, MirrorFit
 from chiralize.graph.regions import is_region
 from chiralize.storage import former_names
 from chiralize.storage.calls import recorded_call
@@ -190,7 +190,12 @@ def _of_table(rows: Mapping[str, Any], axes: list[Representation]) -> dict[str, 
 
 def figures_of(fit: MirrorFit) -> dict[str, Any]:
     """How well T fitted the original, as JSON values; a number that is not finite is written as text."""
-    return {key: _number_or_text(value) for key, value in asdict(fit).items()}
+    values = asdict(fit)
+    for record in ("corrected", "against"):
+        values.pop(record)
+    values |= {"changes": fit.changes, "changed_gap": fit.corrected.gap}
+    values |= {"unlike": fit.unlike, "misplaced": fit.misplaced}
+    return {key: _number_or_text(value) for key, value in values.items()}
 
 
 def _number_or_text(value: Any) -> Any:
@@ -218,4 +223,4 @@ def _mirror_fit(values: Any) -> MirrorFit:
     nearest_gap, skeletons, better = float(values.get("nearest_gap", 0.0)), texts["skeletons"], texts["better"]
     doubt = str(values.get("doubt", ""))
     fit = MirrorFit(gap, nearest, nearest_gap, real, trained, tuple(skeletons), tuple(better), stay, doubt=doubt)
-    return replace(fit, unlike=tuple(texts["unlike"]), misplaced=tuple(texts["misplaced"]))
+    return replace(fit, against=AgainstNames(tuple(texts["unlike"]), tuple(texts["misplaced"])))

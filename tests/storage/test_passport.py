@@ -11,7 +11,7 @@ from torch import nn
 import chiralize
 from chiralize.body.tensors import parse_spec
 from chiralize.errors import ModelFileError
-from chiralize.graph.mirror import MirrorFit
+from chiralize.graph.mirror import AgainstNames, MirrorFit
 from chiralize.report import to_text
 from chiralize.storage.passport import Passport, _mirror_fit, figures_of
 from chiralize.verification.evidence import IDLE
@@ -86,5 +86,5 @@ def test_a_mirror_that_does_nothing_is_called_that() -> None:
 
 
 def test_what_went_against_names_is_kept() -> None:
-    fit = MirrorFit(0.5, real=True, unlike=("l_arm and r_arm",), misplaced=("l_arm with l_leg",))
+    fit = MirrorFit(0.5, real=True, against=AgainstNames(("l_arm and r_arm",), ("l_arm with l_leg",)))
     assert _mirror_fit(json.loads(json.dumps(figures_of(fit)))) == fit

@@ -117,21 +117,22 @@ def test_without_a_habit_nothing_is_said_of_what_hardly_moves() -> None:
     assert not report.evidence.warnings
 
 
-@pytest.mark.parametrize(("apart", "is_refuted"), [(0.011, False), (0.3, True)])
+@pytest.mark.parametrize(("share", "is_refuted"), [(0.011, False), (0.3, True)])
 @pytest.mark.parametrize("against", [AgainstNames(), AgainstNames(unswapped=("squintLeft and squintRight",))])
-def test_entries_that_hardly_move_refute_nothing(apart: float, is_refuted: bool, against: AgainstNames) -> None:
+def test_entries_that_hardly_move_refute_nothing(share: float, is_refuted: bool, against: AgainstNames) -> None:
     """T is off there by a hundredth of what the output varies by (blendshapes: 0.001 beside 0.22)."""
     name = "squintLeft and squintRight unswapped in the outputs alone"
-    other = MirrorGap(name, 0.4, 0.27, 0.25, 0.94, (), False, "same", numbers=4000, apart=apart, against=against)
-    fit = judged(Comparison(0.41, (other,)), REAL).fit
+    other = MirrorGap(name, 0.4, 0.27, 0.25, 0.94, (), False, "same", numbers=4000, share=share)
+    fit = judged(Comparison(0.41, (other,), against={name: against} if against else {}), REAL).fit
     assert fit is not None and fit.is_refuted == is_refuted and bool(fit.unlike) == (is_refuted and bool(against))
     assert not fit.doubt or not against
 
 
 def test_another_mistake_comes_before_habits() -> None:
-    habit = MirrorGap("a unswapped", 0.5, 0.1, 0.1, 1.0, numbers=4000, against=AgainstNames(unswapped=("l_a and r_a",)))
+    habit = MirrorGap("a unswapped", 0.5, 0.1, 0.1, 1.0, numbers=4000)
     sign = MirrorGap("y negated instead of x", 0.3, 0.3, 0.3, 1.0, numbers=4000)
-    fit = judged(Comparison(0.9, (habit, sign)), REAL).fit
+    against = {habit.name: AgainstNames(unswapped=("l_a and r_a",))}
+    fit = judged(Comparison(0.9, (habit, sign), against=against), REAL).fit
     assert fit is not None and fit.better == (sign.name,) and not fit.unlike
 
 

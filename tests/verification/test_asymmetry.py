@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from chiralize import audit, chiralize
 from chiralize.body.tensors import parse_spec
 from chiralize.errors import ChiralizeError, UsageError
-from chiralize.graph.mirror import MirrorFit
+from chiralize.graph.mirror import AgainstNames, MirrorFit
 from chiralize.graph.running import Call
 from chiralize.report import AuditReport
 from chiralize.verification.asymmetry import advise
@@ -484,11 +484,11 @@ def test_where_no_other_mirror_fits_the_training_is_looked_at_first() -> None:
 
 
 def test_partners_by_name_that_are_answered_unlike_are_no_wrong_mirror() -> None:
-    fit = MirrorFit(0.85, real=True, unlike=("smileLeft and smileRight",))
+    fit = MirrorFit(0.85, real=True, against=AgainstNames(("smileLeft and smileRight",)))
     advice = advise(BAD, Evidence(warnings=("the two sides of smile",), fit=fit), True)
     assert advice.kind == "uneven" and "treats left and right unequally" in advice.text
     assert advice.text.endswith(": the two sides of smile") and advice.remedy.startswith("leave the pairs as they are")
-    ordered = replace(fit, unlike=(), misplaced=("RL_thigh with RL_calf",))
+    ordered = replace(fit, against=AgainstNames(misplaced=("RL_thigh with RL_calf",)))
     advice = advise(BAD, Evidence(warnings=("no left and right",), fit=ordered), True)
     assert advice.kind == "wrong mirror" and advice.remedy.startswith("check the order of the joints first")
 

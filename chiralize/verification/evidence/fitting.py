@@ -104,6 +104,7 @@ def compare(
     """
     measured: dict[Key, MirrorGap] = {}
     skeletons: dict[Key, list[str]] = {}
+    against: dict[str, AgainstNames] = {}
     given = whole_key(mirror)
     by_mirror = _by(mirror, answers)
     given_gap = gap_of(mirror, answers)
@@ -133,10 +134,10 @@ def compare(
         is_about_another = other.inputs == mirror.inputs and other.outputs == mirror.outputs
         is_without = swaps(mirror) and not swaps(other)
         # Of one that swaps nothing at all names say nothing: it is left to `remedies`.
-        is_nearer = compared.ratio < 1.0 and candidate.name != NO_SWAP
+        if compared.ratio < 1.0 and candidate.name != NO_SWAP and (what := against_names(other, known())):
+            against[candidate.name] = what
         measured[key] = replace(
             compared,
-            against=against_names(other, known()) if is_nearer else AgainstNames(),
             inputs=inputs_beside(other, mirror),
             recenters=is_about_another,
             swaps_nothing=is_without,
@@ -144,7 +145,7 @@ def compare(
     # After the loop, since a skeleton may name a mirror that was measured under another name before.
     others = [replace(other, skeletons=tuple(skeletons.get(key, ()))) for key, other in measured.items()]
     answers_stay = all(share_moved(mirror.outputs[index]) <= _FEW for index in answers.indices)
-    return Comparison(given_gap, tuple(others), tuple(skeletons.get(given, ())), answers_stay)
+    return Comparison(given_gap, tuple(others), tuple(skeletons.get(given, ())), answers_stay, against=against)
 
 
 def _by(mirror: NetworkMirror, answers: Answers) -> dict[int, list[torch.Tensor]]:
@@ -225,11 +226,10 @@ def _compared(answers: Answers, by_mirror: Mapping[int, Sequence[torch.Tensor]],
             # Squares a number, of these entries and of all: whether they vary beside the others.
             of_all, count = answers.unit(index), sum(plain.numel() for plain in answers.plain(index))
             share = relative_rms(spread / numbers, of_all / count)
-            apart = relative_rms(given / numbers, of_all / count)
             here, given = relative_rms(here, spread), relative_rms(given, spread)
             is_of_all = spread >= _ALL * of_all
             best = MirrorGap(name, best.gap, ratio, here, given, is_of_all=is_of_all, numbers=numbers)
-            best = replace(best, share=share, apart=apart)
+            best = replace(best, share=share)
     # A mirror is better only if no output speaks against it, however well it fits another one.
     if worst > _NOT_WORSE or best.ratio == inf:
         return replace(best, ratio=max(worst, 1.0))

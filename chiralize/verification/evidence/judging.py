@@ -17,14 +17,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import filterfalse
 from math import inf, isfinite, sqrt
-from typing import Literal
 
 from scipy.special import fdtri
 
 from chiralize.errors.words import listed, when
-from chiralize.graph.mirror import CLEARLY, FITS, NOTHING_IN_COMMON, MirrorFit
+from chiralize.graph.mirror import CLEARLY, FITS, NOTHING_IN_COMMON, AgainstNames, Corrected, MirrorFit
 from chiralize.verification.evidence.answers import FEWEST_ROWS
 from chiralize.verification.evidence.names import BY_NAMES
 from chiralize.verification.evidence.records import (
@@ -113,13 +111,13 @@ def judged(comparison: Comparison, basis: Basis) -> Evidence:
     # Those that refute T: clearly better, of these the best, without those that fit since they move little.
     gap = comparison.gap
     finite = [other for other in comparison.others if _counts(other)]
-    tried, against = list(filterfalse(_is_against_names, finite)), list(filter(_is_against_names, finite))
+    tried = [other for other in finite if other.name not in comparison.against]
     clearly = [other for other in tried if _is_clearly_better(gap, other, basis)]
     better = _best(_without_still_ones([other for other in clearly if not _may_fit_for_moving_less(other)]))
     better = _with_the_point(_with_lesser_ones(better, clearly), tried)
     better.sort(key=_nearness)
     # What goes against names comes in their place where it alone explains the answers.
-    unlike = _unlike(against, better, comparison, basis)
+    unlike = _unlike(better, comparison, basis)
     if unlike:
         better, comparison = [], replace(comparison, corrected=None)
     # The figures, with the nearest mirror: of those that refute T where there are some, else of all.
@@ -129,7 +127,7 @@ def judged(comparison: Comparison, basis: Basis) -> Evidence:
     stay = comparison.answers_stay
     of_a_part = next((other.name for other in better if other.here <= FITS < other.gap), "")
     fit = MirrorFit(gap, nearest.name, nearest.gap, basis.real, basis.trained, skeletons, names, stay, partly=of_a_part)
-    fit = replace(fit, unlike=_each_once(unlike, "unswapped"), misplaced=_each_once(unlike, "misplaced"))
+    fit = replace(fit, against=_all_against(unlike, comparison.against))
     if basis.real and not fit.is_refuted and not better:
         fit = replace(fit, doubt=_doubt(gap, tried))
     if comparison.corrected is not None:
@@ -139,13 +137,13 @@ def judged(comparison: Comparison, basis: Basis) -> Evidence:
         is_one = len(changes) == 1 or PAIRED in nearest.name or ABOUT_THE_MEAN in nearest.name
         if better and nearest.gap <= ((1.0 + _EQUALLY) if is_one else DOUBTFUL) * changed_gap:
             changes, changed_gap = (nearest.name,), nearest.gap
-        fit = replace(fit, changes=changes, changed_gap=changed_gap)
+        fit = replace(fit, corrected=Corrected(changes, changed_gap))
     # The sentences. Whatever an untrained network answers, it has no mirror that T could contradict.
     if not basis.trained:
         return Evidence(fit=fit, notes=(_UNTRAINED,))
     checks, warnings, notes = _sentences(fit, tried, better, basis.unit_in_words)
     if unlike and not fit.fits_another:
-        checks, warnings, notes = (), (*warnings, _against_names(unlike, gap)), ()
+        checks, warnings, notes = (), (*warnings, _against_names(unlike, comparison)), ()
     if warnings and basis.away and not fit.is_refuted:  # else it is the first thing to do
         warnings = (*warnings, basis.away.removesuffix("; then "))
     beside = [text for text, is_given in basis.beside.items() if not (is_given and fit.is_refuted)]
@@ -160,23 +158,18 @@ def _counts(other: MirrorGap) -> bool:
     return isfinite(other.gap) and (ABOUT_THE_MEAN not in other.name or _raises_doubt(other))
 
 
-def _is_against_names(other: MirrorGap) -> bool:
-    """Whether a mirror goes against names that T follows."""
-    return bool(other.against)
-
-
-def _unlike(
-    against: Sequence[MirrorGap], better: Sequence[MirrorGap], comparison: Comparison, basis: Basis
-) -> list[MirrorGap]:
+def _unlike(better: Sequence[MirrorGap], comparison: Comparison, basis: Basis) -> list[MirrorGap]:
     """Mirrors against names that fit clearly better than T, the one first where T is furthest off.
 
     No specification is mended by them: they tell of a network that answers two sides unlike, or of joints in another
     order. None where T is hardly off beside what the output varies by, and none where one of `better`, or several
     changes at once, bring all answers about as near: an output that is no pose at all needs no habit.
     """
-    telling = [
-        other for other in against if basis.real and other.apart > _FAINT and not _may_fit_for_moving_less(other)
-    ]
+    telling = list[MirrorGap]()
+    for other in comparison.others:
+        is_against = other.name in comparison.against and isfinite(other.gap)
+        if basis.real and is_against and other.apart > _FAINT and not _may_fit_for_moving_less(other):
+            telling.append(other)
     clearly = [other for other in telling if _is_clearly_better(comparison.gap, other, basis)]
     corrected = comparison.corrected
     reached = [other.gap for other in better]
@@ -187,24 +180,26 @@ def _unlike(
     return sorted(clearly, key=lambda other: -other.apart)
 
 
-def _each_once(unlike: Sequence[MirrorGap], what: Literal["unswapped", "misplaced"]) -> tuple[str, ...]:
-    """What mirrors do against names, in their order."""
-    words = dict[str, None]()
+def _all_against(unlike: Sequence[MirrorGap], against: Mapping[str, AgainstNames]) -> AgainstNames:
+    """What mirrors do against names all together, in their order."""
+    unswapped, misplaced = dict[str, None](), dict[str, None]()
     for other in unlike:
-        words.update(dict.fromkeys(getattr(other.against, what)))
-    return tuple(words)
+        unswapped |= dict.fromkeys(against[other.name].unswapped)
+        misplaced |= dict.fromkeys(against[other.name].misplaced)
+    return AgainstNames(tuple(unswapped), tuple(misplaced))
 
 
-def _against_names(unlike: Sequence[MirrorGap], gap: float) -> str:
+def _against_names(unlike: Sequence[MirrorGap], comparison: Comparison) -> str:
     """What it says that mirrors against names fit better than T; entries of one side that it would pair first."""
-    of_one_side = [other for other in unlike if other.against.misplaced]
+    of_one_side = [other for other in unlike if comparison.against[other.name].misplaced]
     if of_one_side:
         return f"{_MISPLACED}: {_compare(of_one_side[0])}"
-    (first, *_), names = unlike, listed(_each_once(unlike, "unswapped"), _NAMED)
+    names = listed(_all_against(unlike, comparison.against).unswapped, _NAMED)
+    first = unlike[0]
     return (
         f"the network answers the two sides of {names} unlike, which T pairs as their names say: of the first its gap "
-        f"is {first.given:.3g}, and {first.here:.3g} where both keep their places. {_HABIT}; of all "
-        f"answers its gap is {gap:.3g}"
+        f"is {first.given:.3g}, and {first.here:.3g} where both keep their places. {_HABIT}; of all answers its gap is "
+        f"{comparison.gap:.3g}"
     )
 
 
@@ -364,7 +359,7 @@ def _sentences(
             f"the network has nothing of this symmetry: its answer to T x is {fit.gap:.3g} away from T of its answer "
             f"to x ({units})"
         )
-        is_explained = fit.changes or fit.unlike or fit.misplaced
+        is_explained = fit.changes or fit.against
         if not better and fit.has_a_nearer and not is_explained:
             figures = f"{fit.nearest_gap:.3g} with {fit.nearest}"
             if fit.nearest_is_first:
@@ -373,8 +368,8 @@ def _sentences(
                 warnings.append(f"another mirror comes nearer, though it does not fit either: {figures}")
     if len(fit.changes) > 1:  # each of the others is wrong itself
         warnings.append(
-            f"{len(fit.changes)} things in the specification are wrong at once: its gap is {fit.changed_gap:.3g} after "
-            f"all of these changes, {fit.gap:.3g} with T: {changes_in_words(fit.changes)}"
+            f"{len(fit.changes)} things in the specification are wrong at once: its gap is {fit.corrected.gap:.3g} "
+            f"after all of these changes, {fit.gap:.3g} with T: {changes_in_words(fit.changes)}"
         )
         return (), tuple(warnings), ()
     warnings += [_better(other, fit.real) for other in better[:_NAMED]]

@@ -6,10 +6,11 @@ A `Candidate` is tried, its `MirrorGap` measured by `fitting`; all of them with 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
-from chiralize.graph.mirror import NetworkMirror
+from chiralize.graph.mirror import AgainstNames, Corrected, NetworkMirror
 
 AT_A_POINT, PAIRED = "mirrored at", "paired with"
 """In the names of mirrors that differ in the point that coordinates are mirrored at, and in partners."""
@@ -24,22 +25,6 @@ ABOUT_THE_MEAN = "(about the mean "
 
 
 @dataclass(frozen=True)
-class AgainstNames:
-    """What a mirror does against names that T follows.
-
-    unswapped: partners by name that it leaves in their places, `left_ear and right_ear`.  misplaced: entries that it
-    pairs, and that are not of two sides by their names, `RL_thigh with RL_calf`.
-    """
-
-    unswapped: tuple[str, ...] = ()
-    misplaced: tuple[str, ...] = ()
-
-    def __bool__(self) -> bool:
-        """Whether it does anything against them."""
-        return bool(self.unswapped or self.misplaced)
-
-
-@dataclass(frozen=True)
 class MirrorGap:
     """How well one mirror fits the network.
 
@@ -51,8 +36,7 @@ class MirrorGap:
     part of that.
     recenters: it is T, about another point.  swaps_nothing: it exchanges no entries of the inputs, and T does.
     numbers: how many numbers those entries are in all samples together.  share: their spread in shares of that of the
-    output, RMS over entries.  apart: how far T is off there in the same shares.
-    against: what it does against names that T follows, where it comes nearer than T.
+    output, RMS over entries.
     """
 
     name: str
@@ -67,8 +51,11 @@ class MirrorGap:
     swaps_nothing: bool = False
     numbers: int = 0
     share: float = 1.0
-    apart: float = 1.0
-    against: AgainstNames = AgainstNames()
+
+    @property
+    def apart(self) -> float:
+        """How far T is off on those entries, in shares of the spread of the output; 1 where they do not vary."""
+        return self.given * self.share or 1.0
 
     @property
     def moves_less(self) -> bool:
@@ -86,23 +73,13 @@ class Candidate:
 
 
 @dataclass(frozen=True)
-class Corrected:
-    """Changes of the specification by name that together make T fit, and the gap that they leave.
-
-    No names where nothing near T fits, however many things are changed.
-    """
-
-    names: tuple[str, ...]
-    gap: float
-
-
-@dataclass(frozen=True)
 class Comparison:
     """T beside other mirrors.
 
     gap: of T.  others: those that are not T, each once.  same: the shipped skeletons whose mirror T is.
     answers_stay: T leaves three quarters of the answers as they are, or more.
     corrected: what makes T fit; None where nobody looked.
+    against: what mirrors that come nearer do against names that T follows, by their names.
     """
 
     gap: float
@@ -110,3 +87,4 @@ class Comparison:
     same: tuple[str, ...] = ()
     answers_stay: bool = False
     corrected: Corrected | None = None
+    against: Mapping[str, AgainstNames] = field(default_factory=dict)

@@ -94,7 +94,7 @@ def first_with_figures(fit: MirrorFit, spec: ConversionSpec | None = None) -> st
     first = first_remedy(fit, spec)
     figures = rival_in_words(fit)
     if fit.changes:
-        figures = f"the gap is then {fit.changed_gap:.3g}, {fit.gap:.3g} with T"
+        figures = f"the gap is then {fit.corrected.gap:.3g}, {fit.gap:.3g} with T"
     elif figures and fit.nearest in first:
         figures = f"the gap is then {fit.nearest_gap:.3g}, {fit.gap:.3g} with T"
     if not figures or f"from {fit.gap:.3g} to" in first:
