@@ -39,7 +39,7 @@ def canonical(captured: CapturedModel) -> tuple[CapturedModel, Mapping[str, str]
     And the nodes that were left out since they change nothing, each with the value that it was. A sum of a product that
     nothing else reads has its factors for an operand; the product stays, and nothing reads it any more.
     """
-    # Idle ops first: they would stand between the members of a chain.
+    # Idle ops first: x[:] between two writes would be a second reader of the first one's result.
     captured, same = _without_idle(captured)
     captured = _with_whole_joins(captured)
     if not any(map(_is_write, captured.nodes)):
@@ -69,6 +69,7 @@ def _without_idle(captured: CapturedModel) -> tuple[CapturedModel, Mapping[str, 
     for node in captured.nodes:
         node = replace(node, arguments={key: _renamed(value, same) for key, value in node.arguments.items()})
         # Names of idle ops before this one are replaced already, so `same` never leads to another idle op.
+        # Whether a slice or a write covers all of its operand is seen by the shapes.
         ref = _whole(node)
         if isinstance(ref, Ref) and node.shapes[0] == shapes[ref.name] and _is_idle(node):
             same[node.name] = ref.name
@@ -226,9 +227,10 @@ def _filled(
     dim = last.arguments.get("dim", 0) % max(len(shape), 1)
     parts: dict[tuple[int, int], tuple[Node, Ref]] = {}
     node = last
-    # From the last write back to the first.
+    # From the last write back to the first: each reads the tensor in which the one before it has written.
     while True:
         span, source = _span(node, shape[dim]), _source(node, nodes)
+        # Another axis, a strided run, a source that is stretched, or the same run twice: no join says that.
         if node.arguments.get("dim", 0) % len(shape) != dim or span is None or source is None or span in parts:
             return None
         parts[span] = node, source
@@ -241,10 +243,20 @@ def _filled(
     # Only writes that fill the axis from end to end leave nothing of the tensor that was written to.
     if len(parts) < 2 or not adjacent or ordered[0][0] != 0 or ordered[-1][1] != shape[dim]:
         return None
-    writes = [parts[span] for span in ordered]
+    return _join_of([parts[span] for span in ordered], last, dim)
+
+
+def _join_of(writes: Sequence[tuple[Node, Ref]], last: Node, dim: int) -> list[Node]:
+    """The parts of a filled axis as a stack, or as rows and a concatenation; in the order of a graph.
+
+    writes: every write with what it writes, along the axis.  last: the write at the end of the chain, whose name and
+    shapes the join takes over, since readers know it by these.
+    """
+    # Entries one by one have no axis of their own to be concatenated along.
     if all(_is_single(node) for node, _ in writes):
         sources = [source for _, source in writes]
         return [replace(last, target=str(STACK), arguments={"tensors": sources, "dim": dim})]
+    shape = last.shapes[0] or ()
     rows: list[Node] = []
     tensors: list[Ref] = []
     for node, source in writes:
@@ -327,6 +339,7 @@ def with_selections(captured: CapturedModel, names: frozenset[str]) -> CapturedM
     """The graph with these concatenations as lists of the entries of what their parts were taken from."""
     if not names:
         return captured
+    # x[:, :i] and x[:, i + 1:] joined again become index_select(x, 1, list), the list a constant leaf that no file has.
     leaves, nodes = dict(captured.leaves), list(captured.nodes)
     for position, node in enumerate(nodes):
         if node.name in names and (selection := _entries(node, captured)) is not None:

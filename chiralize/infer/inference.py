@@ -5,7 +5,7 @@ the rules tie to each other. A rule that cannot say anything yet waits. When not
 choose: whatever leaves them invariant. Then single entries of unknown axes are taken to be fixed points, and last of
 all lists that name entries several times choose how their positions move.
 What is still free then is a hidden space: `choose` gives it a value. `finish` runs every rule once more with all
-values in place; that run alone decides, everything before it was a search, of 300 attempts at most.
+values in place; that run alone decides, everything before it was a search (`search.Search`).
 
 A net of two layers, 17 joints (x, y) in and 17 joints (x, y, z) out, goes like this:
 
@@ -20,34 +20,29 @@ certificate on the converted network.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
-from itertools import chain, islice
+from collections.abc import Mapping, Sequence
+from itertools import chain
 
 from chiralize.errors import (
     AsymmetricConstantError,
-    NegatedChannelsError,
     NeverEquivariantError,
     NoRuleError,
-    UnsupportedError,
 )
 from chiralize.errors.words import when
 from chiralize.graph.model import CapturedModel, Leaf, Node
 from chiralize.infer.calls import names_read
-from chiralize.infer.canonical import canonical, parts_joined_with, with_selections
+from chiralize.infer.canonical import canonical
 from chiralize.infer.constants import beyond, deviation, largest_change, nearest
-from chiralize.infer.given import Known, Repair, Spec, Tensor
-from chiralize.infer.propagation import Propagation
+from chiralize.infer.given import Known, Spec, Tensor
 from chiralize.infer.records import RepMap, Space
 from chiralize.infer.refusal import refusal
 from chiralize.infer.registry import Result, registry
+from chiralize.infer.search import Search, described
 from chiralize.infer.solver.unify import Conflict
-from chiralize.infer.spaces import added_weights, free_spaces
+from chiralize.infer.spaces import free_spaces
 from chiralize.symmetry.involution import SignedPermutation
 from chiralize.symmetry.representation import TensorRepresentation
 from chiralize.symmetry.symbolic import (
-    Axis,
     SymbolicRepresentation,
     Var,
     evaluate,
@@ -57,10 +52,6 @@ from chiralize.symmetry.symbolic import (
     variables,
 )
 
-_TRIALS = 16
-"""Of each kind of repair so many are tried after a refusal, those nearest to the op that refused."""
-_MOST_ATTEMPTS = 300
-"""Propagations for one network; networks of the field take one to five. Over 600 ops each takes a tenth of a second."""
 OR_AVERAGE = ", or use --method average"
 """The end of remedies for what stops one pass alone."""
 _MEND = (
@@ -114,12 +105,7 @@ def random_numbers(node: Node | None, name: str = "") -> NoRuleError:
     return error
 
 
-def _described(outputs: Iterable[Result]) -> Iterator[SymbolicRepresentation]:
-    """The outputs of an op of which a rule says how they transform."""
-    return (output for output in outputs if isinstance(output, SymbolicRepresentation))
-
-
-class Inference:
+class Inference(Search):
     """Propagation through one captured network.
 
     inputs, outputs: representation of every tensor argument and result, None where it is to be found.
@@ -140,148 +126,15 @@ class Inference:
     ) -> None:
         self.symmetrize = symmetrize
         self.symmetrized: list[str] = []
-        self.attempts = 0
-        self.captured, self.idle = canonical(captured)
-        self.positions = {node.name: position for position, node in enumerate(self.captured.nodes)}
-        self.known = Known(self.captured, inputs, outputs, joined, given or {})
+        graph, self.idle = canonical(captured)
+        super().__init__(Known(graph, inputs, outputs, joined, given or {}))
+        # An attempt looks every rule up, and would end in a KeyError at an op that has none.
         self._check_rules()
-        self._search()
-
-    def _search(self) -> None:
-        """Propagate. Where that fails, try the repairs that let the propagation get further.
-
-        Repairs are: to take parts of a tensor that meet again as one list, to let a bias be zero, to leave branches
-        open, to take axes of single entries for the joints, and to settle open signs one after the other. A repair that
-        helps stays, and the next ones are tried on top of it. Raises the refusal of the plain attempt where nothing
-        helps: errors of repairs speak of guesses that the user never made.
-        """
-        repair = Repair(self._zero_already())
-        refusal = self._refusal_with(repair)
-        first, reached = refusal, self._reached()
-        # Usually the plain attempt is not refused, and this loop does not run at all.
-        while refusal is not None:
-            for trial in self._repairs(refusal, repair):
-                if self.attempts >= _MOST_ATTEMPTS:
-                    assert first is not None
-                    first.facts += f" (the search for repairs ended after {self.attempts} attempts)"
-                    raise first
-                refusal = self._refusal_with(trial)
-                more = self._reached() - reached
-                # To take axes for the joints is progress even where it comes no further: the attempt may meet more
-                # axes of that kind, and all of them are needed. There are finitely many, so the search ends.
-                if refusal is None or more > 0 or (more == 0 and trial.singles != repair.singles):
-                    repair, reached = trial, self._reached()
-                    break
-            else:
-                assert first is not None
-                raise first
-        self._open_waiting(repair)
-        self._leave_unread()
-
-    def _leave_unread(self) -> None:
-        """Runs of an axis that one weight alone has and no value computed from inputs carries, such as positions beyond
-        the example's length, are no hidden space: T leaves them alone, and longer inputs read them as they read others.
-        What a rule still waits for may be carried later.
-        """
-        if self.now.waiting:
-            return
-        # Unknowns that occur once in all weights, and in no value that depends on the inputs.
-        weights = Counter[Var]()
-        for leaf in self.captured.weights:
-            weights.update(self._unknown(self.now.leaves[leaf.name]))
-        carried: set[Var] = set()
-        for name, outputs in self.now.nodes.items():
-            if name not in self.now.captured.fixed:
-                carried.update(*map(self._unknown, _described(outputs)))
-        for var, count in weights.items():
-            if count == 1 and var.size > 1 and var not in carried:
-                self.now.solver.bind(var, trivial(var.size))
-
-    def _unknown(self, rep: SymbolicRepresentation) -> Iterator[Var]:
-        """The unknowns of a representation, each as often as it occurs."""
-        for axis in rep.axes:
-            yield from variables((self.now.solver.resolve(axis),))
-
-    def _open_waiting(self, repair: Repair) -> None:
-        """Leave open the joins of exchanged branches that still wait for their parts: later ops may determine the
-        whole.
-
-        Where they do not, the whole is taken to be the joints, in the orders in which readers take its entries. An
-        attempt counts if it is not refused and the whole is known after it; else what was before is restored.
-        """
-        tried: set[str] = set()
-        while names := [name for name in self.now.waiting_joints if name not in tried]:
-            if self.attempts >= _MOST_ATTEMPTS:
-                return  # an op that still waits is refused at its own line
-            before, name = self.now, names[0]
-            tried.add(name)
-            for whole in (None, *islice(before.likely_wholes(name), _TRIALS)):
-                wholes = repair.wholes if whole is None else {**repair.wholes, name: whole}
-                trial = replace(repair, joints=(*repair.joints, name), wholes=wholes)
-                refusal = self._refusal_with(trial)
-                if refusal is None and is_known(self.now.solver.resolve(self.now.wholes[name])):
-                    repair = trial
-                    break
-                self.now = before
-
-    def _reached(self) -> int:
-        """How far the propagation came, counted in the graph as it was captured.
-
-        Repairs change the graph (`with_selections` drops nodes), so positions in it cannot be compared. Outputs are
-        counted behind all nodes.
-        """
-        behind_nodes = self.now.index - len(self.now.captured.nodes)
-        if behind_nodes < 0:
-            return self.positions[self.now.at]
-        return len(self.positions) + behind_nodes
-
-    def _refusal_with(self, repair: Repair) -> UnsupportedError | None:
-        """Propagate anew; returns the error that stops it, None if it comes to rest."""
-        self.attempts += 1
-        known = replace(self.known, captured=with_selections(self.captured, repair.selections))
-        self.now = Propagation(known, repair)
-        try:
-            self.now.settle()
-        except (NeverEquivariantError, NegatedChannelsError) as error:
-            return error
-        return None
-
-    def _repairs(self, refusal: UnsupportedError, repair: Repair) -> list[Repair]:
-        """Repairs that might help, those nearest to the node that refused first."""
-        nodes = self.captured.until(refusal.at)[::-1]
-        trials: list[Repair] = []
-        # One sign may decide others, which at once were all taken to be 1.
-        if self.now.at_once:
-            trials.append(replace(repair, one_by_one=True))
-        trials += [replace(repair, singles=singles) for singles in self._singles(repair)]
-        parts = parts_joined_with(refusal.at, self.now.captured)
-        if parts:
-            trials.append(replace(repair, selections=repair.selections | parts))
-        # A bias along negated channels can only be zero. That gives up numbers of the network, so it is tried only
-        # where signs are what stops it.
-        if isinstance(refusal, NegatedChannelsError):
-            biases = chain.from_iterable(added_weights(node, self.captured) for node in nodes)
-            nonzero = (name for name in biases if name not in repair.zero)
-            of = self.now.partners.of
-            trials += [replace(repair, zero=repair.zero | {name, of(name)}) for name in islice(nonzero, _TRIALS)]
-        closed = [node for node in nodes if node.name not in repair.joints]
-        joints = (node.name for node in closed if self.now.partners.has_branches(node))
-        return trials + [replace(repair, joints=(*repair.joints, name)) for name in islice(joints, _TRIALS)]
-
-    def _singles(self, repair: Repair) -> Iterator[Mapping[str, Axis]]:
-        """Axes of which nothing is known but that entries or parts are read, as the joints, all of one size at once."""
-        for action in self.known.actions():
-            labels = [label for label, size in self.now.solver.singles.items() if size == action.size]
-            if not repair.singles.keys() >= set(labels):
-                yield {**repair.singles, **dict.fromkeys(labels, known_axis(action))}
-
-    def _zero_already(self) -> frozenset[str]:
-        """Weights of which it is given that the mirror negates them whole: T w = -w, so that they are zero."""
-        given = {name for name, rep in self.known.given.items() if rep.sign < 0 and replace(rep, sign=1).is_trivial}
-        return frozenset(leaf.name for leaf in self.captured.weights if given & set(leaf.names))
+        self.search()
 
     def _check_rules(self) -> None:
         """Raises NoRuleError at the first op without a rule, before anything is inferred of the others."""
+        # Before missing rules: an op that draws numbers has no rule either, and its reason is another one.
         for node in self.captured.drawing:
             raise random_numbers(node)
         for node in self.captured.nodes:
@@ -380,7 +233,7 @@ class Inference:
 
         That run is a whole one: no rule rests.
         """
-        outputs = chain.from_iterable(map(_described, self.now.nodes.values()))
+        outputs = chain.from_iterable(map(described, self.now.nodes.values()))
         for rep in (*self.now.leaves.values(), *outputs):
             for axis in rep.axes:
                 for var in variables((self.now.solver.resolve(axis),)):

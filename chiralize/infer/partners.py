@@ -4,7 +4,7 @@ Python code may take joints or limbs apart (one layer per joint, one network per
 value of the graph, it takes it to another, its partner: value(T x) = R partner(x). A rule says that
 op(R a, S b) = Q op(a, b) for all a and b, so it holds here too, if the partners of the operands are the operands of
 the partner. What is left is to find partners: where entries are taken out of an axis, forwards from there, and where
-branches meet again. Weights of exchanged branches are exchanged as well.
+branches meet again (`joins`). Weights of exchanged branches are exchanged as well.
 
     left, right = x[:, 1], x[:, 2]                `take`: T exchanges joints 1 and 2
     a, b = net_1(left), net_2(right)              `follow`: the same ops; the weights of net_1 and net_2 are partners
@@ -16,26 +16,26 @@ last one proves it. (Decision 0005 has what else was tried.)
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from chiralize.graph.model import CapturedModel, Node
-from chiralize.graph.traits import Join
-from chiralize.infer.actions import between, closed, exchange, involution, part, positions_of
+from chiralize.infer.actions import between, closed, involution, part
 from chiralize.infer.calls import names_read
-from chiralize.infer.exchanges import Exchanges, settings, sign_of_exchange
+from chiralize.infer.exchanges import sign_of_exchange
+from chiralize.infer.joins import Joins
 from chiralize.infer.picks import AxisOf
-from chiralize.infer.registry import Call, traits
-from chiralize.infer.solver.terms import Conflict, Wait, product
+from chiralize.infer.registry import Call
+from chiralize.infer.solver.terms import Conflict, product
 from chiralize.infer.taking import Taken, taken
 from chiralize.symmetry.involution import SignedPermutation
 from chiralize.symmetry.symbolic import Axis, SymbolicRepresentation, is_known, known_axis
 
 
-class Partners(Exchanges):
-    """Finds partners: where entries are taken out, forwards from there, and where branches meet.
+class Partners(Joins):
+    """Finds partners: where entries are taken out, and forwards from there; `Joins` has where branches meet.
 
     zero: weights that can only be zero; nothing has to be exchanged there.
     summands: partial sums in which values of one side meet, and whose partners are looked for in the whole sum.
@@ -73,6 +73,7 @@ class Partners(Exchanges):
         if action is None or all(closed(action, entries) for entries in selection.entries):
             return None
         outputs: list[SymbolicRepresentation] = []
+        # value(T x) = R partner(x): R moves the entries of each output into the order in which its partner has them.
         for output, entries in enumerate(selection.entries):
             image = [int(action.partner[entry]) for entry in entries]
             order = self._mirrored(node, output, selection, image)
@@ -91,6 +92,8 @@ class Partners(Exchanges):
         if not is_known(axis):
             # An open join has found partners among the entries: T on the axis exchanges those, if nothing says more.
             self.open.add(source_axis)
+            # An entry whose value is exchanged with no entry of the same axis (-1) leaves the action open. So does an
+            # attempt that may still learn it otherwise.
             if not images or any(other < 0 for _, other in images) or not call.solver.last_resort:
                 return None
             partner = np.arange(selection.size)
@@ -132,7 +135,7 @@ class Partners(Exchanges):
             entries = self._entries(other, selection)
             if entries is None or sorted(entries) != sorted(image):
                 continue
-            # Several ops may take the same entries. One that has its partner is no partner of another one.
+            # Several ops may take the same entries. One that has its partner cannot be the partner of this one, too.
             if self.exchanged(node.name) or not self.exchanged(other.name):
                 self.pair(node.name, other.name)
                 return list(entries)
@@ -165,6 +168,7 @@ class Partners(Exchanges):
             self.pair(node.name, twin.name)
         # A split has no partner as a whole, only its parts have: `follow` must not look for one.
         self.apart |= {node.name, twin.name}
+        # The outputs are values by their `getitem` nodes. One that is never read has none, and no partner either.
         ours, theirs = self._readers(node, output), self._readers(twin, other)
         if len(ours) != len(theirs) or any(self.images.get(a, b) != b for a, b in zip(ours, theirs, strict=True)):
             return False
@@ -207,7 +211,8 @@ class Partners(Exchanges):
         """Pair an operation with the first that does the same to the partners of its operands; False if none does."""
         # There are no candidates for an op of which a partial sum is the only operand of one side.
         free = self._free_candidates(node)
-        # Exchanged operands are only a guess, so operations whose operands are partners come first.
+        # To exchange operands that have no partner yet (`deep`) is a guess, so operations whose operands are partners
+        # come first.
         for deep in (False, True):
             for other in free:
                 pairs: dict[str, str] = {}
@@ -272,125 +277,6 @@ class Partners(Exchanges):
             inner = ref.name in self.summands and self.nodes[ref.name].target == node.target
             names += self._terms(self.nodes[ref.name]) if inner else [ref.name]
         return names
-
-    def join(self, node: Node, reps: Sequence[SymbolicRepresentation], call: Call) -> SymbolicRepresentation | None:
-        """Branches that meet in a concatenation or a stack; None where they do not exchange places there.
-
-        Places may be those of two joins that the mirror exchanges: stack(a, b) and stack(b', a').
-        reps: of the parts. Raises Wait while the axis of a part is unknown, Conflict where parts cannot be exchanged.
-        """
-        trait, meeting = traits().get(node.target), self._meeting(node)
-        if not isinstance(trait, Join) or meeting is None:
-            return None
-        other, order = meeting
-        if other is not node:
-            self.pair(node.name, other.name)
-        stacked = trait.adds_axis
-        dim = call.axis(call.get("dim", 0), len(call.shape))
-        first = reps[0]
-        parts: list[SignedPermutation] = []
-        # All parts have the other axes of the first; the sign by which one differs goes into its place on the axis
-        # along which they are joined. A part of a stack has one entry there.
-        for rep in reps:
-            sign = first.sign * rep.sign
-            for position, axis in enumerate(rep.axes):
-                if stacked or position != dim:
-                    sign = call.solver.same(axis, first.axes[position], sign)
-            axis = () if stacked else call.solver.resolve(rep.axes[dim])
-            if not is_known(axis):
-                raise Wait("exchanged branches are concatenated along an axis that is not known yet")
-            parts.append(-product(axis) if sign < 0 else product(axis))
-        whole = known_axis(exchange(parts, order))
-        axes = (*first.axes[:dim], whole, *first.axes[dim if stacked else dim + 1 :])
-        return call.solver.representation(SymbolicRepresentation(axes, first.sign))
-
-    def _meeting(self, node: Node) -> tuple[Node, list[int]] | None:
-        """The join in which the partners of what a node joins meet, and their places in it; None if there is none.
-
-        cat(l, m, r) has the partners (r, m, l): they meet in the node itself, at [2, 1, 0].
-        Two joins whose parts stand in the same order do the same to partners, which is no exchange of places.
-        """
-        if not isinstance(traits().get(node.target), Join):
-            return None
-        names = list(map(self.one, names_read(node)))
-        images = list(map(self.of, names))
-        if self.exchanged(node.name):
-            others = [self.nodes[self.of(node.name)]]
-        else:
-            order = positions_of(images, names)
-            if order is not None:
-                return node, order
-            others = [other for other in self.users.get(images[0], ()) if other.name not in self.images]
-        for other in others:
-            alike = other.target == node.target and other.shapes == node.shapes and settings(other) == settings(node)
-            if alike:
-                order = positions_of(images, list(map(self.one, names_read(other))))
-            else:
-                order = None
-            if order is not None and order != sorted(order):
-                return other, order
-        return None
-
-    def open_join(
-        self, node: Node, reps: Sequence[SymbolicRepresentation], call: Call, whole: Axis
-    ) -> SymbolicRepresentation | None:
-        """Branches with weights of their own that meet: what follows decides which of them the mirror exchanges.
-
-        whole: the axis that they form together. None where it leaves every branch at its place.
-        Raises Conflict where it takes a branch apart, or to one that computes something else.
-        """
-        dim = call.axis(call.get("dim", 0), len(call.shape))
-        trait = traits().get(node.target)
-        stacked = isinstance(trait, Join) and trait.adds_axis
-        first = reps[0]
-        # While the axis is unknown, readers get it as it is: they are to determine it.
-        if not is_known(whole):
-            axes = (*first.axes[:dim], whole, *first.axes[dim if stacked else dim + 1 :])
-            return SymbolicRepresentation(axes, first.sign)
-        if stacked:
-            ends = np.arange(1, len(reps) + 1)
-        else:
-            ends = np.cumsum([rep.shape[dim] for rep in reps])
-        action, names = product(whole), names_read(node)
-        starts = [0, *ends[:-1].tolist()]
-        for start, end, name, rep in zip(starts, ends, names, reps, strict=True):
-            # The part in which the image of each entry lies: parts of 2 entries end at 2 and 4, and entry 3 lies in
-            # part 1. All images have to lie in the same one.
-            image = np.searchsorted(ends, action.partner[start:end], side="right")
-            other = names[int(image[0])]
-            if len(set(image.tolist())) > 1:
-                raise Conflict("the mirror takes a branch of a concatenation to parts of several others")
-            if not stacked and not is_known(rep.axes[dim]):
-                within = action.partner[start:end] - starts[int(image[0])]
-                call.solver.equal(rep.axes[dim], known_axis(involution(within, action.sign[start:end])))
-            if other != name and not self.exchanged(name):
-                pairs: dict[str, str] = {}
-                if not self._mates(name, other, pairs):
-                    raise Conflict("branches of a concatenation that the mirror exchanges do not compute the same")
-                for one, two in pairs.items():
-                    self.pair(one, two)
-        return self.join(node, [call.solver.representation(rep) for rep in reps], call)
-
-    def orders(self, name: str) -> Iterator[Sequence[int]]:
-        """Lists in which readers take all entries of a value along an axis, each once."""
-        readers = [self.taken[node.name] for node in self.users.get(name, ()) if node.name in self.taken]
-        for selection in readers:
-            for entries in selection.entries:
-                if sorted(entries) == list(range(len(entries))):
-                    yield entries
-
-    def has_branches(self, node: Node) -> bool:
-        """Whether some operands of a concatenation or a stack are computed alike, with other weights."""
-        if not isinstance(traits().get(node.target), Join):
-            return False
-        names = names_read(node)
-        # Left and right stand next to each other in a list of limbs, or half of the list apart: no part is compared
-        # with one that is farther away.
-        for position, one in enumerate(names):
-            nearest = names[position + 1 : position + 2 + len(names) // 2]
-            if any(self._mates(one, two, {}) for two in nearest):
-                return True
-        return False
 
 
 def _is_chained(node: Node) -> bool:

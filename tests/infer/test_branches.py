@@ -260,7 +260,7 @@ def test_the_search_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
     """Parts that meet again are found at the second attempt or later; with no attempt left the first refusal stands."""
     name = "a score per part, entry by entry"
     assert made(name).chirality.report.judgement.certificate.passed
-    monkeypatch.setattr("chiralize.infer.inference._MOST_ATTEMPTS", 1)
+    monkeypatch.setattr("chiralize.infer.search._MOST_ATTEMPTS", 1)
     with pytest.raises(UnsupportedError, match=r"\(the search for repairs ended after 1 attempts\)"):
         converted_from(ready(name))
 

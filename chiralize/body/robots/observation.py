@@ -168,6 +168,7 @@ def observation_of(
                 checked.append(f"{title} ({block.read.words})")
                 wrong += _wrong_entries(block, values, right)
                 unchecked += _silent(block, title, values, right)
+                # The same numbers may be right by their names and stand at other places than the simulator has them.
                 if block.read.seats and not by_name:
                     seated.append(_seated(block, block.read))
     # Places are evidence only of tensors whose entries are right by their names.
@@ -241,7 +242,6 @@ def _blocks(tensor: str, io: str, entry: TensorEntry, spec: ConversionSpec, witn
     anything else.
     """
     body = entry.body(spec.skeleton)
-    nowhere = np.zeros(0, np.int64)
     # A row of one number a joint, as robots' actions are; a tensor without a layout is taken for one.
     if entry.kind == "pose" and len(body.dims) == 1 and "j" in (entry.layout or "j"):
         title = entry.name or ("action" if io == "output" else "joints")
@@ -249,8 +249,14 @@ def _blocks(tensor: str, io: str, entry: TensorEntry, spec: ConversionSpec, witn
         yield _Block(tensor, np.arange(len(body.joints)), body.joints, title, body.merged_action(), read)
         return
     if entry.kind != "fields":
-        yield _Block(tensor, nowhere, (), entry.name or entry.kind, SignedPermutation.identity(0), None)
+        yield _unknown_block(tensor, entry.name or entry.kind)
         return
+    yield from _blocks_of_fields(tensor, entry, spec, witness)
+
+
+def _blocks_of_fields(tensor: str, entry: TensorEntry, spec: ConversionSpec, witness: _Witness) -> Iterator[_Block]:
+    """The leaves of a list of fields, each with T on it; what is not claimed, or mixed with other leaves, without T."""
+    body = entry.body(spec.skeleton)
     # The tensor by itself, as a row of all its fields, gives T and the labels of its entries. Numbers stand in for what
     # nothing is claimed of, which has no T, so that the others keep their places.
     fields = with_sizes(entry.fields or ())
@@ -259,20 +265,25 @@ def _blocks(tensor: str, io: str, entry: TensorEntry, spec: ConversionSpec, witn
     resolved = resolve(ConversionSpec(spec.name, spec.skeleton, (row,), ()), [(1, sum(widths))], [])
     representation, names, start = resolved.inputs[0], resolved.input_tensors[0].names, 0
     for stated, block, width in zip(entry.fields or (), fields, widths, strict=True):
+        places = np.arange(start, start + width)
+        start += width
         if isinstance(stated, Unclaimed):
-            yield _Block(tensor, nowhere, (), stated.name, SignedPermutation.identity(0), None)
-            start += width
+            yield _unknown_block(tensor, stated.name)
             continue
-        for leaf, inside in _leaves(block, np.arange(start, start + width), body):
+        for leaf, inside in _leaves(block, places, body):
             # None where T takes entries out of the leaf: it cannot be compared by itself.
             action = None if representation is None else representation.axes[-1].action.restrict(inside)
             labels = tuple(names[at] for at in inside)
             title = ".".join(filter(None, [leaf.name, *(part.name for part in leaf.parts)])) or block.name or leaf.kind
             if action is None:
-                yield _Block(tensor, nowhere, (), title, SignedPermutation.identity(0), None)
-                continue
-            yield _Block(tensor, inside, labels, title, action, _read(leaf, len(inside), body, witness))
-        start += width
+                yield _unknown_block(tensor, title)
+            else:
+                yield _Block(tensor, inside, labels, title, action, _read(leaf, len(inside), body, witness))
+
+
+def _unknown_block(tensor: str, title: str) -> _Block:
+    """A block that nothing is compared of: it is listed as unchecked."""
+    return _Block(tensor, np.zeros(0, np.int64), (), title, SignedPermutation.identity(0), None)
 
 
 def _leaves(block: Field, places: Places, body: Skeleton) -> Iterator[tuple[Field, Places]]:

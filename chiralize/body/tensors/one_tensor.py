@@ -47,6 +47,7 @@ def resolve_one(tensor: ResolvedTensor, skeleton: Skeleton, where: str) -> Resol
         return tensor
     if tensor.kind == "unclaimed":
         _refuse_unclaimed(tensor, where)
+    # Whatever the axes mean: their names only serve to tell samples and frames apart.
     if tensor.is_free:
         axes = _numbered(free_names(len(tensor.shape)))
         return replace(tensor, representation=TensorRepresentation.trivial(tensor.shape), free_axes=axes)
@@ -80,6 +81,7 @@ def _pose(tensor: ResolvedTensor, skeleton: Skeleton, where: str) -> ResolvedTen
         pose = infer_pose(tensor.shape, body, fixed_dims, where)
     else:
         layout = parse_layout(entry.layout, where)
+        # Where the mirror reverses the width of a heat map, no coordinate is left to be negated.
         if entry.mirror and "j" in layout and "d" not in layout and not fixed_dims:
             body = body.with_dims(())  # a map of each joint, whose coordinates are its axes
         pose = replace(fit(layout, tensor.shape, body, fixed_dims, where), mirror=entry.mirror)
@@ -179,7 +181,8 @@ def _as_plain(blocks: Sequence[Field], body: Skeleton, missing: int) -> str:
     Of several that could be meant it is the last: what has no sign stands behind the coordinates.
     """
     for block in reversed(blocks):
-        # Would the sizes fit if this block had one number a joint?
+        # Would the sizes fit if this block had one number a joint? 17 joints x, y and a confidence each are 51 numbers:
+        # {joints: p}, {joints: c} would make 68, and -17 are missing, as many as a plain `c` has less.
         plain = replace(block, is_plain=True) if isinstance(block, Joints) and len(body.dims) > 1 else block
         if missing < 0 and plain.size(body) - block.size(body) == missing:
             return (
@@ -201,15 +204,8 @@ def _fields(tensor: ResolvedTensor, body: Skeleton, where: str) -> ResolvedTenso
     if axis is None or not shape:
         raise LayoutSizeError(where, f"fields need an axis, shape {shape} and layout '{layout}'", "mark it with f")
     blocks = tensor.entry.fields or ()
-    for block in with_parts(blocks):
-        if block.reflect:
-            _check_reflect_of(block, body)
-    total = fields_width(blocks, body)
-    if total != shape[axis]:
-        listed = " + ".join(f"{block.name or block.kind} {block.size(body)}" for block in blocks)
-        facts = f"the fields make {total} entries ({listed}), but axis {axis} has size {shape[axis]}"
-        missing = shape[axis] - total
-        raise LayoutSizeError(where, facts, _as_plain(blocks, body, missing) or _completed(missing, body))
+    _check_blocks(blocks, body, axis, shape[axis], where)
+    # T is the direct sum of the blocks along their axis, and leaves all other axes alone.
     action = joined_action(blocks, body)
     axes = [Representation.trivial(size) for size in shape]
     axes[axis] = Representation.of(action)
@@ -226,9 +222,25 @@ def _fields(tensor: ResolvedTensor, body: Skeleton, where: str) -> ResolvedTenso
         return tensor
     # One number an entry of the axis, broadcast along all others.
     along = [1] * len(shape)
-    along[axis] = total
+    along[axis] = shape[axis]
     spread = np.array(list(chain.from_iterable(_spreads_of(block, body) for block in blocks)))
     return replace(tensor, center=center.reshape(along), spread=spread.reshape(along))
+
+
+def _check_blocks(blocks: Sequence[Field], body: Skeleton, axis: int, size: int, where: str) -> None:
+    """Raise where a centre is given that has no meaning, or blocks are not as long together as their axis.
+
+    size: of the axis. Raises SpecError, UnknownNameError, LayoutSizeError.
+    """
+    # At their own lines first: what a block says is wrong whatever the tensor is like.
+    for block in with_parts(blocks):
+        if block.reflect:
+            _check_reflect_of(block, body)
+    total = fields_width(blocks, body)
+    if total != size:
+        listed = " + ".join(f"{block.name or block.kind} {block.size(body)}" for block in blocks)
+        facts = f"the fields make {total} entries ({listed}), but axis {axis} has size {size}"
+        raise LayoutSizeError(where, facts, _as_plain(blocks, body, size - total) or _completed(size - total, body))
 
 
 def _spreads_of(block: Field, body: Skeleton) -> list[float]:

@@ -71,17 +71,10 @@ def _read_entry(node: Node, what: str, default: Skeleton, base_of: BaseReader) -
     if node.text is not None:
         return entry_from_layout(node.prose("layout"), node.where)
     fields = node.mapping(what, ENTRY_KEYS)
-    # What kind of tensor it is: at most one of the keys, of which `free: false` is none.
     flags = {key: fields[key].boolean(key) for key in _FLAGS if key in fields}
+    # At most one of these keys, of which `free: false` is none.
     kinds = [key for key in _KINDS if key in fields and flags.get(key, True)]
-    if len(kinds) > 1:
-        fields[kinds[1]].wrong(f"{what} is both `{kinds[0]}` and `{kinds[1]}`", "keep one of them")
-    # Keys of joints have a meaning for poses, and for the body of fields; there, blocks have a `reflect` of their own.
-    for key in _POSE_KEYS:
-        if key in fields and kinds and not (kinds == ["fields"] and key != "reflect"):
-            fields[key].wrong(f"`{key}` has no meaning beside `{kinds[0]}`", "drop one of them")
-    if "feeds" in fields and what.startswith("input"):
-        fields["feeds"].wrong(f"`feeds` of {what}", "an output feeds an input: write it there")
+    _check_keys(fields, kinds, what)
     # What is left are the values; an `override` without any key is the body of the file.
     layout, mirror = _read_layout(fields, kinds)
     override = _read_body(fields, default, base_of)
@@ -119,6 +112,21 @@ def _check_width(entry: TensorEntry, node: Node, default: Skeleton) -> None:
         return
     if width > _MOST_ENTRIES:
         node.wrong(f"fields of {width} entries, more than {_MOST_ENTRIES}", "correct the sizes of the blocks")
+
+
+def _check_keys(fields: dict[str, Node], kinds: Sequence[str], what: str) -> None:
+    """Raise WrongValueError where keys of an entry contradict each other.
+
+    kinds: those of `_KINDS` that the entry has, none for a pose.  what: `input 0`, for messages.
+    """
+    if len(kinds) > 1:
+        fields[kinds[1]].wrong(f"{what} is both `{kinds[0]}` and `{kinds[1]}`", "keep one of them")
+    # Keys of joints have a meaning for poses, and for the body of fields; there, blocks have a `reflect` of their own.
+    for key in _POSE_KEYS:
+        if key in fields and kinds and not (kinds == ["fields"] and key != "reflect"):
+            fields[key].wrong(f"`{key}` has no meaning beside `{kinds[0]}`", "drop one of them")
+    if "feeds" in fields and what.startswith("input"):
+        fields["feeds"].wrong(f"`feeds` of {what}", "an output feeds an input: write it there")
 
 
 def _read_body(fields: dict[str, Node], default: Skeleton, base_of: BaseReader) -> BodyOverride:
@@ -234,6 +242,7 @@ def _read_signs(
     if "signs" not in fields:
         return negate, None
     listed = read_sign_list(fields["signs"], dims)
+    # A map has signs of single joints, and `negate` beside it those of all others.
     if listed is None:
         rows = read_sign_map(fields["signs"], body.joints, dims)
         return negate, tuple((body.joints[joint], row) for joint, row in rows)
@@ -252,6 +261,7 @@ def _read_classes(node: Node) -> Classes:
             item.wrong(f"class {name!r} is listed twice", "give each class its own name")
     if "swap" not in keys:
         raise MissingKeyError(node.where, "classes without `swap`", "list the swapped classes, or use invariant: true")
+    # (node, first, second), so that `collect` can name the line of a pair that contradicts another.
     swapped = []
     for item in keys["swap"].sequence("swap"):
         first, second = pair_of(item, "classes")

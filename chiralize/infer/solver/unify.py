@@ -26,8 +26,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from math import gcd
 
-from chiralize.infer.solver.terms import Conflict, Wait, difference, part_ends, product, restricted, var_of
-from chiralize.infer.solver.unknowns import Unknowns
+from chiralize.infer.solver.cuts import Cuts
+from chiralize.infer.solver.terms import Conflict, Wait, difference, part_ends, product, var_of
 from chiralize.symmetry.involution import SignedPermutation
 from chiralize.symmetry.symbolic import (
     Abs,
@@ -48,8 +48,8 @@ from chiralize.symmetry.symbolic import (
 __all__ = ["Conflict", "Solver", "Wait", "part_ends", "product"]
 
 
-class Solver(Unknowns):
-    """Equality of axes, and axes taken apart."""
+class Solver(Cuts):
+    """Equality of axes, and axes as products of factors."""
 
     # ---- defaults -----------------------------------------------------------------------------------------
     def default(self, axis: Axis, value: Axis) -> None:
@@ -78,6 +78,7 @@ class Solver(Unknowns):
         Where one of them is not known, neither is the sign; it belongs to the place called `key`, if that has a name.
         """
         a, b = self.resolve(left), self.resolve(right)
+        # Both known, or the same unknown: the sign can be read off, and nothing has to be left open.
         if not key or (is_known(a) and is_known(b)) or bare(a)[0] == bare(b)[0]:
             return self.same(a, b)
         # `same` by itself would let the unknown axis take a sign of 1 for granted, and a reader may show that it is -1.
@@ -92,6 +93,7 @@ class Solver(Unknowns):
         Raises Conflict where the axes cannot be equal up to a sign.
         """
         a, b = self.resolve(left), self.resolve(right)
+        # Before anything is bound: an axis of 3 entries would else be split for one of 4 that can never fit.
         if axis_size(a) != axis_size(b):
             raise Conflict(f"axes of {axis_size(a)} and {axis_size(b)} entries")
         # Invariant: what is left of the first axis has to be `sign` times what is left of the second. Terms are
@@ -118,6 +120,7 @@ class Solver(Unknowns):
         # (2 x 3) and (3 x 2) have no factors in common and may be the same action all the same.
         if is_known(a) and is_known(b):
             return known_axis(product(a)) or a[:1], known_axis(product(b)) or b[:1]
+        # The longer first term is the one that splits; the sides are exchanged back.
         if a[0].size < b[0].size:
             b, a = self._level(b, a)
             return a, b
@@ -200,14 +203,17 @@ class Solver(Unknowns):
         Returns the factors in the place of this one term; callers add the terms behind it.
         """
         term = terms[0]
+        # For all kinds of terms alike: 6 entries are no 4 x something.
         if term.size % first:
             raise Conflict(f"an axis of {term.size} entries does not split at {first}")
         match term:
+            # A known action is looked at: (0 2) (1 3) on 4 entries is (0 1) x 1, and (0 3) is no product.
             case Known(action):
                 factors = action.factor(first)
                 if factors is None:
                     raise Conflict(f"the mirror on {term.size} entries is no product of {first} x {term.size // first}")
                 return [Known(factors[0]), Known(factors[1])]
+            # |T| of a product is the product of |A| and |B|, so the unknown under the bars is what splits.
             case Var() | Abs():
                 var = var_of(term)
                 parts = self.fresh(first) + self.fresh(var.size // first)
@@ -238,6 +244,7 @@ class Solver(Unknowns):
             raise Wait(f"a concatenation that ends at {part_ends(term)} is viewed as rows of {rest}")
         rows = [self.regroup([block], [axis_size(block) // rest, rest]) for block in blocks]
         heads: list[Axis] = []
+        # All tails become the first one. The sign by which one differs belongs to the rows of its block.
         for head, tail in rows:
             heads.append(times(head, self.same(tail, rows[0][1])))
         return [*self.concatenate(heads), *self.resolve(rows[0][1])]
@@ -248,6 +255,7 @@ class Solver(Unknowns):
         Row-major order makes this possible: axes that stand side by side are one axis, the Kronecker product of all.
         Returns an axis for every size. Raises Conflict where a factor lies across a boundary, Wait while it may.
         """
+        # One row of factors, the slowest first, from which new axes take as many as they have room for.
         queue = tuple(term for axis in axes for term in self.resolve(axis))
         out: list[Axis] = []
         for size in sizes:
@@ -267,6 +275,7 @@ class Solver(Unknowns):
         if not queue:
             raise Conflict("a view changes the number of entries")
         size = queue[0].size
+        # A term without entries fits anywhere; `room % 0` would be an error.
         if size == 0 or room % size == 0:
             return queue
         # A term of 6 entries for 4 that are left: the first 2 of it fit.
@@ -280,101 +289,7 @@ class Solver(Unknowns):
             raise Conflict(f"an axis of {size} entries is viewed across a boundary at {room}")
         raise Wait(f"an axis of {size} entries that is not known yet is viewed across a boundary at {room}")
 
-    # ---- direct sums --------------------------------------------------------------------------------------
-    def cut(self, axis: Axis, ends: Sequence[int]) -> list[Axis]:
-        """Write the axis as a direct sum with parts ending at `ends`. Raises Conflict where the mirror mixes parts.
-
-        ends: ascending, the last one the size of the axis. Returns an axis for every part. Raises Wait while too little
-        is known.
-        """
-        axis = self.resolve(axis)
-        starts = [0, *ends[:-1]]
-        if len(ends) == 1:
-            return [axis]
-        if is_known(axis):
-            return [restricted(axis, range(*run)) for run in zip(starts, ends, strict=True)]
-        # Signs go into every part.
-        entries, sign = bare(axis)
-        if len(entries) < len(axis):
-            return [signed(part, sign) for part in self.cut(entries, ends)]
-        # Of a product the first factor is cut: 4 x 3 entries that end at 6 are 2 rows of 3.
-        lead, rest = axis[0], axis[1:]
-        inner = axis_size(rest)
-        if inner > 1:
-            if any(end % inner for end in ends):
-                raise Wait("a merged axis is cut inside a factor")
-            rows = self.cut((lead,), [end // inner for end in ends])
-            return [self.resolve(row + rest) for row in rows]
-        match lead:
-            case Var():
-                return self._cut_var(lead, starts, ends)
-            case Abs(var):
-                return [self.absolute(part) for part in self._cut_var(var, starts, ends)]
-            case Sum(parts):
-                return self._cut_sum(parts, ends)
-            case Known():  # followed by unknown factors of size 1 only
-                return [restricted((lead,), range(*run)) for run in zip(starts, ends, strict=True)]
-
-    def _cut_var(self, var: Var, starts: Sequence[int], ends: Sequence[int]) -> list[Axis]:
-        """An unknown as a direct sum: that is a claim, that the mirror exchanges nothing between the parts.
-
-        For parts of an ordinary hidden axis it is made at once. It is doubtful where single entries are read, or where
-        the axis has as many entries as the body has joints: entry 3 may be a joint, and have a partner. Then it waits
-        for the last resort, unless a repair says what the axis is (`likely`).
-        """
-        sizes = [end - start for start, end in zip(starts, ends, strict=True)]
-        label = self.labels.get(var.id, "an unnamed axis")
-        if 1 in sizes or var.size in self.exchanging:
-            self.singles[label] = var.size
-            likely = self.likely.get(label, ())
-            if axis_size(likely) == var.size:
-                self.bind(var, likely)
-                self.guessed = True
-            if self.guessed or not self.last_resort:
-                raise Wait("a single entry of an unknown axis" if 1 in sizes else "a part of an unknown axis")
-            if 1 in sizes:
-                self.forced.append(label)
-        # A single entry may be negated, which its readers decide. What fits anything fits without a sign, too.
-        fits = var.id in self.passing
-        parts: list[Axis] = []
-        for size in sizes:
-            parts.append(self.fresh(size) if size != 1 or fits else self.unknown_sign())
-        self._pass_on(var, parts)
-        self.bind(var, (Sum(tuple(parts)),))
-        return [self.resolve(part) for part in parts]
-
-    def _cut_sum(self, parts: Sequence[Axis], ends: Sequence[int]) -> list[Axis]:
-        """A direct sum with parts that end elsewhere: parts are cut where one ends inside, and joined up to an end.
-
-        Parts of 4 and 6 entries that are to end at 2, 4, 10 become 2, 2, 6. Parts of 2, 2, 6 that are to end at 4, 10
-        become 4, 6.
-        """
-        out: list[Axis] = []
-        pending: list[Axis] = []
-        # Where the part begins, and how many entries the pieces have so far.
-        start, stretched = 0, 0
-        for part in parts:
-            stop = start + axis_size(part)
-            inside = [end for end in ends if start < end < stop]
-            pieces = [part]
-            if inside:
-                pieces = self.cut(part, [end - start for end in [*inside, stop]])
-            for piece in pieces:
-                pending.append(piece)
-                stretched += axis_size(piece)
-                if stretched in ends:
-                    out.append(self.concatenate(pending))
-                    pending = []
-            start = stop
-        return out
-
-    def pick(self, axis: Axis, entries: Sequence[int]) -> Axis:
-        """The axis of the chosen entries. Raises Wait while unknown, Conflict where not closed under the mirror."""
-        axis = self.resolve(axis)
-        if not is_known(axis):
-            raise Wait("an index into an axis that is not known yet")
-        return restricted(axis, entries)
-
+    # ---- guesses ----------------------------------------------------------------------------------------
     @contextmanager
     def resort(self, lists: bool) -> Iterator[None]:
         """Within: rules may guess; single entries of unknown axes, for example, are taken to be fixed points.
