@@ -55,6 +55,7 @@ def part(rep: SymbolicRepresentation, taken: Taken, action: SignedPermutation) -
 
 def exchange(parts: Sequence[SignedPermutation], order: Sequence[int]) -> SignedPermutation:
     """A direct sum whose parts change places: part i of T x is part order[i] of x, acted on by parts[i]."""
+    # Entry k of part i goes to where part order[i] begins, and there to the partner of k.
     starts = np.cumsum([0] + [part.size for part in parts])
     partners = [part.partner + starts[index] for part, index in zip(parts, order, strict=True)]
     return involution(np.concatenate(partners), np.concatenate([part.sign for part in parts]))

@@ -82,6 +82,7 @@ class Answers:
     def _apply(self, node: Node) -> None:
         """Run the rule of a node and note how its outputs transform. Raises Conflict, Wait."""
         if node.target == "getitem":
+            # One output of an op of several has the representation that the rule of that op has given it.
             outputs: Outputs = (self.nodes[node.arguments["value"].name][node.arguments["index"]],)
             if self.partners.reads_exchanged(node):
                 self.partners.follow(node)
@@ -128,9 +129,11 @@ class Answers:
         # Readers need something to read even if the rule waits from here on.
         if node.name not in self.nodes:
             self.nodes[node.name] = tuple(map(self._fresh, node.shapes))
+        # Entries of one side are the first question: the rule would refuse them as not closed under T.
         picked = self.partners.take(node, call)
         if picked is not None:
             return picked
+        # The rule of a sum would refuse terms of which T negates one.
         met = even_and_odd(node, call, self.partners)
         if met is not None:
             return (met,)
@@ -189,6 +192,7 @@ class Answers:
                 rep = self._operand(ref.name).rep
                 if isinstance(out, SymbolicRepresentation) and rep.shape == out.shape:
                     for axis, entered in zip(out.axes, rep.axes, strict=True):
+                        # A reader that forbids signs gets the permutation of the input without its signs.
                         forbidden = unknowns_in((axis,)) & self.solver.demanded_sign_free
                         if not is_known(self.solver.resolve(axis)):
                             with suppress(Conflict, Wait):  # readers may want another
@@ -228,6 +232,7 @@ class Answers:
         shape = node.shapes[0]
         assert shape is not None
         size: int = shape[node.arguments.get("dim", 0)]
+        # Orders in which a reader takes the entries come before the order in which they stand.
         orders = [*map(list, self.partners.orders(name)), list(range(size))]
         for rep in dict.fromkeys(rep for rep in (*self.known.inputs, *self.known.outputs) if rep is not None):
             for axis in rep.axes:

@@ -156,6 +156,7 @@ def invariant(
     to the hidden spaces: to leave all its axes alone would always fit.
     Returns pairs of an unknown and its value.
     """
+    # The sign of the constant as a whole may be unknown as well.
     unknowns = list({var.id: var for var in (*variables(rep.axes), *variables((signed((), rep.sign),)))}.values())
     settled = (term for axis in rep.axes for term in axis if not any(variables(((term,),))) and term.size > 1)
     if not unknowns or (sum(not is_known(axis) for axis in rep.axes) > 1 and not any(settled)):
@@ -176,6 +177,7 @@ def _factors(axis: Axis, known: Iterable[Axis]) -> Iterator[Axis]:
     for other in known:
         if len(sizes) > 1 and axis_size(other) == prod(sizes):
             rest = action_of(other, {})
+            # The first factor of each size is split off from the front, as views lay factors out.
             for size in sizes[:-1]:
                 pair = rest.factor(size)
                 if pair is None:

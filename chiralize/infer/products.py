@@ -60,6 +60,7 @@ def _align(left: SymbolicRepresentation, right: SymbolicRepresentation) -> list[
     The empty axis has one entry: next to a longer one it is stretched, next to another one it stays.
     """
     ndim = max(len(left.axes), len(right.axes))
+    # "17 2" and "2" meet as (17, None) and (2, 2): the second is repeated along the joints.
     columns: list[Column] = []
     for a, b in zip(widened(left, ndim).axes, widened(right, ndim).axes, strict=True):
         columns.append((a or None, b or None) if a or b else ((), ()))
@@ -171,6 +172,7 @@ def multiply(left: Axis, right: Axis, solver: Solver, at_once: Sides = (True, Tr
     out: list[Term] = []
     # Terms from the front, in pairs of the same size, as in `Solver.same`; signs of one entry go to the result.
     while a and b:
+        # A term of one entry is a sign in front of the rest, which belongs to the product as it stands.
         if 1 in (a[0].size, b[0].size):
             out.extend(term for term in (*a, *b) if term.size == 1)
             a, b = _longer_terms(a), _longer_terms(b)
@@ -205,6 +207,7 @@ def _multiply_terms(a: Term, b: Term, solver: Solver, at_once: Sides) -> Axis:
             return _multiply_unknown(a, x, solver, at_once[0])
         case (Known(x), Var()):
             return _multiply_unknown(b, x, solver, at_once[1])
+        # Before the cases of unknowns: an unknown beside a concatenation is cut where that has its ends.
         case (Sum(), _) | (_, Sum()):
             return _multiply_sums(a, b, solver, at_once)
         case (Var(), Var()) if a == b:  # x * x: signs are squared
@@ -248,8 +251,10 @@ def _multiply_absolute(var: Var, other: Term, solver: Solver) -> Axis:
             return (other,)
         case Var() if other == var:
             return (other,)
+        # |T| times an unknown U without signs: U is |T|, and so is the product.
         case Var() if other.id in solver.demanded_sign_free:
             return _bind_absolute(other, Abs(var), solver)
+        # U or |U| beside |T|: the permutations have to be the same, and the signs of U are taken to be those of T.
         case Var() | Abs():
             solver.bind(var_of(other), (var,))
             return solver.resolve((other,))
@@ -287,6 +292,7 @@ def contracted(
 def matrix_product(first: Operand, second: Operand, solver: Solver) -> SymbolicRepresentation:
     """Representation of first @ second: "... m k" by "... k n", "... m k" by "k", "k" by "... k n", or "k" by "k"."""
     a, b = solver.representation(first.rep), solver.representation(second.rep)
+    # A vector has no rows on the left and no columns on the right; its only axis is the one that is summed over.
     rows, left = (a.axes[-2:-1], a.axes[-1])
     right, columns = (b.axes[0], ()) if len(b.axes) == 1 else (b.axes[-2], b.axes[-1:])
     sign = solver.same(left, right)

@@ -125,6 +125,7 @@ def _compared(
     value, other: a number or an array, of equal shape.  scale: what the difference is a share of, if more than the
     largest entry of both; of places the size of the robot, since a place near 0 is not small in itself.
     """
+    # Numbers, vectors and matrices alike: only how far entries differ counts, and where they stand does not.
     one, two = np.ravel(np.asarray(value, float)), np.ravel(np.asarray(other, float))
     largest = max(scale, float(np.abs(one).max(initial=0)), float(np.abs(two).max(initial=0)))
     gap = float(np.abs(one - two).max(initial=0))
@@ -135,6 +136,7 @@ def _compared(
 def _world(mirror: RobotMirror) -> Iterator[Difference]:
     """Settings of the whole model that point sideways, such as gravity."""
     for name, vector in (("gravity", mirror.robot.gravity), ("wind", mirror.robot.wind)):
+        # Under y -> -y the entry y alone differs from its image, by twice itself.
         sideways = vector * (mirror.reflection.signs < 0)
         if np.abs(sideways).max() > 0:
             share = float(np.abs(sideways).max() / np.abs(vector).max())
@@ -233,6 +235,7 @@ def _actuators(mirror: RobotMirror) -> Iterator[Difference]:
         elif actuator.control != other.control:
             value, theirs = actuator.control or nothing, other.control or nothing
             yield Difference(*names, "control range", value, theirs, 1.0)
+        # One of the two may have a force range and the other none.
         for name in dict.fromkeys((*actuator.properties, *other.properties)):
             value, theirs = actuator.properties.get(name, 0.0), other.properties.get(name, 0.0)
             yield from _compared(*names, name, value, _force(name, other.properties, sign, theirs))
@@ -284,6 +287,7 @@ def image_of_shape(mirror: RobotMirror, index: int) -> int | None:
     others = [number for number, other in enumerate(robot.shapes) if other.link == link and other.kind == shape.kind]
     if not others:
         return None
+    # The nearest is taken, since several shapes of one kind on a link are told apart by their places alone.
     far = {number: _shape_distance(mirror, shape, robot.shapes[number]) for number in others}
     nearest = min(others, key=lambda number: far[number])
     if far[nearest] <= FARTHEST * robot.size:

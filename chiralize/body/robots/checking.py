@@ -76,6 +76,7 @@ def check(
     notices = [*spec.notices, *doubts_of(spec), *opened.notices, *mirror.notices]
     wrong = _wrong_joints(mirror, body, entries)
     # Legs that lie in one another may be exchanged or not: the specification may have chosen otherwise, and be right.
+    # All three have to say so, the steps, the places and the axes.
     if wrong and outcome.agrees and _is_mirror_too(mirror, body, entries):
         listed = "; ".join(map(str, wrong))
         notices.append(f"another mirror is as right by places, axes and steps: {listed}")
@@ -137,6 +138,8 @@ def joints_of(robot: Robot, body: Skeleton) -> list[Entry]:
     for entry in entries:
         plain.setdefault(_plain(entry.name), []).append(entry)
     chosen = []
+    # From the surest to the least sure: the joint's name, that of its actuator, either without `joint` and separators,
+    # and last the same words in another order.
     for name in body.joints:
         alike = plain.get(_plain(name), [])
         entry = exact.get(name) or driven.get(name) or (alike[0] if len(alike) == 1 else _by_words(name, entries))
@@ -255,13 +258,14 @@ def with_images(mirror: RobotMirror, entries: Sequence[Entry], images: Mapping[i
             qpos_shift[first] = mirror.qpos_shift[first]
             continue
         # The actuators follow their joints, with the sign of the joint unless one of two gears is negative.
+        # `ctrl` has an entry an actuator, and a joint may have none or several.
         drivers = [index for index, actuator in enumerate(robot.actuators) if actuator.joint == entries[number].joint]
         theirs = [index for index, actuator in enumerate(robot.actuators) if actuator.joint == entries[image].joint]
         for mine, his in zip(drivers, theirs, strict=False):
             gears = robot.actuators[mine].gear[0] * robot.actuators[his].gear[0]
             ctrl[:, mine] = his, sign * (1 if gears >= 0 else -1)
-            servo = robot.actuators[mine].is_servo
-            if servo:
+            # The control of a servo is gear times the joint's position, and is shifted with it.
+            if robot.actuators[mine].is_servo:
                 ctrl_shift[mine] = robot.actuators[mine].gear[0] * qpos_shift[first]
             else:
                 ctrl_shift[mine] = 0.0
@@ -317,6 +321,7 @@ def _unfelt(mirror: RobotMirror, agreed: Agreement, entries: Sequence[Entry]) ->
     """Joints whose sign could be wrong without any effect in the simulator. Found by turning each sign round."""
     if not agreed.agrees:
         return []
+    # A sign that the simulator does not feel is not confirmed by its agreement, so the user is told which.
     unfelt, position = [], {(entry.joint, entry.component): number for number, entry in enumerate(entries)}
     for number, entry in enumerate(entries):
         partner, sign = image_of(mirror, entry)

@@ -47,6 +47,7 @@ def derive(
     Raises RobotMirrorError where a joint has no partner, or more than one.
     """
     given = both_ways(partners or {})
+    # Of all poses and axes, for the message where none will do.
     attempts: list[_Attempt] = []
     # Poses are read one by one: the first one mostly suffices.
     for robot in poses:
@@ -144,6 +145,7 @@ def _judged(robot: Robot, reflection: Reflection, matching: Matching, by_names: 
     """The attempt with its counts; those of joints leave out free ones, and joints whose link has no partner."""
     agreeing = near = moving = uneven = 0
     is_one_sided = False
+    # Each pair is counted from both of its members, in all counts alike.
     for index, joint in enumerate(robot.joints):
         # `near` is counted of pairs by names, whether the walk took them or not: it says whether this is their axis.
         image, named = image_of_joint(robot, matching.partner, index), by_names.get(joint.name)
@@ -208,6 +210,7 @@ def _offsets(robot: Robot, lateral: int) -> list[float]:
     if robot.base is not None:
         return [float(robot.joints[robot.base].anchor[lateral])]
     # None of the three is right for every robot: they are tried one after the other.
+    # A pair of arms on a table may be modelled anywhere: its middle is that of its joints.
     places = np.array([joint.anchor[lateral] for joint in robot.joints])
     middles = (0.0, float(places.mean()), float(places.min() + places.max()) / 2)
     distinct: list[float] = []
@@ -222,6 +225,7 @@ def _pairs_by_names(robot: Robot) -> dict[str, str]:
     """Joints whose names, or else those of the bodies that they move, say that they are partners."""
     names = robot.names
     partners = {names[left]: names[right] for left, right in infer_pairs(names).pairs}
+    # Joints are often called `joint1` and their bodies `left_thigh`. What the joints' own names say is not replaced.
     bodies = [link.name for link in robot.links]
     for left, right in infer_pairs(bodies).pairs:
         # By names alone two links need not have as many joints as each other; the first ones go together.
@@ -251,6 +255,7 @@ def _check_names(robot: Robot, given: Mapping[str, str]) -> None:
 
 def _disagreements(robot: Robot, partner: Sequence[int], given: Mapping[str, str]) -> list[str]:
     """Joints that names would pair otherwise."""
+    # Named here, and not refused: a name may be wrong, or mean another thing than the side.
     by_names = _pairs_by_names(robot)
     wrong = []
     for index, name in enumerate(robot.names):

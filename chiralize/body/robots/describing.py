@@ -125,6 +125,7 @@ def skeleton_of(
     pairs: list[tuple[int, int]] = []
     signs: list[tuple[int, tuple[int, ...]]] = []
     names = [entry.name for entry in entries]
+    # Signs are listed by joint, since those of a robot are not the same for all.
     for number, entry in enumerate(entries):
         partner, sign = image_of(mirror, entry)
         if partner not in position:
@@ -213,6 +214,7 @@ def _ordered(robot: Robot, opened: OpenedModel, order: str | None, notices: list
 def _about_controls(mirror: RobotMirror) -> list[str]:
     """Controls whose sign is not that of their joint."""
     robot = mirror.robot
+    # A control has the sign of its joint, but for a gear of -1 on one of two partners; balls have three numbers.
     turned = [
         actuator.name
         for index, actuator in enumerate(robot.actuators)
@@ -227,6 +229,7 @@ def _about_controls(mirror: RobotMirror) -> list[str]:
 
 def _about_sides(mirror: RobotMirror) -> list[str]:
     """Whether names call left what lies to the right of a robot that looks along x."""
+    # Only for a robot that looks along x is y > 0 its left for certain.
     if mirror.lateral != "y":
         return []
     names, wrong, right = mirror.robot.names, [], 0  # names on the wrong side, and how many are on the right one

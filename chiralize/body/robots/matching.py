@@ -133,6 +133,7 @@ class _Walk:
     def matching(self) -> Matching:
         """Partners from the world down."""
         waiting = [(0, 0)]  # the world is its own partner
+        # A link is only visited with its partner, so the children of an unpaired one stay unpaired, too.
         while waiting:
             link, other = waiting.pop()
             for child, image in self._pairs(link, other).items():

@@ -83,6 +83,7 @@ def _mend_links(model: Any, data: Any, mirror: RobotMirror) -> None:
         if index == 0 or model.body_simple[moved[index]]:
             continue
         body = moved[index]
+        # The link's whole mass goes to its first body, so what is welded to that one has none left.
         welded = [number for number, owner in enumerate(link_of) if owner == index]
         model.body_mass[welded] = 0
         model.body_inertia[welded] = 0
@@ -136,6 +137,7 @@ def _mend_axes(model: Any, data: Any, mirror: RobotMirror) -> None:
     robot, reflection = mirror.robot, mirror.reflection
     for index, joint in enumerate(robot.joints):
         other = robot.joints[mirror.partner[index]]
+        # A free joint has neither an axis nor a place in its body.
         if joint.kind == FREE:
             continue
         body = int(model.jnt_bodyid[index])
@@ -203,8 +205,11 @@ def _mend_actuators(model: Any, mirror: RobotMirror) -> None:
 def _mend_shapes(model: Any, mirror: RobotMirror) -> None:
     """Friction and the like; a shape that is not exactly where its image has to be touches nothing."""
     before, shapes = copy.copy(model), mirror.robot.shapes
-    uneven = {d.part for d in differences(mirror) if "shape" in d.property}
-    uneven |= {d.partner for d in differences(mirror) if "shape" in d.property}
+    uneven: set[str] = set()
+    # Places, sizes and turns of shapes are not mended: two soles of other sizes would still touch the floor unlike.
+    for difference in differences(mirror):
+        if "shape" in difference.property:
+            uneven |= {difference.part, difference.partner}
     for index, shape in enumerate(shapes):
         image, geom = image_of_shape(mirror, index), int(shape.properties["index"])
         if image is None or shape.name in uneven:

@@ -117,6 +117,7 @@ def base_reader(robot: Robot, kind: str, name: str, size: int) -> tuple[Reader, 
     if robot.base is None or set(re.findall("[a-z]+", word)) - _OF_THE_BASE:
         return None
     base = robot.joints[robot.base]
+    # From the most special on: four numbers are a quaternion, one is a height, three may be several things.
     if size == 4 and _QUATERNION.search(word):
         is_last = "xyzw" in word
         order = [1, 2, 3, 0] if is_last else [0, 1, 2, 3]

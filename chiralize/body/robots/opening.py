@@ -73,10 +73,7 @@ def open_model(path: Path, kind: str | None = None) -> OpenedModel:
         raise ImportFormatError(str(path), "there is no such file", "check the path")
     # Before MuJoCo sees the file: what it is, and that it is neither hostile nor endless.
     root = _root(path)
-    actual = _ROOTS.get(root.tag)
-    if actual is None or (kind is not None and kind != actual):
-        facts = f"the file's root is <{root.tag}>"
-        raise ImportFormatError(str(path), facts, _remedy(root.tag, actual))
+    actual = _kind_of(root, path, kind)
     _refuse_multitudes(path, root)
     mujoco = simulator(path)
     try:
@@ -86,6 +83,7 @@ def open_model(path: Path, kind: str | None = None) -> OpenedModel:
     if len(spec.bodies) > MOST_BODIES:
         raise ImportFormatError(str(path), f"{len(spec.bodies)} bodies", f"give a robot of at most {MOST_BODIES}")
     notices: list[str] = []
+    # A URDF's joints come in the order of the file from its XML alone: MuJoCo walks the tree depth first.
     if actual == "urdf":
         _float(spec, notices)
         joints = tuple(element.get("name", "") for element in root if element.tag == "joint")
@@ -101,6 +99,14 @@ def opened_from(model: Any, name: str) -> OpenedModel:
     return OpenedModel(model, "mujoco", Path(name), tuple(model.joint(index).name for index in range(model.njnt)))
 
 
+def _kind_of(root: ElementTree.Element, path: Path, kind: str | None) -> str:
+    """`mujoco` or `urdf`, by the root. Raises ImportFormatError where it is neither, or another one than was said."""
+    actual = _ROOTS.get(root.tag)
+    if actual is None or (kind is not None and kind != actual):
+        raise ImportFormatError(str(path), f"the file's root is <{root.tag}>", _remedy(root.tag, actual))
+    return actual
+
+
 def _say_movable(model: Any, path: Path) -> None:
     """Raises ImportFormatError where the model has no joints."""
     if not model.njnt:
@@ -113,6 +119,7 @@ def _root(path: Path) -> ElementTree.Element:
     if path.stat().st_size > LARGEST_FILE:
         raise ImportFormatError(str(path), "the file is longer than 64 MiB", "give a robot's file")
     text = path.read_bytes()
+    # An entity that holds ten others, ten levels deep, makes a short file one of gigabytes.
     # Parsed twice: this parser stops where a document type begins, before any entity is expanded.
     checker = expat.ParserCreate()
 

@@ -113,6 +113,7 @@ def _link(model: Any, data: Any, link_of: list[int], moved: list[int], index: in
 
 def _joint(model: Any, data: Any, link_of: list[int], index: int) -> Joint:
     """A joint as it stands in the pose; the reference of its spring counts from that pose."""
+    # Numbers of a joint begin at `jnt_qposadr` in qpos and at `jnt_dofadr` in qvel: a quaternion has one more in qpos.
     kind = _KINDS[model.jnt_type[index]]
     body, start, dof = int(model.jnt_bodyid[index]), int(model.jnt_qposadr[index]), int(model.jnt_dofadr[index])
     width = {FREE: 7, BALL: 4}.get(kind, 1)
@@ -181,6 +182,7 @@ def _contact(model: Any, geom: int) -> dict[str, float]:
 
 def _actuators(mujoco: Any, model: Any, data: Any) -> tuple[Actuator, ...]:
     """All actuators, with their forces on joints."""
+    # "actuator velocity": how much each control pushes each velocity, in the pose.
     moments = np.zeros((model.nu, model.nv))
     # Flat and sparse, or dense: versions of MuJoCo differ.
     if model.nu and data.actuator_moment.ndim == 1:

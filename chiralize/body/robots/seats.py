@@ -92,6 +92,7 @@ def joints_seats(robot: Robot, words: str, entries: Sequence[Entry]) -> tuple[in
 
 def placing_of(mirror: RobotMirror, blocks: Sequence[Seated]) -> Placing:
     """Compare T on every array of a specification, place by place, with T on the simulator's."""
+    # Arrays of positions and velocities ("states") are counted apart from controls, which are judged by them.
     states_seen, states_right = 0, 0
     misplaced: list[tuple[Sequence[Seated], list[Misplaced]]] = []
     for group in _arrays(blocks):

@@ -131,6 +131,7 @@ def _body(words: Sequence[str], item: str) -> int | None:
     if item == "world":
         return -1
     # Bodies whose names have all words of the item; of these the one farthest out that has a name of an end.
+    # The ends come in the order of `_ENDS`: where a leg has a foot, its calf is not meant.
     limb = [number for number, name in enumerate(words) if set(_split(item)) <= set(_split(name))]
     for end in _ENDS:
         ends = [number for number in limb if end in words[number]]

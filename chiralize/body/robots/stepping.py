@@ -67,6 +67,7 @@ def random_states(model: Any, robot: Robot, steps: int, starts: int, seed: int =
     Every joint but the free ones is pushed besides, so that those without an actuator are asked, too.
     steps: how many controls and pushes a state has.  starts: how many states.
     """
+    # The same states at every run, so that a check says the same of the same file.
     rng = np.random.default_rng(seed)
     lower, upper = model.actuator_ctrlrange.T.copy()
     limited = model.actuator_ctrllimited.astype(bool)

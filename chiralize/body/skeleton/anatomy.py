@@ -70,6 +70,7 @@ class _Entry:
 
 def landmarks(skeleton: Skeleton) -> tuple[Landmark, ...] | str:
     """The point of the body of every joint; why not, as text, where it is no human body or has unknown joints."""
+    # A macaque's joints are called as a person's, and its limbs are of other lengths.
     others = [word for word in _OTHERS if word in f"{skeleton.name} {' '.join(skeleton.aliases)}".lower()]
     if others:
         return f"skeleton {skeleton.name} is no human body"

@@ -87,6 +87,7 @@ def shipped_file(name: str) -> Path:
 def _shipped_skeleton(name: str) -> Skeleton:
     """A shipped skeleton; of a robot's file with several mirrors that of the first. Its notices are dropped."""
     root = read_yaml(shipped_file(name))
+    # Unknown keys are refused before mirrors are looked for, and again in what the first mirror brings.
     root.mapping("a skeleton file", FILE_KEYS)
     root = of_first_mirror(root, [])
     fields = root.mapping("a skeleton file", FILE_KEYS)
@@ -147,6 +148,7 @@ def tool_of(path: Path) -> str:
 
     "" for a file that may be a skeleton file.
     """
+    # A Python file may be of any of four tools, so the remedy leaves the name of the tool to the user.
     if path.suffix.lower() in (".py", ".npz", ".slp"):
         return "TOOL"
     try:
@@ -180,20 +182,29 @@ def locate(reference: str | Path, folder: Path, where: str, notices: list[str]) 
             words = shlex.join(["chiralize", "skeleton", "import", "--from", tool, text, "-o", f"{path.stem}.yaml"])
             raise SpecError(where, facts, f"convert it first: {words}")
         return path
-    shown = Node(where, 0, text=text).show() if len(text) > 255 else repr(text)
     stem = Path(text).stem if Path(text).suffix.lower() in _SUFFIXES else ""
     fallback = find_shipped(stem)
     if fallback is not None:
         notices.append(f"{text} is not a file: the shipped skeleton {fallback.name} is used")
         return fallback
+    raise _not_there(text, path, folder, where, is_path=bool(stem))
+
+
+def _not_there(text: str, path: Path, folder: Path, where: str, is_path: bool) -> UnknownNameError:
+    """The error for a name or a path that means nothing.
+
+    path: where the file was looked for.  folder: from where.  is_path: whether the text ends as a skeleton file does.
+    """
+    shown = Node(where, 0, text=text).show() if len(text) > 255 else repr(text)
     # It looks like a path: say where it was looked for. The path may be right from the working directory instead.
-    if stem or "/" in text or "\\" in text:
+    if is_path or "/" in text or "\\" in text:
         looked = when(path != Path(text) and len(text) <= 255, f" ({path}: it counts from the file that names it)")
         remedy = _remedy_for_file(path, text)
         if looked and is_file(Path(text)):
             remedy = f"write {os.path.relpath(text, folder)!r}"
-        raise UnknownNameError(where, f"there is no file {shown}{looked}, and no shipped skeleton of that name", remedy)
-    raise UnknownNameError(where, f"no skeleton is called {shown}, and no such file exists", _remedy(text))
+        facts = f"there is no file {shown}{looked}, and no shipped skeleton of that name"
+        return UnknownNameError(where, facts, remedy)
+    return UnknownNameError(where, f"no skeleton is called {shown}, and no such file exists", _remedy(text))
 
 
 def skeleton_at(reference: str | Path, folder: Path, where: str, notices: list[str], depth: int = 0) -> Skeleton:

@@ -79,6 +79,7 @@ def offered(*counts: int, instead_of: Skeleton | None = None, most: int = 20, di
     rotations have three.
     """
     given = kind_of(instead_of) if instead_of is not None else ""
+    # Rotations have three numbers a joint, as positions do, and no tensor of two or four fits them.
     kinds: dict[str, str] = {}
     for name in names_of_size(*counts):
         shipped = find_shipped(name)

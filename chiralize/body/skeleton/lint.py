@@ -195,6 +195,7 @@ def _signs(skeleton: Skeleton, lines: Lines) -> Iterator[Finding]:
             "no pairs, nothing negated: the mirror leaves all joints as they are",
             "check pairs and negate",
         )
+    # One of the two: where nothing at all is mirrored, that no coordinate is negated says nothing new.
     elif doubt := unmirrored_space(skeleton):
         yield warning(lines.item("negate", 0), doubt, NEGATE_ONE)
     # Of rotations others are negated than the lateral one; of positions that one is.

@@ -214,6 +214,7 @@ def sided_like_others(names: Sequence[str], pairs: Sequence[Sequence[int]]) -> l
     >>> sided_like_others(["LTOE", "RTOE", "LHEE", "RHEE", "LKNE", "RKNE", "CLAV", "RBAK"], [(0, 1), (2, 3), (4, 5)])
     [7]
     """
+    # {L, R} as a set, since markers may be listed right first.
     sides, paired = set[frozenset[str]](), set[int]()
     for first, second in pairs:
         # One pair of another form is enough to say that the first letter is no rule here.

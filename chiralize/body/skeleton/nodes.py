@@ -217,6 +217,7 @@ class Node:
         text = (self.text or "").strip()
         if self.text is None or not _NUMBER.fullmatch(text):
             self.wrong(f"{what} must be a number such as 0.25 or 1/3, not {self.show()}", "write a number")
+        # The pattern allows any number of digits before the exponent.
         if len(text) > _NUMBER_LIMIT:
             self.wrong(f"{what} {self.show()} has {len(text)} characters, more than {_NUMBER_LIMIT}", "round it")
         try:
@@ -232,6 +233,7 @@ class Node:
 
     def index_in(self, names: Sequence[str], what: str) -> int:
         """Position of a name, or an index within the list. Raises UnknownNameError, WrongValueError."""
+        # A bare number is an index. Quoted it is a name, since `is_integer` looks at the quotes.
         if self.is_integer:
             index = int(self.text or "0")
             if not 0 <= index < len(names):

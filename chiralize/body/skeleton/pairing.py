@@ -145,6 +145,7 @@ def from_swap(node: Node, names: Sequence[str]) -> Pairs:
     if node.entries is not None:
         listed = [(value, key.index_in(names, "joint"), value.index_in(names, "joint")) for key, value in node.entries]
         return collect(listed, names, ordered=False)
+    # [a's partner, b's partner, ...], and '' for a joint of the middle.
     partners = node.sequence("swap")
     _same_length(node, len(partners), names, "swap")
     listed = []

@@ -46,11 +46,10 @@ def read_skeleton(root: Node, default_name: str, base: Skeleton | None, notices:
     Keys of the specification (inputs, hidden, ...) are not looked at. Raises SpecError of every kind.
     """
     fields = root.mapping("a skeleton file")
-    # The format's version comes first: of another version nothing else can be relied on.
-    if "chiralize" in fields and fields["chiralize"].integer("chiralize (the format's version)") != 1:
-        fields["chiralize"].wrong(f"format version {fields['chiralize'].text}", "this version reads `chiralize: 1`")
+    _check_version(fields)
     name = read_optional(fields, "name", Node.name, "name") or default_name
     if base is not None:
+        # A file that changes nothing is the base itself, name and aliases included.
         changed = any(key in fields for key in _CHANGES)
         if changed:
             return _extend(root, fields, base, name)
@@ -76,6 +75,12 @@ def read_skeleton(root: Node, default_name: str, base: Skeleton | None, notices:
         aliases=_read_aliases(fields),
         **_read_texts(fields),
     )
+
+
+def _check_version(fields: dict[str, Node]) -> None:
+    """Raise WrongValueError where a file is of another version: nothing else in it can be relied on then."""
+    if "chiralize" in fields and fields["chiralize"].integer("chiralize (the format's version)") != 1:
+        fields["chiralize"].wrong(f"format version {fields['chiralize'].text}", "this version reads `chiralize: 1`")
 
 
 def _check_fixed(fields: dict[str, Node], base: Skeleton) -> Skeleton:
@@ -171,6 +176,7 @@ def _check_center(fields: dict[str, Node], joints: Sequence[Node], pairing: Pair
     """
     names = texts(joints)
     paired = {index: pair for pair in pairing.pairs for index in pair}
+    # Three ways to be told what an unpaired joint is: `center`, a name without a side, `pairs: []` for all of them.
     # First what is listed under `center`, then the joints that are neither there nor in a pair.
     listed: set[int] = set()
     for item in read_optional(fields, "center", Node.sequence, "center") or ():
@@ -215,6 +221,7 @@ def read_dim_list(node: Node) -> tuple[str, ...]:
 def read_negate(node: Node, dims: Sequence[str]) -> tuple[str, ...]:
     """`negate: [x]`, or `x` where it is one: names of dims. Raises UnknownNameError."""
     negate: list[str] = []
+    # `negate: x` is one name. Nothing behind `negate:` is refused: `negate: []` says that nothing is negated.
     if node.text is not None and not node.is_null:
         items: Sequence[Node] = (node,)
     else:
@@ -271,6 +278,7 @@ def read_sign_map(node: Node, names: Sequence[str], dims: Sequence[str]) -> Sign
     rows: dict[int, tuple[int, ...]] = {}
     for key, value in node.named_entries("signs"):
         joint = key.index_in(names, "joint")
+        # Of a robot's joint with one coordinate, `waist_yaw: -1` is as clear as `waist_yaw: [-1]`.
         if value.items is None and len(dims) == 1:
             items = (value,)
         else:
@@ -312,6 +320,7 @@ def _check_sign_pairs(node: Node, names: Sequence[str], common: tuple[int, ...],
 
     left +1, right -1: (T T x)[left] = +1 * -1 * x[left], which is not x.
     """
+    # By the joints' names, so that the message has the line of the one that is listed; of a list all have one line.
     signs_of = dict(rows)
     lines = {key.text: key.where for key, _ in node.entries or ()}
     for left, right in pairs:

@@ -143,8 +143,8 @@ class Skeleton:
                 "sign per coordinate exists",
                 "merge joints and coordinates in the layout, (j d), or use one coordinate",
             )
-        row = table[0] if len(table) else np.ones(table.shape[1], np.int64)
-        return SignedPermutation(np.arange(table.shape[1]), row)
+        # All rows are the same by now; there is one, since a skeleton has joints.
+        return SignedPermutation(np.arange(table.shape[1]), table[0])
 
     def merged_action(self, dims: Sequence[str] | None = None, *, joint_major: bool = True) -> SignedPermutation:
         """T on joints and coordinates merged, (j d), or (d j) where `joint_major` is False.
@@ -208,7 +208,7 @@ class Skeleton:
         base = replace(self, dims=chosen, negate=negated, signs=(), lateral=self.lateral)
         if not self.signs or negate is not None:
             return base
-        # Signs of single joints, in the order of the new dims.
+        # Signs of single joints, in the order of the new dims; of a dim that is new they are 1.
         table = base.sign_table()
         for joint, row in self.signs:
             for dim in set(chosen) & set(self.dims):

@@ -27,6 +27,8 @@ from chiralize.body.tensors.resolved import ResolvedTensor
 from chiralize.errors import SpecError
 from chiralize.errors.words import listed, when
 
+_WITHOUT_T = ("like", "state", "free", "invariant", "unclaimed")
+"""Kinds of tensors of which no T is computed here: it is another tensor's, is found later, or does nothing."""
 _CELLS = 4
 """Length of an axis that is reversed, to try it on."""
 _FREE = TensorEntry(flag="free")
@@ -76,14 +78,8 @@ def acted_on(spec: ConversionSpec) -> Iterator[ActedOn]:
 
 def _acted_on(where: str, entry: TensorEntry, spec: ConversionSpec) -> ActedOn:
     """T on one tensor; words where it has none, or where its sizes would have to be known."""
-    if entry.kind == "like":
-        return ActedOn(where, says=(f"as {entry.like}",))
-    if entry.kind == "state":
-        return ActedOn(where, says=("as the network's weights have it: found when it is converted",))
-    if entry.kind in ("free", "invariant"):
-        return ActedOn(where)
-    if entry.kind == "unclaimed":
-        return ActedOn(where, says=("nothing is claimed of it",))
+    if entry.kind in _WITHOUT_T:
+        return ActedOn(where, says=_of_whole(entry))
     layout = entry.layout or _usual(entry, entry.body(spec.skeleton))
     # As the one input of a specification, whether it is an input or an output: T on it is the same.
     # Numbers stand in for entries of which nothing is claimed.
@@ -102,10 +98,22 @@ def _acted_on(where: str, entry: TensorEntry, spec: ConversionSpec) -> ActedOn:
         left_out = [block.name for block in entry.fields or () if isinstance(block, Unclaimed)]
         claims = when(left_out, f"nothing is claimed of {listed(left_out, _MOST)}")
         return ActedOn(where, entry.layout or "", says=tuple(filter(None, (counts, claims))))
+    # "the 6 pairs" in place of a list of names, where joints swap as the skeleton says; a single pair is named.
     joints = spec.skeleton.joints
     all_pairs = {frozenset((joints[one], joints[other])) for one, other in spec.skeleton.pairs}
     has_all_pairs = len(all_pairs) > 1 and set(map(frozenset, swapped)) == all_pairs
     return ActedOn(where, entry.layout or "", swapped, negated, tuple(_beside(entry)), has_all_pairs)
+
+
+def _of_whole(entry: TensorEntry) -> tuple[str, ...]:
+    """What is said of a tensor as a whole, in words; nothing of one that T leaves as it is."""
+    if entry.kind == "like":
+        return (f"as {entry.like}",)
+    if entry.kind == "state":
+        return ("as the network's weights have it: found when it is converted",)
+    if entry.kind == "unclaimed":
+        return ("nothing is claimed of it",)
+    return ()
 
 
 def _usual(entry: TensorEntry, body: Skeleton) -> str:
@@ -122,6 +130,7 @@ def _sizes(layout: str, entry: TensorEntry, skeleton: Skeleton) -> list[int]:
     if entry.classes is not None:
         ends = [max(pair) + 1 for pair in entry.classes.swap]
         known[CLASSES] = len(entry.classes.names) or max(ends, default=1)
+    # Cell e goes to 2 c - e, so that cell 0 needs an axis of 2 c + 1 cells to have its image.
     for word, center in entry.mirror:
         known[word] = _CELLS if center is None else int(2 * center) + 1
     sizes: list[int] = []
@@ -145,6 +154,7 @@ def _moves(tensor: ResolvedTensor) -> tuple[tuple[tuple[str, str], ...], tuple[s
     joints: dict[str, dict[str, None]] = {}
     for index in np.ndindex(*tensor.shape):
         joint, dim = _names(tensor, index)
+        # The number that came here says at which index it was before: that entry is the partner.
         partner, _ = _names(tensor, np.unravel_index(abs(int(moved[index])) - 1, tensor.shape))
         if joint != partner and (partner, joint) not in pairs:
             pairs[joint, partner] = None

@@ -253,6 +253,7 @@ def spreads(pose: Pose, reflect: Sequence[tuple[str, float]], coordinates: Seque
 
     coordinates: the dims of the skeleton; a tensor may add others, which are confidences.
     """
+    # Pixels of a picture 640 wide, mirrored at 320, lie up to 320 to both sides: 160 is about their spread.
     largest = max(abs(center) for _, center in reflect)
     values = np.ones(len(pose.body.dims))
     values[[dim in coordinates for dim in pose.body.dims]] = largest / 2

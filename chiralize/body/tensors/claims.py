@@ -160,6 +160,7 @@ def _name(entry: TensorEntry, number: int) -> str:
 
 def _part(number: int, entry: TensorEntry, body: Skeleton) -> ClaimedPart:
     """Where the claimed and the other entries of an output lie along its last axis. Raises SpecError."""
+    # Rows of the last layer are taken away and put back, and these lie along the last axis of an output.
     layout = parse_layout(entry.layout or "... f", entry.where)
     if layout.axes[-1] != ("f",):
         facts = f"entries of output {number} are left out along an axis that is not the last ({layout})"

@@ -124,6 +124,7 @@ def load_spec(
     tensors; they replace the layouts of the file.  invariant: all outputs are scores that the mirror leaves alone.
     Raises UnknownNameError, SpecError of every kind, with file and line.
     """
+    # Options hold for every mirror of a file alike.
     spec = _load(name_or_path)
     named = tuple((name, _with_options(one, input_layouts, output_layouts, invariant)) for name, one in spec.named)
     return replace(_with_options(spec, input_layouts, output_layouts, invariant), named=named)

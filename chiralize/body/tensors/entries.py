@@ -177,6 +177,7 @@ class TensorEntry:
 
     def to_dict(self) -> dict[str, object]:
         """The entry as a specification file writes it; reading it again gives an equal entry."""
+        # Keys that say what an entry without any key says are left out.
         written_fields: dict[str, object] = {}
         quantity = self.override.quantity
         for key in _WRITTEN:

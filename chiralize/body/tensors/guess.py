@@ -69,6 +69,7 @@ def _candidates(shape: Sequence[int], body: Skeleton, fixed_dims: bool) -> Itera
     axes = range(1, len(shape))
     if counts == {1} or counts == {0}:
         yield from (_layout(shape, {axis: ("j",)}) for axis in axes if shape[axis] == joints)
+    # Where two axes could be the coordinates, (8, 17, 3, 2) with dims x, y, z, that of all of them is the likelier one.
     by_coordinates = sorted(axes, key=lambda axis: shape[axis] != len(body.dims))  # all of them before a part
     for j in axes:
         if shape[j] == joints:
@@ -102,6 +103,7 @@ def _of_other_dims(shape: Sequence[int], body: Skeleton, fixed_dims: bool) -> tu
 
     None where several axes could be the coordinates, too.
     """
+    # (8, 17, 5), or (8, 85), with a skeleton of 17 joints that have x, y, z: five numbers of each joint.
     joints, counts = len(body.joints), coordinate_counts(body, fixed_dims)
     if len(body.dims) < 2:  # of robots, whose observations are described block by block
         return None
@@ -179,12 +181,9 @@ def _remedy(shape: Sequence[int], body: Skeleton, fixed_dims: bool, where: str) 
     io = where.split()[0]
     scores = SCORES if io == "output" else ""
     other = _of_other_dims(shape, body, fixed_dims)
+    # A file that lists the dims has said already how many there are.
     if other is not None and not fixed_dims:
-        layout, count = other
-        line = f"say so in a file: {described_dims(layout, count, body, io)}"
-        if count == 1:
-            return f"{line} for one coordinate (dims: [] for a score, which has no sign){scores}"
-        return f"{line}; or check the skeleton{scores}"
+        return _remedy_of_dims(*other, body, io, scores)
     if len(shape) == 4 and shape[1] in PICTURE_CHANNELS:
         return f'check the skeleton, or for a picture whose width the mirror reverses, --{io}-layout "b c h ~w"'
     if len(body.dims) == 1 and len(shape) == 2 and io == "input":
@@ -203,6 +202,14 @@ def _remedy(shape: Sequence[int], body: Skeleton, fixed_dims: bool, where: str) 
         f"check the skeleton{hint}, or say the layout, --{io}-layout, with `free` for a tensor without a body{scores}"
         + named
     )
+
+
+def _remedy_of_dims(layout: Layout, count: int, body: Skeleton, io: str, scores: str) -> str:
+    """How to describe joints with so many numbers each.  scores: the end of the remedy, for outputs."""
+    line = f"say so in a file: {described_dims(layout, count, body, io)}"
+    if count == 1:
+        return f"{line} for one coordinate (dims: [] for a score, which has no sign){scores}"
+    return f"{line}; or check the skeleton{scores}"
 
 
 def _similar(shape: Sequence[int], body: Skeleton) -> str | None:

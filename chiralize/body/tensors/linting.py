@@ -19,6 +19,7 @@ from chiralize.body.skeleton.lint import (
     warning,
 )
 from chiralize.body.tensors.conversion import ConversionSpec, load_spec
+from chiralize.body.tensors.entries import TensorEntry
 from chiralize.body.tensors.fields import with_parts
 from chiralize.body.tensors.fields.joints import Joints
 from chiralize.body.tensors.fields.plain import SWAPS
@@ -71,17 +72,25 @@ def _lint_tensors(spec: ConversionSpec, path: Path) -> Iterator[Finding]:
         # A tensor that says `negate: []`: the doubt about the skeleton does not cover it.
         if entry.override.negate == () and not entry.fields and (doubt := unmirrored_space(entry.body(spec.skeleton))):
             yield warning(entry.where or str(path), doubt, NEGATE_ONE)
-        joints_reflect = entry.reflect or any(
-            block.reflect for block in with_parts(entry.fields or ()) if isinstance(block, Joints)
-        )
         is_input = any(entry is given for given in spec.inputs or ())  # equal entries may be of inputs and outputs
-        # Missing joints stored as 0 would be mirrored to 2 c: a place in the picture, and no longer missing.
-        if joints_reflect and is_input and entry.missing == "none":
-            message = "reflect without `missing`: joints stored as 0 where they are missing would be mirrored to 2 c"
-            yield warning(entry.where or str(path), message, "add `missing: zero` where the data has such joints")
-        if joints_reflect and entry.missing == "zero":
-            yield warning(
-                entry.where or str(path),
-                "missing joints stored as 0 are not mirrored by an affine T: what is proved holds without such joints",
-                "fill them in before the network, or convert a class around it that reads centred coordinates",
-            )
+        yield from _about_missing(entry, is_input, str(path))
+
+
+def _about_missing(entry: TensorEntry, is_input: bool, source: str) -> Iterator[Finding]:
+    """Warnings about joints that are stored as 0 where they are missing, and mirrored at another point than 0.
+
+    (0, 0) in a picture that is mirrored at x = 320 goes to (640, 0): a place in the picture, and no longer missing.
+    source: the file, where the entry has no line.
+    """
+    blocks_reflect = any(block.reflect for block in with_parts(entry.fields or ()) if isinstance(block, Joints))
+    if not entry.reflect and not blocks_reflect:
+        return
+    if is_input and entry.missing == "none":
+        message = "reflect without `missing`: joints stored as 0 where they are missing would be mirrored to 2 c"
+        yield warning(entry.where or source, message, "add `missing: zero` where the data has such joints")
+    if entry.missing == "zero":
+        yield warning(
+            entry.where or source,
+            "missing joints stored as 0 are not mirrored by an affine T: what is proved holds without such joints",
+            "fill them in before the network, or convert a class around it that reads centred coordinates",
+        )

@@ -52,6 +52,7 @@ def resolve(
     shapes: of the flattened inputs and outputs.  names: of the tensors, for messages, where entries have none.
     Raises WrongValueError (another number of tensors), LayoutSizeError, AmbiguousLayoutError, SpecError.
     """
+    # Before tensors are fitted one by one: a picture alone could be anything, its maps beside it tell.
     spec = read_pictures(spec, input_shapes, output_shapes)
     check_pictures(spec.inputs or (), spec.outputs or ())
     inputs = _tensors(spec, "input", spec.inputs, input_shapes, input_names)
@@ -290,6 +291,7 @@ def _copied(tensor: ResolvedTensor, target: ResolvedTensor, skeleton: Skeleton) 
     """
     if target.representation is None:
         return tensor
+    # The past of 10 frames and the future of 25 are alike, since T does nothing along the frames.
     free = {axis for _, axis in target.free_axes}
     differing = {
         axis for axis, (one, other) in enumerate(zip(tensor.shape, target.shape, strict=False)) if one != other

@@ -50,6 +50,7 @@ def unlike_swaps(
     for each in (*of_outputs, *of_inputs):
         if each.pairs:
             swapping.setdefault(each.key, each)
+    # A list of one has nothing to swap with, so the first of several things is asked about.
     things = next((each for each in of_inputs if len(each.names) > 1), None)
     if things is not None and swapping and not any(_may_swap(entry, skeleton) for entry in inputs):
         first = next(iter(swapping.values()))
@@ -70,6 +71,7 @@ def unlike_swaps(
 
 def _may_swap(entry: TensorEntry, skeleton: Skeleton) -> bool:
     """Whether the mirror moves entries of a tensor to other places, or nobody says whether it does."""
+    # Classes, states, likes and reversed axes may move; nothing is known of those here that could be questioned.
     if entry.kind not in ("pose", "fields", "free", "invariant") or entry.mirror:
         return True
     try:

@@ -28,6 +28,8 @@ from chiralize.symmetry import reynolds
 from chiralize.symmetry.representation import TensorRepresentation
 from chiralize.symmetry.symbolic import is_known
 
+Carrier = tuple[str, int, Block]
+"""A value, one of its axes, and the stretch of that axis in which the units of a space stand."""
 _TOGETHER = 256  # columns that are summed at once: samples, each at every place of the other axes
 
 
@@ -102,26 +104,18 @@ def activation_scores(
     inputs: T on every input tensor (None: a state, given as it is).  batches: inputs in the captured sizes.
     """
     carriers = _carriers(captured, repmap, spaces)
-    sums = {number: _Sums(block.units) for number, (_, _, block) in enumerate(carriers)}
-    partner = {name: repmap.partners.get(name, name) for name, _, _ in carriers}
-    wanted = {*partner, *partner.values()}
+    sums = [_Sums(block.units) for _, _, block in carriers]
     for batch in batches:
         mirrored = list(batch)
         for index, rep in enumerate(inputs):
             if rep:
                 mirrored[index] = reynolds.act(batch[index], rep)
-        plain, turned = _values(captured, batch, wanted), _values(captured, mirrored, wanted)
-        # Of exchanged branches the answer of the left one to T x is compared with that of the right one to x.
-        for number, (name, axis, block) in enumerate(carriers):
-            rep = repmap.nodes[name][0]
-            assert rep is not None
-            back = block.turned(turned[name].double(), rep, axis)
-            if back is not None:
-                sums[number].add(block.rows(plain[partner[name]].double(), axis).T.numpy(), back.T.numpy())
+        _add_answers(sums, carriers, captured, repmap, batch, mirrored)
     scores: dict[int, Score] = {}
-    for number, (name, axis, block) in enumerate(carriers):
+    # A space that several values carry is scored by the sum of their correlations: each has one vote.
+    for of_carrier, (name, axis, block) in zip(sums, carriers, strict=True):
         key = _key(repmap, name, axis, block, spaces)
-        correlation = sums[number].shared().correlation()
+        correlation = of_carrier.shared().correlation()
         empty = np.zeros_like(correlation)
         # A carrier that only |T| acts on cannot tell a negated unit from another one.
         score = Score(empty, correlation) if block.absolute else Score(correlation, empty)
@@ -129,19 +123,44 @@ def activation_scores(
     return scores
 
 
+def _add_answers(
+    sums: Sequence[_Sums],
+    carriers: Sequence[Carrier],
+    captured: CapturedModel,
+    repmap: RepMap,
+    batch: Sequence[torch.Tensor],
+    mirrored: Sequence[torch.Tensor],
+) -> None:
+    """Run the network on x and on T x, and add the answers of every carrier's units to its sums.
+
+    batch, mirrored: x and T x, every input.  The answer to T x is mirrored back on all axes but the units'.
+    """
+    partner = {name: repmap.partners.get(name, name) for name, _, _ in carriers}
+    wanted = {*partner, *partner.values()}
+    plain, turned = _values(captured, batch, wanted), _values(captured, mirrored, wanted)
+    # Of exchanged branches the answer of the left one to T x is compared with that of the right one to x.
+    for of_carrier, (name, axis, block) in zip(sums, carriers, strict=True):
+        rep = repmap.nodes[name][0]
+        assert rep is not None
+        back = block.turned(turned[name].double(), rep, axis)
+        if back is not None:
+            of_carrier.add(block.rows(plain[partner[name]].double(), axis).T.numpy(), back.T.numpy())
+
+
 def _values(captured: CapturedModel, batch: Sequence[torch.Tensor], names: Collection[str]) -> dict[str, torch.Tensor]:
     """The values of these names, as the network computes them."""
     return {name: value for name, value in run(captured, batch) if name in names}
 
 
-def _carriers(captured: CapturedModel, repmap: RepMap, spaces: Sequence[Space]) -> list[tuple[str, int, Block]]:
-    """(value, axis, block): what contractions read, where everything but one space is known."""
-    carriers: list[tuple[str, int, Block]] = []
+def _carriers(captured: CapturedModel, repmap: RepMap, spaces: Sequence[Space]) -> list[Carrier]:
+    """What contractions read, where everything but one space is known."""
+    carriers: list[Carrier] = []
     for name in dict.fromkeys(_read_by_contractions(captured)):
         outputs = repmap.nodes.get(name)
         rep = outputs[0] if outputs else None
         if rep is None:
             continue
+        # The answer to T x can be mirrored back only along axes on which T is known.
         for dim, axis in enumerate(rep.axes):
             others = [other for position, other in enumerate(rep.axes) if position != dim]
             if not all(map(is_known, others)):

@@ -142,6 +142,7 @@ def _vote(total: Score, voter: _Voter, dim: int, key: int, known: Mapping[int, S
         rows = _rows(voter.tensor, dim, block)  # "unit rest"; `action` is T on rest
         # Where only |T| acts, a unit that is negated has the same row as one that is not.
         target = total.plain if block.absolute else total.signed
+        # Rows of the left branch's weight against those of the right one: `add_products` multiplies rows of one weight.
         if voter.partner is not voter.tensor:
             theirs = action.act(_rows(voter.partner, dim, block).numpy(), 1)
             target += (rows.numpy() @ theirs.T) * np.float32(voter.rep.parity / scale)

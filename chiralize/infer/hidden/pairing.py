@@ -70,12 +70,7 @@ def best_involution(score: Score, sign_free: bool, fixed_points: bool = True) ->
     total = signed if sign_free else np.abs(signed)
     if score.plain.any():
         total = total + symmetric(score.plain)
-    if not np.isfinite(total).all():
-        raise NonFiniteError(
-            "pairs of units",
-            "their scores are not finite: second moments of the calibration, or of weights, overflow",
-            "scale the calibration to the size of the network's inputs in use, or drop the samples that are far off",
-        )
+    _check_finite(total)
     units = np.arange(len(total))
     partner = units.copy()
     if len(total) <= _EXACT:
@@ -88,10 +83,21 @@ def best_involution(score: Score, sign_free: bool, fixed_points: bool = True) ->
         pairs = [] if fixed_points else _left_over(partner, total)
     for i, j in pairs:
         partner[i], partner[j] = j, i
+    # The assignment was the best one before its longer cycles were cut; exchanges make up for some of that.
     _exchange(partner, total, near, fixed_points)
     chosen = signed[units, partner]
     sign = np.ones(len(total), np.int64) if sign_free else np.where(chosen < 0, -1, 1)
     return SignedPermutation(partner, sign)
+
+
+def _check_finite(total: Array) -> None:
+    """Raise NonFiniteError where scores overflow: an assignment among infinities has no meaning."""
+    if not np.isfinite(total).all():
+        raise NonFiniteError(
+            "pairs of units",
+            "their scores are not finite: second moments of the calibration, or of weights, overflow",
+            "scale the calibration to the size of the network's inputs in use, or drop the samples that are far off",
+        )
 
 
 def add_products(target: Array, rows: torch.Tensor, sign: int) -> None:

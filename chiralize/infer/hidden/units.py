@@ -104,8 +104,7 @@ def blocks(axis: Axis, key: int, known: Assignment, start: int = 0) -> list[Bloc
     if len(positions) > 1:
         return None
     position = positions[0]
-    sides = [_known_product(axis[:position], known), _known_product(axis[position + 1 :], known)]
-    before, after = sides
+    before, after = _known_product(axis[:position], known), _known_product(axis[position + 1 :], known)
     if before is None or after is None:
         return None
     return [Block(start, before, axis[position].size, after, isinstance(axis[position], Abs))]

@@ -114,6 +114,7 @@ class _Application:
 
     def run(self, operands: Sequence[Operand], call: Call) -> tuple[SymbolicRepresentation, ...]:
         """State the constraints; returns the outputs' representations."""
+        # In the order of the equation: the first operand that has a letter says what it is, later ones have to agree.
         for pattern, operand in zip(self.equation.inputs, operands, strict=True):
             self._read(pattern, self.solver.representation(operand.rep))
         for letter, axis in self.absolutes:
@@ -131,6 +132,7 @@ class _Application:
         """
         sign = rep.sign
         new: list[str] = []
+        # A token may demand several things, `+c` no signs and the same axis as before: the tests are no alternatives.
         for token, axis in _match(pattern, rep.axes):
             if token.trivial:
                 self.solver.trivial(axis)

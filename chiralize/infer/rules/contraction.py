@@ -77,6 +77,7 @@ def mm(call: Call) -> Results:
 @op("addmm", sample(normal(3, 4), normal(3, 4), normal(4, 4), weights={0, 2}))
 def addmm(call: Call) -> Results:
     """bias + x @ w."""
+    # A bias of one axis is one of the columns, which the equation has; a matrix has rows of its own, too.
     if tensor(call["self"]).ndim > 1:
         return product_and_sum.apply(call)
     return apply_equation(call, ("mat1", "mat2", "self"), "+m k, k n, n -> +m n", "m k, k n -> m n")
@@ -120,6 +121,7 @@ def inner(call: Call) -> Results:
     b = solver.representation(widened(right.rep, ndim))
     rest = without_axis(a, dim), without_axis(b, dim)
     # Where one vector is a single number, it is multiplied with the sum of the other.
+    # An axis of one entry is the empty product of terms, ().
     if not a.axes[dim] or not b.axes[dim]:
         solver.sign_free(a.axes[dim] or b.axes[dim])
         return multiplied(rest[0], rest[1], solver)
@@ -197,6 +199,7 @@ def product_and_sum(call: Call) -> Results:
 @op("bilinear", sample(normal(3, 4), normal(3, 2), normal(4, 4, 2), weights={2}))
 def bilinear(call: Call) -> Results:
     """A product of two vectors with a weight for every pair of their entries."""
+    # weight is "out first second": its two last axes are summed with the last axes of both vectors, up to signs.
     solver, bias = call.solver, call.get("bias")
     left, right, weight = representations(call, "input1", "input2", "weight")
     sign = weight.sign * solver.same(weight.axes[1], left.axes[-1]) * solver.same(weight.axes[2], right.axes[-1])

@@ -81,12 +81,14 @@ class _Window:
     @property
     def covers(self) -> bool:
         """The whole axis at once: an input (of a transposed convolution: an output) that is one kernel long."""
+        # With padding the kernel stands at several places, and reads zeros beside the axis.
         if self.padding or self.dilation != 1 or self.grows:
             return False
         return self.size == (1 if self.transposed else self.kernel)
 
     def words(self, letter: str) -> tuple[str, str, str]:
         """Tokens of an axis whose order does not matter in the equation: input, weight, output."""
+        # A kernel of one entry on an axis of one entry both covers and passes: to pass demands less of it.
         if self.covers and not self.passes:
             if self.transposed:
                 return "1t", letter, letter
@@ -102,6 +104,7 @@ def _windows(call: Call) -> list[_Window]:
     def each(name: str, default: int) -> Sequence[int]:
         """An option, a number for every axis."""
         given = call.get(name, default)
+        # Padding by a word; "same" depends on the kernel and is worked out in `layout`.
         if isinstance(given, str):
             given = {"same": _SAME, "valid": 0}.get(given, default)
         return per_axis(given, count)
@@ -121,6 +124,7 @@ def is_transposed(call: Call) -> bool:
 
 def convolve(call: Call) -> Results:
     """The equation of one call: which axes pass, are summed over, or have to be left alone or reversed together."""
+    # Zeros times anything: the result fits whatever reads it, and says nothing of the weights.
     if vanishes(call, ("input", "weight"), "bias"):
         return Uniform(call.shape, True)
     solver, windows = call.solver, _windows(call)
@@ -175,6 +179,7 @@ def _contracted(
     words = [window.words(letter) for window, letter in zip(windows, _LETTERS, strict=False)]
     columns = map(" ".join, zip(*words, strict=True)) if words else ("", "", "")
     given, kernel, written = columns
+    # A transposed convolution has its weight as "in out window", any other as "out in window".
     channels = "i o" if transposed else "o i"
     equation_shape = shape
     if groups == 1:
@@ -188,7 +193,7 @@ def _contracted(
         bias = _grouped(bias, 0, groups, solver) if bias is not None else None
         equation_shape = (*shape[:channel], groups, shape[channel] // groups, *shape[channel + 1 :])
     operands = [operand for operand in (x, weight, bias) if operand is not None]
-    # Without a bias nothing forbids signs, and the third pattern has no operand.
+    # Without a bias nothing forbids signs, `+`, and the third pattern has no operand.
     parsed = _equation.parse(text if bias is not None else text.replace("+", ""))
     used = _equation.Equation(parsed.text, parsed.inputs[: len(operands)], parsed.outputs)
     out = _equation.apply(used, operands, replace(call, shapes=(equation_shape,)))[0]
@@ -206,6 +211,7 @@ def _plus(written: str) -> str:
 def _strided(x: Operand, windows: Sequence[_Window], solver: Solver) -> Operand:
     """The entries that a kernel of size 1 looks at."""
     rep, first = x.rep, x.ndim - len(windows)
+    # A 1 x 1 kernel with stride 2 reads entries 0, 2, 4, ...: a list, which the mirror has to take to itself.
     for dim, window in enumerate(windows, first):
         if window.passes and window.stride > 1 and not window.transposed:
             entries = range(0, window.size, window.stride)

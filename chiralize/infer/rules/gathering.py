@@ -55,6 +55,7 @@ def named(call: Call, rep: SymbolicRepresentation, dim: int, index: Operand) -> 
         return _named_by_computed(call, rep, dim, index)
     if index.ndim == 0:
         raise Conflict("an index without axes")
+    # From here on the index is a constant: T moves what it names, and not the numbers in it.
     still(call, index)
     axes = list(rep.axes)
     # An index may be shorter than the tensor along the other axes: only the first entries are read there.
@@ -105,6 +106,8 @@ def _named_by_computed(call: Call, rep: SymbolicRepresentation, dim: int, index:
     solver.trivial(rep.axes[dim])
     axes: list[Axis] = []
     for position, (axis, index_axis) in enumerate(zip(rep.axes, index_rep.axes, strict=True)):
+        # Along `dim` the result has the positions of the index. Along the others row b is read by row b of the index:
+        # both move alike, or, where only the first rows are read, neither moves.
         if position == dim:
             axes.append(index_axis)
         elif rep.shape[position] == index.shape[position]:

@@ -47,6 +47,7 @@ def _joined(reps: Sequence[SymbolicRepresentation], dim: int, call: Call) -> Sym
 @op("cat", sample([normal(3, 4), normal(2, 4)], 0))
 def cat(call: Call) -> Results:
     """Tensors side by side along an axis."""
+    # torch lets an empty vector stand beside tensors of any shape, as lists that a loop grows begin with.
     tensors = [operand for operand in call.operands if operand.shape != (0,)]
     dim = call.axis(call.get("dim", 0), tensors[0].ndim)
     return _joined([call.solver.representation(operand.rep) for operand in tensors], dim, call)
@@ -131,6 +132,7 @@ def pad(call: Call) -> Results:
     rep = solver.representation(call.operands[0].rep)
     lengths = list(call["pad"])
     repeated = call.get("mode", "constant") != "constant"
+    # The number stands beside every entry of the other axes, negated ones and others.
     if not repeated and call.get("value", 0):
         demand_plain(rep, call)
     # Lengths come in pairs, that of the last axis first.
@@ -139,6 +141,7 @@ def pad(call: Call) -> Results:
         dim = len(rep.axes) - 1 - pair
         if before == after == 0:
             continue
+        # Repeated entries are numbers of the axis: which ones they are depends on the order.
         if repeated:
             facts = f"{before} entries repeated at one end of an axis that the mirror reverses, {after} at the other"
             turns, same = [end_to_end(rep.axes[dim])], before == after
@@ -195,6 +198,7 @@ def glu(call: Call) -> Results:
     for position, axis in enumerate(rep.axes):
         if position != dim:
             solver.sign_free(axis)
+    # x = [value, gate]: value * sigmoid(gate). The gate moves with the value, and has no sign.
     size = rep.shape[dim] // 2
     value, gate = solver.cut(rep.axes[dim], [size, 2 * size])
     if not solver.positive(rep.sign):

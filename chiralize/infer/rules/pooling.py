@@ -79,6 +79,7 @@ def _windowed(call: Call, axis: Axis, windows: _Windows, name: str) -> Axis:
         block, inside = solver.regroup([axis], [count, windows.size // count])
         solver.sign_free(inside)
         return solver.resolve(block)
+    # Overlapping windows, or some that reach past an end: the axis stays or is reversed as a whole, nothing else.
     turn = end_to_end(axis) if windows.sliding is None else read_by(windows.sliding, axis)
     return turned_or_still(call, [turn], len(entries), name)
 
@@ -107,6 +108,7 @@ def _moved(action: SignedPermutation, windows: _Windows) -> SignedPermutation:
     positions = {frozenset(window): position for position, window in enumerate(entries)}
     if not windows.inside or len(positions) < len(entries):
         raise Conflict(_refusal(action, windows))
+    # One sign a window: the mean of (a, -b) is not plus or minus that of (a, b).
     partners: list[int] = []
     signs: list[int] = []
     for window in entries:

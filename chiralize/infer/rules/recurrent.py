@@ -51,6 +51,7 @@ def _weights_of_cell(
     for position, weight in enumerate(weights):
         rep = solver.representation(weight.rep)
         sign = rep.sign
+        # Matrices have columns, too; biases, behind them, only the gates.
         if position < 2:
             sign = solver.same((x, hidden)[position], rep.axes[1], sign)
         if isinstance(sign, OpenSign):  # of a weight that one feature goes into: its gates have none
@@ -79,6 +80,7 @@ def recurrent_layer(call: Call, states: Sequence[Operand], gates: Gates) -> Resu
     """Layers and directions of a whole recurrent module."""
     solver = call.solver
     x = _inputs(solver.representation(call.operands[0].rep), solver)
+    # "frame batch feature", or "batch frame feature". A mirror that reverses time would run the cells backwards.
     time = int(call["batch_first"])
     solver.trivial(x.axes[time])
     layers = _layers(call)
@@ -89,12 +91,28 @@ def recurrent_layer(call: Call, states: Sequence[Operand], gates: Gates) -> Resu
         raise Conflict("dropout between the layers stays on in eval mode")
     batch = x.axes[1 - time]
     shared = None
+    # h_0 and h_n are "layers batch hidden": one axis for the hidden units of all layers, so they have one space.
     if _states_matter(call, states):
         shared = _hidden(layers[0][0][1], solver)
         for state in states:
             _state(state, (batch,), shared, solver)
+    features = _through(layers, x.axes[-1], shared, gates, solver)
+    out = SymbolicRepresentation((*x.axes[:-1], features))
+    if shared is None:
+        return first_outputs(call, out)
+    state = SymbolicRepresentation((trivial(states[0].shape[0]), batch, solver.resolve(shared)))
+    return (out, *[state] * (len(call.shapes) - 1))
+
+
+def _through(
+    layers: Sequence[Sequence[Sequence[Operand]]], features: Axis, shared: Axis | None, gates: Gates, solver: Solver
+) -> Axis:
+    """The features behind the last layer; states what the mirror does to the weights of every cell.
+
+    layers: as `_layers` has them.  features: of the inputs.  shared: the hidden space of all cells, None where each has
+    one of its own.
+    """
     # Both directions of a layer read the same features; the next layer reads what both return, side by side.
-    features = x.axes[-1]
     for cells in layers:
         outputs: list[Axis] = []
         for cell in cells:
@@ -102,11 +120,7 @@ def recurrent_layer(call: Call, states: Sequence[Operand], gates: Gates) -> Resu
             _weights_of_cell(features, hidden, cell, gates, solver)
             outputs.append(hidden)
         features = solver.concatenate(outputs)
-    out = SymbolicRepresentation((*x.axes[:-1], features))
-    if shared is None:
-        return first_outputs(call, out)
-    state = SymbolicRepresentation((trivial(states[0].shape[0]), batch, solver.resolve(shared)))
-    return (out, *[state] * (len(call.shapes) - 1))
+    return features
 
 
 def _layers(call: Call) -> list[list[list[Operand]]]:

@@ -78,6 +78,7 @@ def _inner(call: Call) -> Results:
     a = widened(solver.representation(left.rep), ndim)
     b = widened(solver.representation(right.rep), ndim)
     dims, sign = _dimensions(call, ndim), a.sign * b.sign
+    # Summed axes are tied and taken away one by one, so that `multiplied` sees only what is left.
     for dim in sorted(dims):
         # Where one factor is broadcast along the axis, the other one is summed by itself.
         if a.axes[dim] and b.axes[dim]:
@@ -107,6 +108,7 @@ def _inner(call: Call) -> Results:
 @op("aminmax", sample(_x, dim=1))
 def extreme(call: Call) -> Results:
     """The largest value over an axis; where its position is used too the axis must stay in place."""
+    # Unlike of `max`, no `dim` means the last axis here.
     if "kthvalue" in call.target or "mode" in call.target:
         call = replace(call, arguments={"dim": -1, **call.arguments})
     # The middle of negated numbers is the negated middle, so that signs of other axes pass, unlike for the largest.
@@ -116,6 +118,7 @@ def extreme(call: Call) -> Results:
     rep = plain_of(call.operands[0], call)
     if len(call.shapes) == 1:
         return _reduced(call, rep)
+    # The second output is positions, but for `aminmax`, of which it is the largest value.
     if call.reads(1) and "aminmax" not in call.target:
         _keep_in_place(call, rep)
     return _reduced(call, rep), _reduced(call, rep)
@@ -211,6 +214,7 @@ def order(call: Call) -> Results:
     dim = call.axis(call.get("dim", -1), len(rep.axes))
     if "argsort" in call.target or call.reads(1) or not call.get("sorted", True):
         _keep_in_order(call, rep.axes[dim])
+    # Sorted positions are ranks, the same for x and T x.
     sorted_ = rep.with_axis(dim, trivial(call.shape[dim]))
     return (sorted_,) * len(call.shapes)
 
@@ -224,6 +228,7 @@ _unbiased = [sample(_x, [1]), sample(normal(2, 3, 4), [1, 2], False, True)]
 @op("var.dim std.dim var_mean.dim std_mean.dim", *_unbiased)
 def variance(call: Call) -> Results:
     """Spread about the mean: even, the reduced axis without signs."""
+    # Also where only the spread is asked for: the mean is part of it, and signs along the axis would change it.
     mean = _reduced(call, call.solver.representation(call.operands[0].rep))
     spread = _reduced(call, even_of(call.operands[0], call.solver))
     if len(call.shapes) == 1:

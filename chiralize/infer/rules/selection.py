@@ -37,6 +37,7 @@ def part_of(axis: Axis, entries: range, solver: Solver) -> Axis:
     size = axis_size(axis)
     if len(entries) == size:
         return solver.resolve(axis)
+    # Only a run of an unknown axis can be cut out. `pick` sees whether a known axis allows it, and waits for others.
     if entries.step != 1 or is_known(solver.resolve(axis)) or not len(entries):
         return solver.pick(axis, entries)
     ends = sorted({entries.start, entries.stop, size} - {0})
@@ -103,6 +104,7 @@ def index(call: Call) -> Results:
     rep = call.solver.representation(call.operands[0].rep)
     if "indices" not in call.arguments:
         dim, entries = call.axis(call["dim"], len(rep.axes)), call["index"]
+        # index_select, with one list along `dim`; torch's index has a list, or none, for every axis.
         if is_computed([entries]):
             selected = computed(call, rep, [*[None] * dim, entries])
             if len(selected.axes) < len(rep.axes):  # a number picks an axis of one entry here
@@ -130,6 +132,7 @@ def entries_of(call: Call, value: object) -> list[int]:
     if value.constant.ndim > 1 or value.constant.is_floating_point():
         raise Conflict(f"an index of {value.constant.ndim} axes ({value.constant.dtype})")
     still(call, value)
+    # A mask names the entries at which it is true: [True, False, True] is [0, 2].
     if value.constant.dtype == torch.bool:
         return value.constant.nonzero().reshape(-1).tolist()
     return value.constant.reshape(-1).tolist()
@@ -156,6 +159,7 @@ def lists_by_axis(call: Call, indices: Indices) -> dict[int, torch.Tensor]:
         if values is None or values.is_floating_point():
             raise Conflict("an index that is computed from the input")
         still(call, item)
+        # A mask over two axes is a list of rows and a list of columns, read side by side.
         tables = values.nonzero(as_tuple=True) if values.dtype == torch.bool else (values,)
         for entries in tables:
             by_axis[dim] = entries
@@ -186,6 +190,8 @@ def _positions(
     call: Call, rep: SymbolicRepresentation, by_axis: dict[int, torch.Tensor], shape: tuple[int, ...]
 ) -> tuple[list[Axis], Sign]:
     """An axis for each axis of the lists together, and a sign: crossed lists one by one, others side by side."""
+    # rows [[0], [3]] and columns [[2, 0, 1]] vary along axes 0 and 1: crossed. rows [0, 1] and columns [1, 2] both vary
+    # along axis 0.
     padded = {dim: _narrowed(entries, len(shape)) for dim, entries in by_axis.items()}
     varying = {dim: _varying(entries) for dim, entries in padded.items()}
     used = [position for positions in varying.values() for position in positions]
@@ -196,15 +202,7 @@ def _positions(
             axes[position] = _copies(call, position, size)
     # No axis along which two of the lists change: they are crossed.
     if len(used) == len(set(used)):
-        sign: Sign = 1
-        for dim, entries in padded.items():
-            part = picked(call, rep.axes[dim], entries.reshape(-1).tolist(), f"list {dim}")
-            # A list of one entry has no axis that could hold the entry's sign.
-            if entries.numel() == 1:
-                sign *= call.solver.representation(SymbolicRepresentation((part,))).sign
-            else:
-                _fill(axes, varying[dim], part, shape, call.solver)
-        return axes, sign
+        return axes, _cross(call, rep, padded, varying, axes, shape)
     # Else they are read side by side, as one list into a product of axes.
     used = sorted(set(used))
     wide = [1] * len(shape)
@@ -214,6 +212,29 @@ def _positions(
     part = lists.together(call, [rep.axes[dim] for dim in padded], flat)
     _fill(axes, used, part, shape, call.solver)
     return axes, 1
+
+
+def _cross(
+    call: Call,
+    rep: SymbolicRepresentation,
+    padded: dict[int, torch.Tensor],
+    varying: dict[int, list[int]],
+    axes: list[Axis],
+    shape: tuple[int, ...],
+) -> Sign:
+    """Put the axis of every list where that list varies, into `axes`; returns the sign of lists of a single entry.
+
+    padded: the lists by the axis that they index.  varying: along which axes of the result each of them changes.
+    """
+    sign: Sign = 1
+    for dim, entries in padded.items():
+        part = picked(call, rep.axes[dim], entries.reshape(-1).tolist(), f"list {dim}")
+        # A list of one entry has no axis that could hold the entry's sign.
+        if entries.numel() == 1:
+            sign *= call.solver.representation(SymbolicRepresentation((part,))).sign
+        else:
+            _fill(axes, varying[dim], part, shape, call.solver)
+    return sign
 
 
 def _fill(axes: list[Axis], positions: Sequence[int], part: Axis, shape: tuple[int, ...], solver: Solver) -> None:
@@ -231,6 +252,7 @@ def _varying(entries: torch.Tensor) -> list[int]:
 def _narrowed(entries: torch.Tensor, ndim: int) -> torch.Tensor:
     """A table of entries, of `ndim` axes, with one entry along those along which it only repeats itself."""
     values = entries.reshape((1,) * (ndim - entries.ndim) + tuple(entries.shape))
+    # [[0, 0], [3, 3]] varies along its first axis alone and becomes [[0], [3]]. A single list is left as it is.
     if entries.ndim < 2:
         return values
     for position in range(ndim):
@@ -254,6 +276,7 @@ def computed(call: Call, rep: SymbolicRepresentation, indices: Indices) -> Symbo
     dims, reps = list(given), [plain_of(item, call) for item in given.values()]
     if any(item.truth for item in given.values()):
         raise Conflict("a mask that is computed from the input, or beside an index that is")
+    # x[f(x)]: T x is read at f(T x), which is f(x) moved. The entries named are the same only if T moves none of them.
     for dim in dims:
         solver.trivial(rep.axes[dim])
     # Lists that are read side by side are broadcast; where two have the same axis it moves alike.

@@ -91,15 +91,7 @@ def index_put(call: Call) -> Results:
         demand_plain(call.solver.representation(rep), call)
     # Several lists, or masks (index_put), else one list along `dim` (index_fill, index_copy, index_add).
     if "indices" in call.arguments:
-        lists = call["indices"]
-        if not call.get("accumulate", False):
-            _once(call, rep.shape, lists, tensor(call["values"]))
-        values = tensor(call["values"])
-        given = [position for position, item in enumerate(lists) if item is not None]
-        if is_computed(lists) and len(given) == 1 and lists[given[0]].truth and math.prod(values.shape) == 1:
-            return _masked(call, rep, given[0], values)
-        old = computed(call, rep, lists) if is_computed(lists) else at_lists(call, rep, lists)
-        return written(call, rep, old, values)
+        return _put(call, rep)
     dim = call.axis(call["dim"], len(rep.axes))
     if tensor(call["index"]).constant is None:
         old = computed(call, rep, [None] * dim + [call["index"]])
@@ -111,10 +103,25 @@ def index_put(call: Call) -> Results:
         return written(call, rep, old, tensor(call["source"]))
     if isinstance(call["value"], Operand):
         return written(call, rep, old, call["value"])
+    # The same number in all places, which no sign may stand before unless it is 0.
     if call["value"] != 0:
         demand_plain(call.solver.representation(old), call)
     decided(call)
     return rep
+
+
+def _put(call: Call, rep: SymbolicRepresentation) -> Results:
+    """`x[rows, columns] = values`, or plus them.  rep: of the tensor that is written into."""
+    lists, values = call["indices"], tensor(call["values"])
+    # What is added up does not depend on the order.
+    if not call.get("accumulate", False):
+        _once(call, rep.shape, lists, values)
+    given = [position for position, item in enumerate(lists) if item is not None]
+    # x[x > 0] = 1: a mask moves with the entries, where a list of computed places would pin them.
+    if is_computed(lists) and len(given) == 1 and lists[given[0]].truth and math.prod(values.shape) == 1:
+        return _masked(call, rep, given[0], values)
+    old = computed(call, rep, lists) if is_computed(lists) else at_lists(call, rep, lists)
+    return written(call, rep, old, values)
 
 
 def _masked(call: Call, rep: SymbolicRepresentation, first: int, source: Operand) -> Results:
@@ -132,6 +139,7 @@ def _masked(call: Call, rep: SymbolicRepresentation, first: int, source: Operand
 def _once(call: Call, shape: Sequence[int], lists: Sequence[Operand | None], source: Operand) -> None:
     """Where an entry is written several times the last one wins, and the mirror would change which one that is."""
     used = [item for item in lists if item is not None]
+    # Of writes of one and the same number it makes no difference which comes last.
     if source.zero or math.prod(source.shape) == 1:
         return
     # Which entries are written twice is not known: the order in which they are written may not change.
@@ -170,6 +178,7 @@ def scatter(call: Call) -> Results:
         decided(call)
         return rep
     source = tensor(call["src"])
+    # scatter may read source[:, :k] only; the rest of the source then has entries without a place.
     if source.shape != index.shape:
         raise Conflict("a scatter that reads only a part of its source")
     if index.constant is not None and call.target == "aten.scatter.src":

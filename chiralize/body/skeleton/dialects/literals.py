@@ -73,6 +73,7 @@ def read_python(path: Path) -> Literals:
 
 def readable(node: Node, what: str) -> Node:
     """The node itself. Raises ImportFormatError where some part of it could only be known by running the file."""
+    # Lists and maps without recursion: a file may nest them deeper than Python allows calls.
     stack = [node]
     while stack:
         current = stack.pop()
@@ -127,6 +128,7 @@ class _Reader:
             return self._dict(expression, line)
         if isinstance(expression, ast.Name):
             return self.names.get(expression.id, self._unreadable(line))
+        # -1 is no constant for Python's parser, but an operation on 1.
         if isinstance(expression, ast.UnaryOp) and isinstance(expression.op, ast.USub):
             inner = self.node(expression.operand)
             if inner.is_number:
@@ -181,6 +183,7 @@ class _Reader:
 
     def _call(self, expression: ast.Call, line: int) -> Node:
         """`dict(a=1)`, what holds a list by another name, and ranges. Other functions are never looked into."""
+        # Names are taken at their word: a file that defines a `range` of its own is read wrongly.
         function = _function(expression)
         if function == "dict" and not expression.args:
             named = [(keyword.arg, self.node(keyword.value)) for keyword in expression.keywords]

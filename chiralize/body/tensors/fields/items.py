@@ -81,6 +81,7 @@ class Items(Field):
 
     def action(self, body: Skeleton) -> SignedPermutation:
         """Things swap, and the numbers of each act as they do by themselves."""
+        # T = P x S for `items`, S x P for `entries`: what changes slowest along the axis is the first factor.
         swap, inside = self.swapped(body), joined_action(self.each, body)
         if self.major == "items":
             return swap.kronecker(inside)

@@ -200,6 +200,7 @@ def read_joints(node: Node, kind: str, keys: Keys) -> Field:
         keys["name"].wrong(
             f"the name of a {kind} field stands after `{kind}:`", f"drop `name`, or write {kind}: {block_name(keys)}"
         )
+    # Names are not looked up here: which skeleton the tensor has is known where T is asked for.
     chosen = read_optional(keys, "of", read_names)
     stated = keys["kind"].prose("kind") if "kind" in keys else ""
     # A kind that exists for other blocks: say which block it is. Any other word is refused as no `scalar` below.

@@ -170,6 +170,7 @@ class Scalar(Field):
 
     def has_some_for_each_joint(self, body: Skeleton) -> bool:
         """Whether there are several for each joint, as many as its coordinates or fewer: those swap."""
+        # 17 joints with x, y, z: 34 or 51 numbers are two or three for each.
         joints = len(body.joints)
         counts = [each * joints for each in range(2, len(body.dims) + 1)]
         return not self.entries and joints >= _FEWEST_JOINTS and bool(body.pairs) and self.count in counts
@@ -252,6 +253,7 @@ def _sideways(entries: tuple[str, ...], body: Skeleton) -> Iterator[str]:
 
     `{scalar: [ball_x, ball_y]}` under y -> -y: ball_y stands beside ball_x, so that it is a coordinate of a point.
     """
+    # Both have to speak for it: (goal_x, goal_y) are coordinates, (size_y, size_z) are not.
     lowered = [entry.lower() for entry in entries]
     for entry in entries:
         stem, axis = entry[:-1], entry[-1].lower()
@@ -283,6 +285,7 @@ def _kinds_by_name(name: str) -> list[str]:
 
     Empty where another word says that the numbers are of joints or the like.
     """
+    # `joint_pos` and `height_scan` are no vectors, whatever other words stand beside.
     words = re.split(r"[^a-z]+", name.lower())
     if _NOT_OF_SPACE & set(words):
         return []
@@ -319,6 +322,7 @@ def _of_clocks(name: str, signs: tuple[int, ...], body: Skeleton) -> Iterator[st
 
 def _clock_of_legs(body: Skeleton) -> str:
     """Four numbers as clocks of the legs that a skeleton has: of two legs sine and cosine, of four one of them."""
+    # Four legs have one number each; of two legs each has a sine and a cosine, in an order that nobody can know.
     sides = sides_of(body)
     if len(sides) == _FEET:
         return f"{{legs: [{', '.join(sides)}], each: [{{phase: sin, shift: none, name: clock}}]}}"
