@@ -134,6 +134,7 @@ class Call:
 
         size: entries of the axis. A slice that ends behind it is cut off there.
         """
+        # `narrow` has start and length, and no entry behind the end; a slice is cut off as Python does it.
         if "length" in self.arguments:
             start = self["start"] % size if self["start"] < 0 else self["start"]
             return range(start, start + self["length"])
@@ -257,6 +258,7 @@ def register(rule: OpRule) -> OpRule:
     An op that torch does not have raises AttributeError.
     """
     for target in rule.targets:
+        # Two rules for one op could disagree, and the order of imports would decide.
         if target in _RULES:
             raise InternalError(target, f"two rules: {_RULES[target].name} and {rule.name}", "keep one")
         overload(target)
@@ -277,6 +279,7 @@ def describe(targets: Iterable[str], trait: Trait) -> None:
 @cache
 def registry() -> Mapping[str, OpRule]:
     """Every rule by ATen overload; imports all rule files of the package."""
+    # Names with an underscore hold no rules: tools of the rule files, and the table of the documentation.
     for module in pkgutil.iter_modules(chiralize.infer.rules.__path__):
         if not module.name.startswith("_"):
             importlib.import_module(f"chiralize.infer.rules.{module.name}")

@@ -100,6 +100,7 @@ def rung(label: str, model: Any, mirror: Acting, states: list[State]) -> Rung:
 def _conditions(opened: OpenedModel, mirror: RobotMirror) -> Iterator[tuple[str, Any]]:
     """Label and model of each condition; a generator, since most robots need the first one or two alone."""
     yield _AS_IT_IS, exactly_solved(opened)
+    # Without contacts first, and without ties last: the less is taken away, the more the agreement says.
     equal = mended(opened, mirror)
     yield "made equal", exactly_solved(opened, equal)
     yield "made equal, no contacts", exactly_solved(opened, equal, without=("contact",))

@@ -118,6 +118,7 @@ class RobotCheck:
     @property
     def verdict(self) -> str:
         """AGREES, DISAGREES or UNDECIDED with the reason, and how many blocks could not be checked."""
+        # A specification that is wrong already needs no word about what else might be.
         if not self.agrees or not self.unchecked:
             return self._of_what_was_checked
         count, of_all = len(self.unchecked), len(self.unchecked) + len(self.checked)

@@ -131,6 +131,7 @@ class Robot:
 
         Whatever else stands in the world does not count.
         """
+        # Distances are judged as shares of this size, so a ball that lies ten metres away must not count.
         roots = self.children(0)
         largest = max(roots, key=self.links_below, default=0)
         tree = self.tree(largest)

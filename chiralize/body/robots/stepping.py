@@ -72,10 +72,10 @@ def random_states(model: Any, robot: Robot, steps: int, starts: int, seed: int =
     lower, upper = model.actuator_ctrlrange.T.copy()
     limited = model.actuator_ctrllimited.astype(bool)
     lower[~limited], upper[~limited] = -_LARGEST_CONTROL, _LARGEST_CONTROL
-    heavy = np.ones(model.nv)  # 1 for velocities that are pushed
+    pushed = np.ones(model.nv)  # 1 for velocities that are pushed
     for joint in robot.joints:
         if joint.kind == FREE:
-            heavy[joint.velocity : joint.velocity + 6] = 0
+            pushed[joint.velocity : joint.velocity + 6] = 0
     states = []
     for _ in range(starts):
         qpos = robot.qpos + _AROUND * rng.standard_normal(model.nq)
@@ -89,7 +89,7 @@ def random_states(model: Any, robot: Robot, steps: int, starts: int, seed: int =
             qpos[height] = robot.qpos[height] * rng.uniform(0.6, 1.1)
         controls = (lower + upper) / 2 + _SHARE * (upper - lower) / 2 * rng.uniform(-1, 1, (steps, model.nu))
         # A force is an acceleration times what it moves: M0 is the diagonal of the mass matrix.
-        pushes = _PUSH * heavy * model.dof_M0 * rng.standard_normal((steps, model.nv))
+        pushes = _PUSH * pushed * model.dof_M0 * rng.standard_normal((steps, model.nv))
         states.append(State(qpos, rng.standard_normal(model.nv), controls, pushes))
     return states
 

@@ -68,6 +68,7 @@ def with_pairs(text: str, pairs: Pairs, path: Path) -> tuple[str, Skeleton]:
             raise UnknownKeyError(
                 fields[key].where, facts, "write pairs by hand in its place, or list the joints alone"
             )
+    # Cutting text can go wrong in ways that nobody has thought of: what was written is read again and compared.
     edited = _edited(text, pairs)
     after = parse_yaml(edited, str(path))
     wanted = [list(pair) for pair in pairs]
@@ -131,6 +132,7 @@ def _edited(text: str, pairs: Pairs) -> str:
     # No pairs yet: behind the joints, in the layout of the file. JSON, and YAML in braces, has its keys in a row.
     if in_braces:
         return text[: joints.end] + f', "pairs": {_brackets(pairs, True, 0)}' + text[joints.end :]
+    # Behind the whole line, so that a comment behind the joints stays with them.
     line_end = text.find("\n", joints.end)
     next_line = line_end + 1
     if line_end < 0:  # the joints end with the file, and its last line may have no newline

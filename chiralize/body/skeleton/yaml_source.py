@@ -54,6 +54,7 @@ def read_yaml(path: Path) -> Node:
 
 def parse_yaml(text: str, source: str) -> Node:
     """The one document of `text`.  source: the name that messages use. Raises YamlSyntaxError, UnknownKeyError."""
+    # Errors of YAML itself are caught below; those of `_Builder` are the house's own already, and pass.
     builder = _Builder(source)
     try:
         for event in yaml.parse(text, Loader=_LOADER):
@@ -105,6 +106,8 @@ class _Builder:
                 self._refuse(event, "a second document begins here", "keep one document per file")
         elif isinstance(event, yaml.AliasEvent):
             self._refuse(event, f"alias *{event.anchor} is not read", "write the value out")
+        # Scalars and beginnings of lists and maps: the events that may carry a tag or an anchor. An alias is refused
+        # above, since it is a NodeEvent, too.
         elif isinstance(event, yaml.NodeEvent):
             self._check_plain(event)
             line = event.start_mark.line + 1

@@ -110,6 +110,7 @@ def impose(size: int, pairing: str, negated: Fraction | float, skeleton: Skeleto
     if pairing == "half":
         count = size // 2
         return _blocks(count, size - 2 * count, _nearest(share * count), 0)
+    # Both members of a pair have one sign, so the first 2 n units are n negated pairs.
     if pairing == "adjacent":
         negated = 2 * _nearest(share * (size // 2))
         return SignedPermutation.of([(i, i + 1) for i in range(0, size - 1, 2)], range(negated), size=size)

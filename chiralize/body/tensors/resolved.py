@@ -97,6 +97,7 @@ class ResolvedTensor:
     @property
     def is_map(self) -> bool:
         """Whether it holds a map, or bins, for every joint and nothing else, by its layout: `b j h w`, `b j x`."""
+        # A batch, joints, and at least one axis behind them that is no coordinate.
         axes = parse_layout(self.layout).axes
         return len(axes) > 2 and axes[1] == ("j",) and all(len(words) == 1 and words != ("d",) for words in axes[2:])
 
@@ -109,6 +110,7 @@ class ResolvedTensor:
         """The entry at `index` in the words of the skeleton: `right_elbow.x`, `gravity.z`, or `[0, 3]`."""
         if self.name_axis is not None:
             return self.names[index[self.name_axis]]
+        # Free axes, samples and frames, are left out: all of their entries have the same name.
         parts: list[str] = []
         if self.pose is not None:
             positions = self.pose.positions(index)

@@ -52,6 +52,7 @@ def reversal(size: int, center: Fraction | None, where: str) -> SignedPermutatio
             f"mirrored at cell {center}, between a cell and the next but not half-way, so that no cell meets another"
         )
         raise LayoutSizeError(where, facts, f"give a whole or a half cell, such as {round(twice) / 2:g}")
+    # Entry 0 goes to 2 c: beyond twice the last cell no cell would have its image within the axis.
     ends = int(twice)
     if not 0 <= ends <= 2 * (size - 1):
         facts = f"mirrored at cell {center}, but the axis has the cells 0 to {size - 1}"

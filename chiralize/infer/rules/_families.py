@@ -50,6 +50,7 @@ def op(names: str, *samples: Sample, trait: Trait | None = None) -> Callable[[Ap
             sampled = replace(sampled, traits={**sampled.traits, **dict.fromkeys(given, trait)})
         if not samples:
             return sampled
+        # Decorators run from the bottom up: samples of lines above come before those of lines below.
         rows = {name: (*samples, *sampled.samples.get(name, ())) for name in given}
         others = {name: row for name, row in sampled.samples.items() if name not in rows}
         return replace(sampled, samples={**rows, **others})
@@ -96,6 +97,7 @@ def apply_equation(call: Call, names: Sequence[str], text: str, bare: str = "", 
     """
     if vanishes(call, factors, names[-1] if bare else ""):
         return Uniform(call.shape, True)
+    # A bias of zeros is as good as none, and forbids no signs.
     given = [call.get(name) for name in names]
     if bare:
         given[-1] = unless_zero(given[-1])

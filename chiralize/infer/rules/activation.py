@@ -62,6 +62,7 @@ def reciprocal(call: Call) -> Results:
 @op("hardtanh", sample(_x), sample(_x, 0.0, 1.0))
 def clamp(call: Call) -> Results:
     """min(max(x, low), high): odd only between opposite bounds, the lower one below."""
+    # hardtanh calls its bounds min_val and max_val. A bound that is not given is infinite, and has no opposite.
     low, high = call.get("min", call.get("min_val")), call.get("max", call.get("max_val"))
     opposite = low is not None and high is not None and low == -high <= 0
     return odd(call) if opposite else plain(call)
@@ -102,6 +103,7 @@ def prelu(call: Call) -> Results:
     x, slope = call.operands
     if not call.solver.positive(slope.rep.sign):
         raise Conflict("the slope is negated", negated=True)
+    # Traced code hands the slopes over with as many axes as the input.
     if slope.ndim != 1:
         return joint_plain(call)
     if slope.shape != (1,):
@@ -125,6 +127,7 @@ def rrelu(call: Call) -> Results:
 @op("nan_to_num", _signed, sample(_x, nan=1.0, posinf=2.0))
 def nan_to_num(call: Call) -> Results:
     """Numbers in place of nan and infinities."""
+    # Without numbers the largest and the smallest of the type stand in, which are opposite; nan becomes 0.
     high, low = call.get("posinf"), call.get("neginf")
     opposite = high is low is None or (high is not None and low is not None and high == -low)
     if opposite and not call.get("nan", 0):

@@ -36,6 +36,7 @@ _number = [sample(_a, 0.5)]
 @op("rsub.Tensor rsub.Scalar", trait=Sum((-1, 1), is_turned=True, of_tensors="aten.sub.Tensor"))
 def add(call: Call) -> Results:
     """x + y, x - y: both transform alike; a number added demands that nothing carries a sign."""
+    # Of two tensors a number can only be `alpha`, which multiplies one of them.
     operands = call.operands
     rep = equal_sum(operands, call.shape, call.solver)
     if len(operands) == 1 and _adds_number(call):
@@ -105,6 +106,7 @@ def addcdiv(call: Call) -> Results:
 @op("lerp.Tensor", sample(_a, _b, _b), sample(_a, _b, _row))
 def lerp(call: Call) -> Results:
     """x + w * (y - x)."""
+    # x and y are alike, so x + w (y - x) is, for a number w; a tensor w moves along, and its sign would not cancel.
     x, y, *weight = call.operands
     rep = call.solver.representation(equal_sum([x, y], call.shape, call.solver))
     if weight:

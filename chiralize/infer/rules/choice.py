@@ -64,6 +64,7 @@ def one_hot(call: Call) -> Results:
 @op("eq.Scalar ne.Scalar", sample(whole(3, 4), 0), sample(whole(3, 4), 1))
 def equality_with_number(call: Call) -> Results:
     """A truth value per entry: 0 is its own negative."""
+    # -x == 1 is another question than x == 1.
     if call["other"] == 0:
         return even_of(call.operands[0], call.solver)
     return plain(call)
@@ -106,6 +107,7 @@ def choose(call: Call) -> Results:
     mask_rep = plain_of(mask, call)
     if not values:  # a number here, another one there
         return mask_rep
+    # The values without the mask, which may be longer than they are: `following` stretches them along it.
     shape = tuple(torch.broadcast_shapes(*(value.shape for value in values)))
     rep = solver.representation(equal_sum(values, shape, solver))
     if any(number != 0 for number in numbers):

@@ -23,6 +23,7 @@ def _diagonal(call: Call, rep: SymbolicRepresentation, size: int) -> SymbolicRep
     solver, ndim = call.solver, len(rep.axes)
     first, second = call.axis(call.get("dim1", 0), ndim), call.axis(call.get("dim2", 1), ndim)
     rest = tuple(axis for position, axis in enumerate(rep.axes) if position not in (first, second))
+    # Entry (i, i + 1) goes to (p(i), p(i + 1)), which is on the same diagonal only if p keeps neighbours in order.
     if call.get("offset", 0) or rep.shape[first] != rep.shape[second]:
         solver.trivial(rep.axes[first])
         solver.trivial(rep.axes[second])
@@ -58,6 +59,7 @@ def diag_embed(call: Call) -> Results:
     rep = solver.representation(call.operands[0].rep)
     ndim = len(call.shape)
     first, second = call.axis(call.get("dim1", -2), ndim), call.axis(call.get("dim2", -1), ndim)
+    # Entry (i, i) carries the sign of i once: rows have it, columns have none.
     pair: tuple[Axis, Axis] = (rep.axes[-1], solver.absolute(rep.axes[-1]))
     if call.get("offset", 0):
         solver.trivial(rep.axes[-1])
@@ -89,5 +91,6 @@ def trace(call: Call) -> Results:
     rep = solver.representation(call.operands[0].rep)
     if call.operands[0].shape[0] != call.operands[0].shape[1]:
         raise Conflict("the trace of a matrix that is not square")
+    # The diagonal as an axis, which is then summed over: signs along it would change the sum.
     solver.sign_free(multiply(rep.axes[0], rep.axes[1], solver))
     return SymbolicRepresentation((), rep.sign)

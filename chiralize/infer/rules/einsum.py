@@ -103,6 +103,7 @@ def einsum(call: Call) -> Results:
             # An axis of one entry is stretched along the others of its letter, and demands nothing of them.
             if axis:
                 axes_of[word].append(axis)
+    # Letters with known axes first: what they decide may make others known.
     for word in sorted(axes_of, key=lambda word: _openness(axes_of[word], solver)):
         if word not in written:
             sign *= _summed(axes_of[word], solver, "" if fixed else call.at(word))
@@ -127,5 +128,6 @@ def _summed(axes: Sequence[Axis], solver: Solver, key: str) -> Sign:
     if len(axes) < 2:
         solver.sign_free(axes[0] if axes else ())
         return 1
+    # Of three factors the product of two has to have the signs of the third; the least known one takes what is left.
     *others, last = sorted(axes, key=lambda axis: _openness([axis], solver))
     return solver.paired(last, _product(others, solver), key)

@@ -71,6 +71,7 @@ def handedness(space: Axis) -> Sign | None:
     if is_known(space):
         action = product(space)
         return (-1) ** (len(action.pairs) + int((action.sign < 0).sum()))
+    # (x) + (y) + (z), each with a sign of its own that may be unknown: det is x's sign times y's times z's.
     entries: list[Axis] = []
     for term in space:
         entries.extend(term.parts if isinstance(term, Sum) else ((term,),))
@@ -104,6 +105,7 @@ def pairwise_distance(call: Call) -> Results:
     solver = call.solver
     shape = max((operand.shape for operand in call.operands), key=len)
     difference = solver.representation(equal_sum(call.operands, shape, solver))
+    # |x - y + eps|: the same number is added to negated differences and to others.
     if call.get("eps", 1e-6):
         demand_plain(difference, call)
     axes = even_of(Operand(difference), solver).axes[:-1]

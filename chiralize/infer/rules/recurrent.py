@@ -139,6 +139,7 @@ def _projected(call: Call, states: Sequence[Operand], x: SymbolicRepresentation)
         raise Conflict("the state of a recurrent layer with a projection is given or returned")
     if call["train"] and call["dropout"]:
         raise Conflict("dropout between the layers stays on in eval mode")
+    # w_hh reads P, the projection, and its rows are gates of H, the cell: two spaces a cell, tied by w_hr alone.
     features = x.axes[-1]
     for cells in _layers(call):
         outputs: list[Axis] = []

@@ -37,6 +37,8 @@ def fourier(call: Call) -> Results:
 
 def _transformed(call: Call, ndim: int) -> list[int]:
     """The axes that are transformed: those that `dim` names, else the last ones."""
+    # n-dimensional transforms may name sizes `s` alone, which are of the last axes; without either all are transformed,
+    # and one-dimensional ones, which have an `n`, take the last.
     dims = call.get("dim", call.get("s") and list(range(-len(call["s"]), 0)))
     if dims is None:
         if "n" in call.arguments:

@@ -105,6 +105,7 @@ def _moved(axes: Sequence[Axis], source: Sequence[int], destination: Sequence[in
 def squeeze(call: Call) -> Results:
     """Axes of size 1 carry nothing (a lone sign belongs to the tensor)."""
     rep = call.solver.representation(call.operands[0].rep)
+    # Axes of more than one entry keep their order, so they are dealt out to the sizes that are not 1.
     filled = iter([axis for axis in rep.axes if axis])
     axes: list[Axis] = []
     for size in call.shape:
@@ -136,6 +137,7 @@ def _stretched(call: Call, x: Operand, shape: Shape, key: str) -> SymbolicRepres
         old = prod(term.size for term in axis)
         if old == 0 or size % old:
             raise Conflict(f"{old} entries repeated to {size}")
+        # The axis is copies x entries: repeat lays whole tensors one behind the other, so that copies change slowest.
         count = size // old
         if key:
             copies = call.solver.unknown_at(f"{key}[{position}]", count)

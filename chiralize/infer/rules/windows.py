@@ -27,6 +27,8 @@ def windows_of(call: Call, axis: Axis, windows: Windows, name: str) -> tuple[Axi
         return solver.resolve(axis), ()
     if windows.before == 0 and windows.dilation == 1 and windows.kernel == windows.size:
         return (), solver.resolve(axis)
+    # One bit decides all three, axis, entries and places. Entries are asked first, so that a reader which knows them
+    # decides on the places, too.
     refusal = from_one_end(windows)
     entries = turned_or_still(call, [read_by(windows, axis)], windows.kernel, f"entries {name}", refusal)
     turns = [read_by(windows, axis), end_to_end(entries)]
@@ -107,6 +109,7 @@ def col2im(call: Call) -> Results:
     rep = solver.representation(call.operands[0].rep)
     height, width = call["output_size"]
     down, across = _layouts(call, (height, width))
+    # (c p q) by (h' w'): channels, rows and columns of a window; then the places of the windows.
     *batch, columns, patches = rep.axes
     size = axis_size(columns) // (down.kernel * across.kernel)
     channel, inner, outer = solver.regroup([columns], [size, down.kernel, across.kernel])
@@ -123,6 +126,7 @@ def pixel_shuffle(call: Call) -> Results:
     solver = call.solver
     rep = solver.representation(call.operands[0].rep)
     *batch, channel, rows, columns = rep.axes
+    # (c p q) is read as three axes; p stands behind the rows and q behind the columns, where they change fastest.
     if "upscale_factor" in call.arguments:
         factor = call["upscale_factor"]
         channel, p, q = solver.regroup([channel], [axis_size(channel) // factor**2, factor, factor])

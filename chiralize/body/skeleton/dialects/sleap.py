@@ -41,6 +41,7 @@ def read(path: Path, notices: list[str]) -> Skeleton:
     if nodes is None or links is None or nodes.items is None:
         raise ImportFormatError(str(path), "no `nodes` and `links`", "give a skeleton JSON saved by SLEAP")
     objects = _Objects(labels, graph)
+    # Joints in the order of `nodes`, which may refer to objects that links have written out before.
     joints = [text_node(objects.name(get(item, "id") or item), item) for item in nodes.items]
     by_type: dict[int, list[Node]] = {_BONE: [], _SYMMETRY: []}
     for link in links.sequence("links"):
@@ -83,6 +84,7 @@ class _Objects:
         self.labels = labels
         self.values: list[str | int] = []
         stack = [graph]
+        # The last of the stack comes next, so children are put there in reverse: the walk is that of the text.
         while stack:
             current = stack.pop()
             value = _value(current)

@@ -69,9 +69,7 @@ def _from_python(path: Path, notices: list[str]) -> Skeleton:
             # The tree says how many joints there are; without it the largest index does.
             parents = call.named.get("parents") or (call.positional[0] if call.positional else None)
             if parents is not None:
-                readable(parents, "parents")
-            if parents is not None:
-                size = len(items_of(parents))
+                size = len(items_of(readable(parents, "parents")))
             else:
                 size = _size_of([left, right], notices)
             keys = {"edges": _edges(parents), "joints": numbered(size, left), "left": left, "right": right}
@@ -118,6 +116,7 @@ def _metadata(path: Path) -> object:
             raw = member.read(_METADATA_LIMIT + 1)
         # The header of the .npy member says whether a pickle follows; it is unpickled here and not by numpy.
         stream = io.BytesIO(raw)
+        # Version 2 has a longer length of the header, and no other difference that counts here.
         version = np.lib.format.read_magic(stream)
         if version[0] == 1:
             read_header = np.lib.format.read_array_header_1_0

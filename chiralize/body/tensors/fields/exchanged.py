@@ -31,6 +31,7 @@ def exchanged_fields(fields: Sequence[Field]) -> Iterator[tuple[str, tuple[Field
             yield words, (*fields[:at], other, *fields[at + 1 :])
         for words, parts in exchanged_fields(block.parts):
             yield words, (*fields[:at], block.of_parts(parts), *fields[at + 1 :])
+    # `left_foot` and `right_foot` as two blocks: each stays where it is, unless somebody wrote them as `feet`.
     for at, (one, other) in enumerate(pairwise(fields)):
         if _is_as(one, other):
             yield f"{one.name} and {other.name} swapped", (*fields[:at], _as_sides(one, other), *fields[at + 2 :])

@@ -112,6 +112,7 @@ def with_parts(fields: Iterable[Field]) -> Iterator[Field]:
 
 def joined_action(fields: Sequence[Field], body: Skeleton) -> SignedPermutation:
     """How the mirror acts on blocks one after the other."""
+    # No axis has no blocks: readers refuse an empty list.
     first, *others = [block.action(body) for block in fields]
     return first.direct_sum(*others)
 

@@ -67,6 +67,7 @@ class History(Field):
 
     def labels(self, body: Skeleton) -> list[str]:
         """`t-2.q.left_knee`, or by numbers, `frame0.q.left_knee`."""
+        # By terms: all frames of one block are listed before those of the next.
         groups = [self.of] if self.major == "frames" else [(block,) for block in self.of]
         labels = list[str]()
         for blocks in groups:

@@ -72,6 +72,7 @@ class Quantity:
 
     def components(self) -> list[Component]:
         """Every number in its order."""
+        # A number made of no axis at all, which no mirror negates.
         if self.kind == "scalar":
             return [Component("", "")]
         if self.kind in WITH_DIMS:
@@ -107,6 +108,7 @@ class Quantity:
         >>> Quantity("axial").names(), Quantity("quaternion", "wxyz").names()
         (('rx', 'ry', 'rz'), ('qw', 'qx', 'qy', 'qz'))
         """
+        # A turn about x is no position along x: a skeleton that negates x must not negate it for its name.
         prefix = ""
         if self.kind == "axial" or self.order == "axis_angle":
             prefix = "r"
@@ -120,6 +122,7 @@ class Quantity:
         >>> [other.order for other in Quantity("rotation", "6d_by_row").in_other_orders()]
         ['6d_by_column']
         """
+        # Of `euler` the orders in the table are examples, and no full list that could be tried.
         orders = [] if self.kind == EULER else [order for order in ORDERS[self.kind] if order != self.order]
         others = [Quantity(self.kind, order) for order in orders]
         return [other for other in others if len(other.components()) == len(self.components())]
