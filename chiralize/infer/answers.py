@@ -129,19 +129,10 @@ class Answers:
         # Readers need something to read even if the rule waits from here on.
         if node.name not in self.nodes:
             self.nodes[node.name] = tuple(map(self._fresh, node.shapes))
-        # Entries of one side are the first question: the rule would refuse them as not closed under T.
-        picked = self.partners.take(node, call)
-        if picked is not None:
-            return picked
-        # The rule of a sum would refuse terms of which T negates one.
-        met = even_and_odd(node, call, self.partners)
-        if met is not None:
-            return (met,)
+        special = self._of_partners(node, call)
+        if special is not None:
+            return special
         sign = 1
-        if node.name in self.repair.joints or self.partners.reads_exchanged(node):
-            joined = self._joined(node, call)
-            if joined is not None:
-                return (joined,)
         if self.partners.reads_exchanged(node):
             sign = self.partners.follow(node)
         # The rule says op(R a, S b) = Q op(a, b) for all a and b. With the partners of a and b in their place this is
@@ -150,6 +141,26 @@ class Answers:
         if sign > 0:
             return answer
         return tuple(map(_negated, answer))
+
+    def _of_partners(self, node: Node, call: Call) -> Outputs | None:
+        """The outputs of a node at which values of one side begin or end; None where its rule says how they move.
+
+        Raises Conflict, Wait.
+        """
+        # The rule would refuse entries of one side as not closed under T.
+        picked = self.partners.take(node, call)
+        if picked is not None:
+            return picked
+        # The rule of a sum would refuse terms of which T negates one.
+        met = even_and_odd(node, call, self.partners)
+        if met is not None:
+            return (met,)
+        # A join that is left open need not read any exchanged value yet.
+        if node.name in self.repair.joints or self.partners.reads_exchanged(node):
+            joined = self._joined(node, call)
+            if joined is not None:
+                return (joined,)
+        return None
 
     def _fresh(self, shape: Shape | None) -> Result:
         """Unknown axes for an output, None for one that is no tensor."""

@@ -243,6 +243,7 @@ def with_images(mirror: RobotMirror, entries: Sequence[Entry], images: Mapping[i
     qvel = np.array([mirror.qvel.partner, mirror.qvel.sign])
     ctrl = np.array([mirror.ctrl.partner, mirror.ctrl.sign])
     qpos_shift, ctrl_shift = mirror.qpos_shift.copy(), mirror.ctrl_shift.copy()
+    # Row 0 of a table "2 entry" has partners, row 1 signs; what no image is given for keeps the file's.
     for number, (image, sign) in images.items():
         joint, other = robot.joints[entries[number].joint], robot.joints[entries[image].joint]
         first, second = position_of(joint, entries[number]), position_of(other, entries[image])
@@ -259,8 +260,7 @@ def with_images(mirror: RobotMirror, entries: Sequence[Entry], images: Mapping[i
             continue
         # The actuators follow their joints, with the sign of the joint unless one of two gears is negative.
         # `ctrl` has an entry an actuator, and a joint may have none or several.
-        drivers = [index for index, actuator in enumerate(robot.actuators) if actuator.joint == entries[number].joint]
-        theirs = [index for index, actuator in enumerate(robot.actuators) if actuator.joint == entries[image].joint]
+        drivers, theirs = _drivers(robot, entries[number].joint), _drivers(robot, entries[image].joint)
         for mine, his in zip(drivers, theirs, strict=False):
             gears = robot.actuators[mine].gear[0] * robot.actuators[his].gear[0]
             ctrl[:, mine] = his, sign * (1 if gears >= 0 else -1)
@@ -270,6 +270,11 @@ def with_images(mirror: RobotMirror, entries: Sequence[Entry], images: Mapping[i
             else:
                 ctrl_shift[mine] = 0.0
     return _Given(_involution(qpos), _involution(qvel), _involution(ctrl), qpos_shift, ctrl_shift)
+
+
+def _drivers(robot: Robot, joint: int) -> list[int]:
+    """The actuators that drive a joint, by their indices, in their order."""
+    return [index for index, actuator in enumerate(robot.actuators) if actuator.joint == joint]
 
 
 def _involution(table: npt.NDArray[np.int64]) -> SignedPermutation:

@@ -132,14 +132,8 @@ def _classes(tensor: ResolvedTensor, where: str) -> ResolvedTensor:
         raise LayoutSizeError(where, f"class {highest}, but axis {axis} has size {size}", "count classes from 0")
     axes = [Representation.trivial(length) for length in shape]
     axes[axis] = Representation.of(SignedPermutation.of(classes.swap, size=size))
-    # The axes of a picture of scores, which may be reversed, too; each has to be an axis by itself.
-    sizes = {word: shape[number] for word, number in layout.free_axes}
-    for word, _ in entry.mirror:
-        if word not in sizes:
-            facts = f"axis {word!r} is reversed, and layout '{layout}' merges it with others"
-            raise LayoutSizeError(where, facts, "give it an axis of its own beside `classes`")
-    for word, turned in reversals(entry.mirror, sizes, where).items():
-        axes[layout.axes.index((word,))] = Representation.of(turned)
+    for number, turned in _turned_axes(layout, shape, entry.mirror, where).items():
+        axes[number] = Representation.of(turned)
     free = tuple((word, number) for word, number in _not_reversed(layout, entry.mirror) if word != CLASSES)
     return replace(
         tensor,
@@ -149,6 +143,20 @@ def _classes(tensor: ResolvedTensor, where: str) -> ResolvedTensor:
         names=classes.names,
         name_axis=axis if classes.names else None,
     )
+
+
+def _turned_axes(layout: Layout, shape: Sequence[int], mirror: Reversed, where: str) -> dict[int, SignedPermutation]:
+    """The axes of a picture of scores that the mirror reverses, each with its reversal.
+
+    Raises LayoutSizeError where such an axis is merged with others: then it cannot be reversed by itself.
+    """
+    sizes = {word: shape[number] for word, number in layout.free_axes}
+    for word, _ in mirror:
+        if word not in sizes:
+            facts = f"axis {word!r} is reversed, and layout '{layout}' merges it with others"
+            raise LayoutSizeError(where, facts, "give it an axis of its own beside `classes`")
+    turned = reversals(mirror, sizes, where)
+    return {layout.axes.index((word,)): action for word, action in turned.items()}
 
 
 def _layout_with_classes(shape: Sequence[int], count: int) -> str:

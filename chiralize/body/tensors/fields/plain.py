@@ -5,22 +5,30 @@
     {scalar: 2, name: gains}    kept
     {signs: [1, -1]}            as given
 
-Half of the file are doubts: numbers that are said to be kept, and whose name or number says otherwise (`foot contacts`,
-as many as the body has joints, three numbers called `velocity`). A doubt is a warning, never an error.
+Numbers that are said to be kept are often something else: as many as the body has joints, or three called `velocity`.
+Each block says what speaks against it (`doubts`), mostly by its name (`plain_doubts`).
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from chiralize.body.skeleton.skeleton import AXES, Skeleton
-from chiralize.body.tensors.fields.command import axes_of
 from chiralize.body.tensors.fields.field import Field, dotted, other_signs
-from chiralize.body.tensors.fields.partners import sides_of, tells_side
+from chiralize.body.tensors.fields.plain_doubts import (
+    LIMBS,
+    OF_SPACE,
+    kinds_by_name,
+    of_clocks,
+    of_commands,
+    of_vectors,
+    one_for_each,
+    sided_entries,
+    sideways,
+)
 from chiralize.body.tensors.fields.quantities import WITH_DIMS, Quantity
 from chiralize.errors.words import when
 from chiralize.symmetry.involution import SignedPermutation
@@ -29,28 +37,8 @@ MOST_SCALARS = 12
 """Blocks of more numbers are not tried with every other sign."""
 SWAPS = "if the mirror swaps them: {items: [left, right], kind: scalar, name: ...}, or feet, bodies, sites"
 """What to do about numbers that look like left and right."""
-# Limbs and joints that come in pairs, as words of their own.
-_LIMBS = re.compile(
-    r"(?:^|[^a-z])(?:feet|foot|legs?|hands?|arms?|ankles?|knees?|hips?|wheels?|toes?|heels?|contacts?|shoulders?)"
-    r"(?:$|[^a-z])"
-)
-
-
 _FEWEST_JOINTS = 4
 """Numbers that are as many as the joints of a smaller body may be anything."""
-_COMMANDED, _COMMANDED_AHEAD = (1, -1, -1), (-1, 1, -1)
-"""Signs of vx, vy and a yaw rate under the mirror of y, and of x."""
-_POINTS = frozenset(("ball", "com", "cube", "goal", "head", "object", "obj", "puck", "racket", "root", "target", "tip"))
-"""Things of which coordinates are observed; of sizes, spreads, turns and quaternions another sign is right."""
-_OF_SPACE = {
-    "vector": re.compile(r"pos(?:ition)?s?|vel(?:ocit(?:y|ies))?|acc(?:eleration)?s?|lin(?:ear)?|gravity|forces?|com"),
-    "axial": re.compile(r"ang(?:ular)?|gyro|omega|torques?|moments?"),
-}
-"""Words in names of three numbers that are mostly a vector, or a rotation."""
-_NOT_OF_SPACE = {*"joint joints motor motors dof dofs actuator height heights history command commands gain".split()}
-"""Words beside these of numbers that are none."""
-_CLOCK, _PARTS, _FEET = re.compile(r"gait|clock|phase"), 2, 4
-"""Names of clocks; one clock has a sine and a cosine; a quadruped has four feet."""
 
 
 @dataclass(frozen=True)
@@ -119,8 +107,8 @@ class Measured(Field):
 
     def doubts(self, body: Skeleton) -> Iterator[str]:
         """A rotation written as a polar vector, or the other way round, as far as its name tells."""
-        kinds = _kinds_by_name(self.name)
-        if self.kind in _OF_SPACE and kinds and kinds[-1] != self.kind:
+        kinds = kinds_by_name(self.name)
+        if self.kind in OF_SPACE and kinds and kinds[-1] != self.kind:
             yield f"{self.kind} {self.name!r} is by its name one of the other kind: {{{kinds[-1]}: {self.name}}}"
 
     def _with(self, quantity: Quantity) -> Field:
@@ -177,9 +165,9 @@ class Scalar(Field):
 
     def doubts(self, body: Skeleton) -> Iterator[str]:
         """Numbers that are kept, though their names speak of left and right, or of limbs that come in pairs."""
-        yield from _sided(self.name, self.entries, "kept")
-        yield from _sideways(self.entries, body)
-        if not self.entries and self.count % 2 == 0 and _LIMBS.search(self.name.lower()):
+        yield from sided_entries(self.name, self.entries, "kept")
+        yield from sideways(self.entries, body)
+        if not self.entries and self.count % 2 == 0 and LIMBS.search(self.name.lower()):
             yield (
                 f"scalar {self.name!r} keeps {self.count} entries where they are; "
                 "entries of left and right limbs swap under the mirror"
@@ -187,7 +175,7 @@ class Scalar(Field):
         if self.is_one_for_each_joint(body):
             yield (
                 f"scalar {self.name!r} keeps {self.count} entries where they are, as many as the body has joints; "
-                f"where there is one number for each joint, write {_one_for_each(self.name, body)}"
+                f"where there is one number for each joint, write {one_for_each(self.name, body)}"
             )
         if self.has_some_for_each_joint(body):
             each = self.count // len(body.joints)
@@ -197,9 +185,9 @@ class Scalar(Field):
                 f"where they are coordinates or velocities of joints, write {{joints: {self.name or 'NAME'}{dims}}}"
             )
         if not self.entries:
-            yield from _of_vectors(self.name, self.count)
-            yield from _of_commands(self.name, (1,) * self.count)
-            yield from _of_clocks(self.name, (1,) * self.count, body)
+            yield from of_vectors(self.name, self.count)
+            yield from of_commands(self.name, (1,) * self.count)
+            yield from of_clocks(self.name, (1,) * self.count, body)
 
 
 @dataclass(frozen=True)
@@ -242,95 +230,10 @@ class Signs(Field):
 
     def doubts(self, body: Skeleton) -> Iterator[str]:
         """Entries that stay where they are, though their names speak of left and right."""
-        yield from _sided(self.name, self.entries, "not swapped")
+        yield from sided_entries(self.name, self.entries, "not swapped")
         if not self.entries:
-            yield from _of_commands(self.name, self.signs)
-            yield from _of_clocks(self.name, self.signs, body)
-
-
-def _sideways(entries: tuple[str, ...], body: Skeleton) -> Iterator[str]:
-    """Kept entries that by their names are a coordinate of a point or a velocity, the one that points sideways.
-
-    `{scalar: [ball_x, ball_y]}` under y -> -y: ball_y stands beside ball_x, so that it is a coordinate of a point.
-    """
-    # Both have to speak for it: (goal_x, goal_y) are coordinates, (size_y, size_z) are not.
-    lowered = [entry.lower() for entry in entries]
-    for entry in entries:
-        stem, axis = entry[:-1], entry[-1].lower()
-        # A coordinate has another one of the same thing beside it.
-        others = [other for other in AXES if other != axis and stem.lower() + other in lowered]
-        is_coordinate = axes_of(entry) == axis or bool(_POINTS & set(re.split(r"[^a-z]+", stem.lower())))
-        if axis == body.lateral and others and is_coordinate:
-            name = stem.rstrip("_.- ") or "NAME"
-            yield (
-                f"scalar {entry!r} is kept, and by its name it is the coordinate that points sideways, beside "
-                f"{stem + others[0]}: {{vector: {name}, dims: [{', '.join(sorted((axis, *others)))}]}}"
-            )
-
-
-def _one_for_each(name: str, body: Skeleton) -> str:
-    """The block of one number a joint: with the joints' signs, or without where joints have several coordinates."""
-    return f"{{joints: {name}}}" if len(body.dims) == 1 else f"{{joints: {name}, kind: scalar}}"
-
-
-def _of_vectors(name: str, count: int) -> Iterator[str]:
-    """Three numbers by whose name they are a position, a velocity or a rotation of space have a sideways entry."""
-    kinds = _kinds_by_name(name)
-    if count == len(AXES) and kinds:
-        yield f"scalar {name!r} keeps all three entries; by its name it may be {{{kinds[-1]}: {name}}}"
-
-
-def _kinds_by_name(name: str) -> list[str]:
-    """The kinds of vectors that words of a name speak of, the surer last: `ang_vel` has a word of each, and is axial.
-
-    Empty where another word says that the numbers are of joints or the like.
-    """
-    # `joint_pos` and `height_scan` are no vectors, whatever other words stand beside.
-    words = re.split(r"[^a-z]+", name.lower())
-    if _NOT_OF_SPACE & set(words):
-        return []
-    return [kind for kind, pattern in _OF_SPACE.items() if any(map(pattern.fullmatch, words))]
-
-
-def _of_commands(name: str, signs: tuple[int, ...]) -> Iterator[str]:
-    """Commands of three numbers are mostly those ahead, sideways and of turning."""
-    if "command" in name.lower() and len(signs) == len(_COMMANDED) and signs not in (_COMMANDED, _COMMANDED_AHEAD):
-        yield (
-            f"{name!r} has the signs {list(signs)}; those of vx, vy and a yaw rate are {list(_COMMANDED)}: "
-            "name them, {command: [vx, vy, yaw_rate]}"
-        )
-
-
-def _of_clocks(name: str, signs: tuple[int, ...], body: Skeleton) -> Iterator[str]:
-    """Sine and cosine of a gait's clock are both negated; the phase itself has no sign that is right.
-
-    A sentence where a block called so has other signs, or four numbers, which are mostly a clock for every leg.
-    """
-    if not _CLOCK.search(name.lower()):
-        return
-    if len(signs) == _FEET:
-        yield (
-            f"{name!r} has the signs {list(signs)}; four clocks are mostly one for every leg, which swap under the "
-            f"mirror: {_clock_of_legs(body)}"
-        )
-    elif len(signs) <= _PARTS and -1 * len(signs) != sum(signs):
-        yield (
-            f"{name!r} has the signs {list(signs)}; the clock of a gait is half a period later in the mirror, which "
-            "negates its sine and its cosine: {phase: sin_cos, shift: half}"
-        )
-
-
-def _clock_of_legs(body: Skeleton) -> str:
-    """Four numbers as clocks of the legs that a skeleton has: of two legs sine and cosine, of four one of them."""
-    # Four legs have one number each; of two legs each has a sine and a cosine, in an order that nobody can know.
-    sides = sides_of(body)
-    if len(sides) == _FEET:
-        return f"{{legs: [{', '.join(sides)}], each: [{{phase: sin, shift: none, name: clock}}]}}"
-    left, right = sides if len(sides) == _PARTS else ("left", "right")
-    return (
-        f"{{legs: [{left}, {right}], each: [{{phase: sin_cos, shift: none}}], name: clock}}, with `major: entries` "
-        "where the sines of both stand first"
-    )
+            yield from of_commands(self.name, self.signs)
+            yield from of_clocks(self.name, self.signs, body)
 
 
 def _labels(name: str, entries: tuple[str, ...], size: int) -> list[str]:
@@ -355,10 +258,3 @@ def other_signs_of(block: Scalar | Signs) -> Iterator[tuple[str, Signs]]:
         return  # each is a mirror that would be tried
     for words, others in other_signs(_labels(block.name, block.entries, len(signs)), signs):
         yield words, Signs(block.name, others, block.entries, where=block.where)
-
-
-def _sided(name: str, entries: tuple[str, ...], what: str) -> Iterator[str]:
-    """Entries of which the partner is among them by its name, or that name a side for certain."""
-    sided = [entry for entry in entries if tells_side(entry, entries)]
-    if sided:
-        yield f"{', '.join(sided[:4])} of {name!r} name a side, and are {what} by the mirror"
