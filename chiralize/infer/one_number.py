@@ -35,6 +35,7 @@ def weights_of_one_number(captured: CapturedModel) -> frozenset[str]:
             readers.setdefault(name, []).append(node)
     chosen = set[str]()
     for name in filter(captured.is_weight, captured.leaves):
+        # (n, 1) or (1, n) and more axes behind them, as of a convolution; (1, 1) is one number itself.
         shape = captured.leaves[name].shape
         if min(shape[:2]) != 1 or max(shape[:2]) == 1 or _is_in_groups(name, readers):
             continue

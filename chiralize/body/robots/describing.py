@@ -121,6 +121,7 @@ def skeleton_of(
     """A skeleton of chosen joints, in their order. Raises UnpairedJointError where a partner is not among them."""
     robot = mirror.robot
     entries = entries_of(robot, joints)
+    # A ball is three entries, so partners are looked up by joint and component.
     position = {(entry.joint, entry.component): number for number, entry in enumerate(entries)}
     pairs: list[tuple[int, int]] = []
     signs: list[tuple[int, tuple[int, ...]]] = []

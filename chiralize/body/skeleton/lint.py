@@ -123,12 +123,20 @@ def _sided_centers(skeleton: Skeleton, lines: Lines) -> Iterator[Finding]:
             message = f"joint {names[index]!r} names a side but has no partner"
             remedy = f"pair it with {partner_name(names[index])!r}, or leave it under `center`"
             yield warning(lines.joint(names[index]), message, remedy)
+    yield from _sided_like_pairs(skeleton, lines)
+
+
+def _sided_like_pairs(skeleton: Skeleton, lines: Lines) -> Iterator[Finding]:
+    """Joints without partners whose names tell no side by themselves, and differ from others as those of pairs do."""
+    names = skeleton.joints
+    # a_0 and a_1 where most pairs are of _0 and _1.
     for left, right in unpaired_like_others(names, skeleton.pairs):
         if not side(names[left]):
             message = (
                 f"{names[left]!r} and {names[right]!r} are not paired; their names differ as those of most pairs do"
             )
             yield warning(lines.joint(names[left]), message, "pair them, or leave them under `center`")
+    # RBAK where all pairs are of L... and R...: a marker on one side alone.
     for index in sided_like_others(names, skeleton.pairs):
         if not side(names[index]):
             message = (

@@ -293,6 +293,7 @@ def from_python(value: object, source: str, depth: int = 0) -> Node:
 
     Raises WrongValueError on values nested without end and on numbers too long to write.
     """
+    # x = []; x.append(x) would be read for ever.
     if depth > _DEPTH_LIMIT:
         facts = f"nested deeper than {_DEPTH_LIMIT}, or a value that holds itself"
         raise WrongValueError(source, facts, "give plain, flat values")

@@ -43,6 +43,7 @@ class Pairing:
 def read_pairing(root: Node, fields: dict[str, Node], joints: Sequence[Node], notices: list[str]) -> Pairing:
     """The pairs of a skeleton file. Raises MissingKeyError where no key gives them, SpecError where they are wrong."""
     names = texts(joints)
+    # Two spellings could contradict each other, and `right` alone says nothing: both are refused before any is read.
     key = only_key(fields, MAIN_KEYS, "the pairs")
     _check_owners(fields, key)
     if key is None:

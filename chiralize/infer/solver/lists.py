@@ -62,6 +62,7 @@ def along(call: Call, axis: Axis, entries: Sequence[int], name: str = "list") ->
     axis = solver.resolve(axis)
     size = axis_size(axis)
     chosen = [entry % size for entry in entries]
+    # All entries in their order are the axis itself, known or not.
     if chosen == list(range(size)):
         return axis
     if not is_known(axis):
@@ -213,6 +214,7 @@ def _paired(ties: Sequence[Tie]) -> SignedPermutation | None:
     # A position has one sign, whoever reads it.
     if len({tie.signs for tie in ties}) > 1:
         return None
+    # A pairing that a list wants comes before copies in order, if all other lists allow it.
     for tie in ties:
         if tie.wanted is not None:
             action = SignedPermutation(tie.wanted.partner, np.array(tie.signs))

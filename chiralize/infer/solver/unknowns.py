@@ -163,6 +163,7 @@ class Unknowns:
 
     def sign_at(self, key: str) -> Sign:
         """The unknown sign that belongs to a place in the graph: the same at every call."""
+        # Lasting, as in `unknown_at`: what one run says of the sign counts in the next.
         if key not in self._by_key:
             self._by_key[key] = self.unknown_sign()
             self.changes += 1
@@ -192,6 +193,7 @@ class Unknowns:
 
     def settle_signs(self, most: int | None = None) -> int:
         """The first signs that nothing has decided are 1, all of them unless there is a limit; how many there were."""
+        # In the order in which they came up, so that the choice is the same at every attempt.
         open_signs = [key for key in self.signs if key not in self.bindings][:most]
         for key in open_signs:
             self.positive(OpenSign(frozenset({key})))
@@ -287,6 +289,7 @@ class Unknowns:
         """
         sign = self.decided(rep.sign)
         axes: list[Axis] = []
+        # Terms of one entry are signs, and leave their axis. So does the sign of a factor that is negated as a whole.
         for axis in rep.axes:
             terms: list[Term] = []
             for term in self.resolve(axis):

@@ -128,6 +128,7 @@ class Items(Field):
 
     def _each_as_keys(self) -> dict[str, object]:
         """`kind: vector` where each has one quantity without a name, else `each: [...]`."""
+        # The short form has no place for a name of the quantity, nor for several of them.
         (first, *others) = self.each
         if others or first.name or not isinstance(first, Measured):
             return {"each": [block.to_dict() for block in self.each]}

@@ -148,6 +148,7 @@ def read_signs(node: Node, kind: str, keys: Keys) -> Field:
         named = value.named_entries("signs")
         signs = tuple(sign.sign("a sign") for _, sign in named)
         return Signs(name, signs, tuple(key.name("name") for key, _ in named), where=node.where)
+    # A list: the entries have no names, and are numbered.
     signs = tuple(item.sign("a sign") for item in value.sequence("signs"))
     if not signs:
         value.wrong("a field without entries", "give one sign per entry")
@@ -230,6 +231,7 @@ def read_grid(node: Node, kind: str, keys: Keys) -> Field:
     if not sizes or min(sizes) < 1 or prod(sizes) > _MOST_ENTRIES:
         keys[kind].wrong(f"a grid of the sizes {list(sizes)}", f"give 1 to {_MOST_ENTRIES} points")
     axes = read_optional(keys, "axes", read_dim_list) or ()
+    # Either may say which axis is reversed: `axes` by the body's lateral axis, `flip` by its number.
     flip = read_optional(keys, "flip", _read_flip, sizes)
     if axes and len(axes) != len(sizes):
         keys["axes"].wrong(f"{len(axes)} axes of a grid of {len(sizes)} sizes", "name every axis once, slowest first")
