@@ -73,7 +73,7 @@ from chiralize.problem.progress import Progress
 from chiralize.problem.request import FORMS, ON_BLOCKED, Request
 from chiralize.problem.sampling import naming_the_mean
 from chiralize.problem.two_samples import refuse_squeezed
-from chiralize.report.in_the_loop import objection_in_the_loop
+from chiralize.report.loop_words import objection_in_the_loop
 from chiralize.storage.passport import Passport
 from chiralize.verification.beyond import REMEMBERED, other_inputs, widened
 from chiralize.verification.drift import random_inputs

@@ -34,7 +34,8 @@ from chiralize.problem.network import Network
 from chiralize.problem.preparation import prepare
 from chiralize.problem.progress import Progress, silent
 from chiralize.problem.several import under_each
-from chiralize.report.in_the_loop import even_starts_in_words, loss_in_words, mirror_faults
+from chiralize.report.loop_cautions import mirror_faults
+from chiralize.report.loop_words import even_starts_in_words, loss_in_words
 from chiralize.storage.factory import imported, working_folder_importable
 from chiralize.verification.closed_loop.acting import Policy
 from chiralize.verification.closed_loop.environment import HOOK, Environment

@@ -13,7 +13,7 @@ from chiralize.graph.mirror import MirrorFit
 from chiralize.graph.rewrite import Moved
 from chiralize.report.distance import GIVEN_NOISE, NEAR, distance, given_noise, leaning, wide_gap
 from chiralize.report.document import plain, short
-from chiralize.report.in_the_loop import loop_cautions
+from chiralize.report.loop_cautions import loop_cautions
 from chiralize.report.records import AuditReport, Changes, ConvertReport, PlanReport, Report, VerifyReport
 from chiralize.verification.asymmetry.advice import ASYMMETRIC, EXPLAINED, UNEVEN
 from chiralize.verification.evidence.remedies import rival_in_words

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from chiralize.report.cautions import data_cautions
 from chiralize.report.distance import distance
 from chiralize.report.document import plain, plural, short
-from chiralize.report.in_the_loop import share_in_words
+from chiralize.report.loop_words import share_in_words
 from chiralize.report.meaning import factors
 from chiralize.report.records import AuditReport, ConvertReport, Report, VerifyReport
 from chiralize.report.verdict import samples_timed

@@ -39,7 +39,7 @@ from chiralize.report.document import (
     short,
     table,
 )
-from chiralize.report.in_the_loop import confirmed_in_words
+from chiralize.report.loop_words import confirmed_in_words
 from chiralize.report.meaning import meaning, meaning_in_the_loop
 from chiralize.report.records import CallTime, Changes, Cost
 from chiralize.symmetry.representation import Representation

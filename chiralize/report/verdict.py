@@ -19,7 +19,7 @@ from chiralize.report.aligned import alignment_sentence
 from chiralize.report.cautions import cautions_of, data_cautions
 from chiralize.report.distance import GIVEN_NOISE, distance
 from chiralize.report.document import if_known, milliseconds, plain, plural, short
-from chiralize.report.in_the_loop import confirmed_in_words, loop_sentence
+from chiralize.report.loop_words import confirmed_in_words, loop_sentence
 from chiralize.report.records import (
     AuditReport,
     BenchReport,

@@ -21,7 +21,7 @@ from chiralize.commands.on_examples import prepared
 from chiralize.commands.rollouts import Episodes, Loop, environment_of, refuse_lost
 from chiralize.errors import ChiralizeError, FactoryError, ModelRunError, UsageError
 from chiralize.problem.network import Network
-from chiralize.report.in_the_loop import loop_cautions
+from chiralize.report.loop_cautions import loop_cautions
 from chiralize.verification.asymmetry.records import Advice
 from chiralize.verification.closed_loop import film
 from chiralize.verification.closed_loop.advising import advice_after

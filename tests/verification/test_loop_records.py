@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from chiralize.report.in_the_loop import loop_cautions, loss_in_words
+from chiralize.report.loop_cautions import loop_cautions
+from chiralize.report.loop_words import loss_in_words
 from chiralize.verification.closed_loop.records import AVERAGE, ORIGINAL, RESULT, Rollout, Side, Walker
 
 STARTS, STEPS = 4, 200

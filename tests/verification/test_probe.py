@@ -15,7 +15,8 @@ from chiralize.body.tensors import parse_spec
 from chiralize.commands.on_examples import prepared
 from chiralize.commands.rollouts import Episodes, environment_of
 from chiralize.problem.network import Network
-from chiralize.report.in_the_loop import confirmed_in_words, loop_cautions, mirror_faults
+from chiralize.report.loop_cautions import loop_cautions, mirror_faults
+from chiralize.report.loop_words import confirmed_in_words
 from tests.commands.test_rollouts import STARTS, STEPS, Ahead, Learning, rollouts, run
 from tests.support.skiff import SPEC, WRONG, Mirrored, Rower, Water
 
