@@ -14,8 +14,8 @@ from chiralize.report.distance import distance
 from chiralize.report.document import plain, plural, short
 from chiralize.report.loop_words import share_in_words
 from chiralize.report.meaning import factors
+from chiralize.report.passes import samples_timed
 from chiralize.report.records import AuditReport, ConvertReport, Report, VerifyReport
-from chiralize.report.verdict import samples_timed
 from chiralize.verification.asymmetry.advice import ASYMMETRIC, UNEVEN
 from chiralize.verification.verdicts import Judgement
 

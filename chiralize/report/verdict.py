@@ -17,29 +17,23 @@ from chiralize.errors.words import when
 from chiralize.problem.two_samples import TWO_AND_MORE
 from chiralize.report.aligned import alignment_sentence
 from chiralize.report.cautions import cautions_of, data_cautions
+from chiralize.report.confirming import confirmed_or_not, unconfirmed
 from chiralize.report.distance import GIVEN_NOISE, distance
 from chiralize.report.document import if_known, milliseconds, plain, plural, short
-from chiralize.report.loop_words import confirmed_in_words, loop_sentence
+from chiralize.report.loop_words import loop_sentence
+from chiralize.report.passes import passes_in_words
 from chiralize.report.records import (
     AuditReport,
     BenchReport,
     ConvertReport,
-    Cost,
     PlanReport,
     Report,
     VerifyReport,
 )
-from chiralize.verification.closed_loop.records import Rollout
-from chiralize.verification.verdicts import Evidence, Judgement
+from chiralize.verification.verdicts import Judgement
 
 Standing = Literal["good", "warning", "failed"]
-NOT_CONFIRMED = "the mirror is not confirmed"
-UNTRAINED = "the network looks untrained"
 WITHOUT_INPUTS = "it was converted without real inputs"
-_LONGER, _SLOWER = 1.03, 1.1
-"""Of the original's time: what takes longer is compared with two runs of it as well, which a flip average takes. What
-takes longer than so many times these is no result to prefer to it.
-"""
 
 
 @dataclass(frozen=True)
@@ -94,10 +88,10 @@ def _verified(report: VerifyReport, warnings: tuple[Caution, ...]) -> str:
     else:
         head = f"{_what(report)}{under(report.judgement)}{with_warnings}: proved op by op, and run on {samples}"
     # whether T is the right mirror is asked only where there are records of it, of when the file was converted
-    unconfirmed = ""
+    in_doubt = ""
     if report.evidence.fit is not None and not failure:
-        unconfirmed = _unconfirmed(report.evidence, False, WITHOUT_INPUTS)
-    return _sentence(head, _unclaimed(report), unconfirmed, *_briefs(warnings))
+        in_doubt = unconfirmed(report.evidence, False, WITHOUT_INPUTS)
+    return _sentence(head, _unclaimed(report), in_doubt, *_briefs(warnings))
 
 
 def _ran(report: VerifyReport) -> str:
@@ -161,10 +155,10 @@ def _converted(report: ConvertReport, warnings: tuple[Caution, ...]) -> str:
         head,
         _unclaimed(report),
         distance(report, data_cautions(report.notes)).words,
-        _passes(report),
+        passes_in_words(report),
         loop_sentence(report.rollout),
         report.way.why_average,
-        _confirmed_or_not(report.evidence, measured, report.rollout),
+        confirmed_or_not(report.evidence, measured, report.rollout),
         *_briefs(warnings),
         *_to_know(report),
     )
@@ -203,80 +197,6 @@ def _reason(report: ConvertReport) -> str:
     return f"equivariant, but too far from the original ({in_force})"
 
 
-def _passes(report: ConvertReport) -> str:
-    """How often the network runs in a call, and the arithmetic of that."""
-    cost = report.cost
-    passes = "one pass" if report.passes == 1 else f"{report.passes} passes"
-    if report.form == "averaged":
-        passes = "one pass, parts of it on both views"
-    if cost.macs_before and cost.macs_after:
-        passes += f", {cost.macs_after / cost.macs_before:.2f} of the multiplications"
-    if cost.times:
-        last = cost.times[-1]
-        passes += f", {last.ratio:.2f} of the time ({samples_timed(cost)})"
-        # One pass may take longer than one of the original (blocks on a GPU): what counts then is two of the original.
-        if report.passes == 1 and last.ratio > _LONGER:
-            passes += f", {last.ratio / 2:.2f} of that of two runs"
-            passes += when(last.ratio / 2 > _SLOWER, ", which `--method average` makes, without an error of its own")
-    return passes
-
-
-def samples_timed(cost: Cost) -> str:
-    """`64 samples; 2.20 with 1 sample`: those of the last time, and the ratio of fewer where these take longer."""
-    *others, last = cost.times
-    clauses = [plural(last.samples, "sample")]
-    for time in others:
-        if time.ratio > max(last.ratio, _LONGER):
-            clauses.append(f"{time.ratio:.2f} with {plural(time.samples, 'sample')}")
-    return "; ".join(clauses)
-
-
-def _confirmed_or_not(evidence: Evidence, measured: bool, rollout: Rollout | None) -> str:
-    """A clause on what confirms the mirror: `_unconfirmed`, unless the environment settles what the network does not.
-
-    What an asymmetric environment shows at the start is said beside it, where a hook of the user mirrored the start.
-    """
-    # probe.confirms: "all" entries, those seen at the "start" alone, or "nothing" (then `confirmed` is "").
-    clause, confirmed = _unconfirmed(evidence, measured), confirmed_in_words(rollout)
-    if rollout is None or rollout.probe is None or not confirmed:
-        return clause
-    if rollout.probe.confirms == "start" and not clause:
-        return ""
-    if rollout.probe.confirms == "start" and rollout.how != "state":
-        return _sentence(clause, confirmed)
-    # the environment confirms T; what the network says beside it
-    fit = evidence.fit
-    if fit is not None and not fit.trained:
-        return f"{confirmed}; {UNTRAINED}"
-    if fit is not None and fit.is_wide:
-        return f"{confirmed}, which its gap of {fit.gap:.2g} does not"
-    return when(clause or evidence.warnings, confirmed)
-
-
-def _unconfirmed(evidence: Evidence, measured: bool, remedy: str = "give --calibration real inputs") -> str:
-    """A clause where no real inputs confirm the mirror; "" where they confirm or contradict it.
-
-    measured: real inputs were given, so asking for them would not help. remedy: the advice where none were given.
-    """
-    # From what makes any answer worthless (a constant, an untrained network) to what leaves it open.
-    fit = evidence.fit
-    if evidence.still:  # which a warning says
-        return ""
-    if fit is not None and not fit.trained:
-        return f"{NOT_CONFIRMED}: {UNTRAINED}"
-    if evidence.lacks_time:
-        return f"{NOT_CONFIRMED}: give --calibration sequences, not samples without a time"
-    if fit is None and measured:
-        return f"{NOT_CONFIRMED}: no other mirror was tried"
-    if fit is None or not (fit.real or fit.better):
-        return f"{NOT_CONFIRMED}: {remedy}"
-    if fit.answers_stay and not fit.is_refuted:
-        return f"{NOT_CONFIRMED}: T leaves its answers as they are, and such answers fit many mirrors"
-    if fit.is_wide and not fit.is_refuted and not evidence.warnings:
-        return f"{NOT_CONFIRMED}: its gap of {fit.gap:.2g} is that of a mirror that does not fit"
-    return ""
-
-
 def _to_know(report: ConvertReport) -> list[str]:
     """Facts that have to be known before the result is put to use."""
     # weights alone are often handed on, without the buffers beside them: those have to go along
@@ -309,14 +229,15 @@ def _audited(report: AuditReport, warnings: tuple[Caution, ...]) -> str:
     head, remedy = f"gap {plain(report.network.gap)}", ""
     if report.advice:
         head, remedy = f"{head}: {report.advice.kind}", f"next: {report.advice.remedy}"
-    unconfirmed = _unconfirmed_by_audit(report, warnings)
-    if report.advice and unconfirmed.endswith(report.advice.remedy):
+    in_doubt = _unconfirmed_by_audit(report, warnings)
+    # "the mirror is not confirmed: give --calibration real inputs" has the remedy in it already
+    if report.advice and in_doubt.endswith(report.advice.remedy):
         remedy = ""
     return _sentence(
         head,
         alignment_sentence(report.alignments),
         loop_sentence(report.rollout),
-        unconfirmed,
+        in_doubt,
         *_briefs(warnings),
         remedy,
     )
@@ -330,7 +251,7 @@ def _unconfirmed_by_audit(report: AuditReport, warnings: tuple[Caution, ...]) ->
     is_real = bool(report.leanings or report.data) and all(caution.brief != GIVEN_NOISE for caution in warnings)
     if is_real and report.evidence.fit is None:
         return ""
-    return _confirmed_or_not(report.evidence, is_real, report.rollout)
+    return confirmed_or_not(report.evidence, is_real, report.rollout)
 
 
 def _timed(report: BenchReport) -> str:
