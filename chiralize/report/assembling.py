@@ -8,12 +8,22 @@ from __future__ import annotations
 
 from chiralize.errors.words import percent
 from chiralize.problem.readings.remark import READ_AS
-from chiralize.report import parts
+from chiralize.report import parts, verdict_parts
 from chiralize.report.aligned import alignment_blocks
 from chiralize.report.asymmetry import advice_blocks, data_blocks, layer_blocks, network_blocks
 from chiralize.report.cautions import data_cautions, drift_cautions
 from chiralize.report.distance import distance
-from chiralize.report.document import Block, Document, Line, Section, if_known, milliseconds, plural, table
+from chiralize.report.document import (
+    Block,
+    Document,
+    Line,
+    Section,
+    if_known,
+    milliseconds,
+    plural,
+    table,
+    warning_lines,
+)
 from chiralize.report.each_mirror import mirror_blocks
 from chiralize.report.in_the_loop import loop_blocks
 from chiralize.report.records import AuditReport, BenchReport, ConvertReport, PlanReport, Report, VerifyReport
@@ -43,15 +53,15 @@ def _blocks(report: Report) -> list[Block]:
 
 def _judgement(judged: Judgement, without_original: bool = False) -> list[Block]:
     """Both verdicts, those under several mirrors, and left and right.  without_original: nobody knows the original."""
-    blocks = parts.numeric_blocks(judged.numeric) + parts.own_precision_blocks(judged.own_precision)
-    blocks += parts.certificate_blocks(judged.certificate) + mirror_blocks(judged.mirrors)
-    return blocks + parts.degeneracy_blocks(judged.degeneracy, without_original=without_original)
+    blocks = verdict_parts.numeric_blocks(judged.numeric) + verdict_parts.own_precision_blocks(judged.own_precision)
+    blocks += verdict_parts.certificate_blocks(judged.certificate) + mirror_blocks(judged.mirrors)
+    return blocks + verdict_parts.degeneracy_blocks(judged.degeneracy, without_original=without_original)
 
 
 def _verify(report: VerifyReport) -> list[Block]:
     """What was run, what was proved, what speaks for the mirror, and remarks."""
     blocks = _judgement(report.judgement, without_original=True)
-    return blocks + parts.evidence_blocks(report.evidence) + parts.note_blocks(report.notes)
+    return blocks + verdict_parts.evidence_blocks(report.evidence) + parts.note_blocks(report.notes)
 
 
 def _convert(report: ConvertReport) -> list[Block]:
@@ -64,10 +74,10 @@ def _convert(report: ConvertReport) -> list[Block]:
         how_far = distance(report, data_cautions(report.notes))
         blocks += parts.drift_blocks(report.drift, report.nearness.max_drift, how_far, drift_cautions(report))
     elif drift_cautions(report):
-        blocks += [Section("Against the original"), *parts.warning_lines(drift_cautions(report))]
+        blocks += [Section("Against the original"), *warning_lines(drift_cautions(report))]
     blocks += loop_blocks(report.rollout)
     blocks += _judgement(report.judgement)
-    return blocks + parts.evidence_blocks(report.evidence, report.rollout) + parts.note_blocks(report.notes)
+    return blocks + verdict_parts.evidence_blocks(report.evidence, report.rollout) + parts.note_blocks(report.notes)
 
 
 def _plan(report: PlanReport) -> list[Block]:
@@ -89,7 +99,7 @@ def _audit(report: AuditReport) -> list[Block]:
     blocks += layer_blocks(report.layers, report.begins)
     blocks += (
         data_blocks(report.data, report.leanings)
-        + parts.evidence_blocks(report.evidence, report.rollout)
+        + verdict_parts.evidence_blocks(report.evidence, report.rollout)
         + parts.note_blocks(report.notes)
     )
     return blocks + loop_blocks(report.rollout) + advice_blocks(report.advice)

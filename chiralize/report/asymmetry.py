@@ -31,10 +31,13 @@ ROUNDING = 1e-6
 
 
 def network_blocks(asymmetry: Asymmetry, source: str) -> list[Block]:
-    """Gap of every output and of every pair, in units of the spread and in the output's own."""
-    outputs, pairs = asymmetry.outputs, asymmetry.pairs
+    """Gap of every output and of every pair, in units of the spread and in the output's own.
+
+    source: of the inputs, for the heading.
+    """
     rows: list[tuple[str, ...]] = []
-    for output in outputs:
+    for output in asymmetry.outputs:
+        # a lean of 0 is none that can be told from noise: its cell stays empty, and so does that of a distance of 0
         apart, changed = if_known(output.apart or None, plain), if_known(output.changed, percent)
         lean = if_known(output.lean or None, plain)
         figures = (plain(output.gap), lean, apart, percent(output.odd_share), changed, _spread(output.spread))
@@ -42,26 +45,41 @@ def network_blocks(asymmetry: Asymmetry, source: str) -> list[Block]:
     blocks: list[Block] = [Section(f"The network ({plural(asymmetry.samples, 'sample')}, {source})")]
     heads = ("what", "gap", "lean", "mean distance", "odd share", "answers changed", "spread on T x")
     blocks.append(table(heads, rows, (1, 2, 3, 4, 5, 6)))
-    blocks.append(Line("gap: how far the answer to T x is from T of the answer to x (1: the output's own spread)"))
+    return blocks + _legend(asymmetry) + _largest(asymmetry)
+
+
+def _legend(asymmetry: Asymmetry) -> list[Block]:
+    """What the columns mean, of those that have figures."""
+    outputs = asymmetry.outputs
+    blocks: list[Block] = [
+        Line("gap: how far the answer to T x is from T of the answer to x (1: the output's own spread)")
+    ]
     if any(output.lean for output in outputs):
         blocks.append(Line("lean: the part of the gap that is the same for all inputs, which no noise explains"))
     if any(output.apart for output in outputs):
         blocks.append(Line("mean distance: mean |f(x) - T f(T x)| in the units of the output"))
     if any(output.spread for output in outputs):
         blocks.append(Line("spread on T x: of the answers to T x about their mean, over that of the answers to x"))
-    if pairs:
-        cells = [(pair.label, plain(pair.apart), plain(pair.gap)) for pair in pairs[:MOST_ROWS]]
-        bars = tuple(Bar(pair.label, pair.gap, plain(pair.gap)) for pair in pairs[:MOST_ROWS])
-        blocks += [Section("By pair, the largest gap first"), table(("pair", "mean distance", "gap"), cells, (1, 2))]
-        blocks += [Bars("gap", bars), *rest_of(len(pairs))]
-    elif asymmetry.entries:
-        cells = [(entry.label, plain(entry.gap)) for entry in asymmetry.entries]
-        blocks += [Section("Entries with the largest gaps"), table(("entry", "gap"), cells, (1,))]
     return blocks
 
 
+def _largest(asymmetry: Asymmetry) -> list[Block]:
+    """The largest gaps by pair, of outputs that have pairs; else by entry; nothing where there are neither."""
+    pairs = asymmetry.pairs
+    if pairs:
+        cells = [(pair.label, plain(pair.apart), plain(pair.gap)) for pair in pairs[:MOST_ROWS]]
+        bars = tuple(Bar(pair.label, pair.gap, plain(pair.gap)) for pair in pairs[:MOST_ROWS])
+        heading = Section("By pair, the largest gap first")
+        by_pair = table(("pair", "mean distance", "gap"), cells, (1, 2))
+        return [heading, by_pair, Bars("gap", bars), *rest_of(len(pairs))]
+    if asymmetry.entries:
+        rows = [(entry.label, plain(entry.gap)) for entry in asymmetry.entries]
+        return [Section("Entries with the largest gaps"), table(("entry", "gap"), rows, (1,))]
+    return []
+
+
 def _spread(spread: Spread | None) -> str:
-    """The spread of answers to T x over that of answers to x, with its standard error; "" where unknown."""
+    """`1.032 ± 0.011`, nothing where it is not known."""
     if spread is None:
         return ""
     error = when(isfinite(spread.error), f" ± {spread.ratio * spread.error:.3f}")

@@ -28,12 +28,8 @@ def brief(report: Report, as_heads: bool = False) -> Document:
     whole = document(report)
     if isinstance(report, BenchReport):
         return whole
-    blocks: list[Block] = []
     # 1. The same head as the whole report has.
-    for block in whole.blocks:  # what stands before the first heading: how the inputs were read, where it was written
-        if isinstance(block, Section):
-            break
-        blocks.append(block)
+    blocks = _head_of(whole)
     # 2. A few lines for each question, by the command.
     if isinstance(report, PlanReport):
         blocks += _of_plan(report, whole, FEWER if as_heads else MOST)
@@ -43,15 +39,30 @@ def brief(report: Report, as_heads: bool = False) -> Document:
     if isinstance(report, AuditReport):
         blocks += _tables(whole, ("The network", "In the loop", "Should it be converted?"))
     # 3. Warnings that no block above has shown yet, each once
-    texts = dict.fromkeys(caution.text for caution in verdict_of(report).warnings)
-    shown = {block.text for block in blocks if isinstance(block, Line)}
-    warnings = [text for text in texts if text not in shown]
+    warnings = _not_yet_shown(report, blocks)
     if as_heads:
         warnings = list(map(_head, warnings))
     blocks += [Line(text, "bad") for text in warnings]
     shows = "every op" if isinstance(report, PlanReport) else "every figure"
     blocks.append(Line(f"-v says why and what to do, and shows {shows}" if as_heads else f"-v shows {shows}"))
     return Document(whole.title, whole.sentence, whole.standing, tuple(blocks))
+
+
+def _head_of(whole: Document) -> list[Block]:
+    """What stands before the first heading: how the inputs were read, the method, and where the result was written."""
+    blocks: list[Block] = []
+    for block in whole.blocks:
+        if isinstance(block, Section):
+            break
+        blocks.append(block)
+    return blocks
+
+
+def _not_yet_shown(report: Report, blocks: list[Block]) -> list[str]:
+    """The texts of all warnings that are no line of these blocks, each once, the gravest topic first."""
+    texts = dict.fromkeys(caution.text for caution in verdict_of(report).warnings)
+    shown = {block.text for block in blocks if isinstance(block, Line)}
+    return [text for text in texts if text not in shown]
 
 
 def _head(warning: str) -> str:

@@ -111,14 +111,18 @@ def drift_cautions(report: ConvertReport) -> tuple[Caution, ...]:
     if given_noise(report):
         text = f"{GIVEN_NOISE}: what is measured on them says little of the inputs in use"
         texts.append(Caution("drift", text, GIVEN_NOISE))
-    limit, bound = NEAR, "1.25"
-    max_drift = report.nearness.max_drift
+    return (*texts, *_too_far(drift, report.nearness.max_drift))
+
+
+def _too_far(drift: Drift, max_drift: float | None) -> tuple[Caution, ...]:
+    """A warning of a rho above the bound that is in force: what the user asked for, else what is near."""
+    limit, bound = NEAR, plain(NEAR)
     if max_drift is not None:
         limit, bound = max_drift, f"--max-drift {plain(max_drift)}"
-    if not drift.rho <= limit:  # nan is above any limit
-        text = f"rho is above {bound}: the result is further from the original's flip average than it should be"
-        texts.append(Caution("drift", text))
-    return tuple(texts)
+    if drift.rho <= limit:  # nan is above any limit
+        return ()
+    text = f"rho is above {bound}: the result is further from the original's flip average than it should be"
+    return (Caution("drift", text),)
 
 
 def _in_use(report: ConvertReport) -> str:

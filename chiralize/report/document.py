@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import isfinite
 
+from chiralize.errors import Caution
+
 MOST_ROWS = 20
 """Rows of a table of weights, joints or layers."""
 
@@ -141,3 +143,8 @@ def rest_of(count: int, shown: int = MOST_ROWS) -> list[Block]:
     if count > shown:
         return [Line(f"and {count - shown} more (the JSON report lists all)")]
     return []
+
+
+def warning_lines(cautions: Sequence[Caution]) -> list[Block]:
+    """A line for each warning."""
+    return [Line(caution.text, "bad") for caution in cautions]

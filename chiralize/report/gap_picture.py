@@ -11,24 +11,26 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from itertools import product
-from math import dist
+from math import dist, isnan
 
 from chiralize.report.body import Body, Point
 from chiralize.report.document import plain, plural
 from chiralize.verification.asymmetry.advice import ASYMMETRIC, UNEVEN
 
 STEPS = (0.01, 0.1, UNEVEN, ASYMMETRIC)
+"""Upper ends of all colours but the last, in spreads of the output."""
 STEP_NAMES = ("up to 0.01", "to 0.1", f"to {UNEVEN}", f"to {ASYMMETRIC}", f"above {ASYMMETRIC}")
+# Lengths are in the units of the drawing, which is 360 wide.
 _RADII = (5.0, 6.0, 7.0, 8.0, 9.0)
 """Of a circle, by the step of its gap."""
 _LEAST_RADIUS = 1.2
 _WIDTH, _MARGIN, _LINE = 360.0, 52.0, 26.0
-_TALL = 420.0
-"""Sizes in the units of the drawing: its width, the margin beside a body, a line of a tree, and about its height."""
+_TALL, _ABOVE, _BELOW = 420.0, 34.0, 26.0
+"""The height of a person's drawing at most, and what is left above and below the joints for text."""
 _HALF_TEXT, _CHARACTER = 7.0, 6.6
-"""Half the height of a number, and about the width of a digit."""
+"""Half the height of a line of text, and about the width of a digit."""
 _MOST_NUMBERS = 40
-"""Joints with a number; where there are more of them, circles are small."""
+"""Joints of a body up to which all get a number, and circles at their full size."""
 
 Box = tuple[float, float, float, float]
 
@@ -54,7 +56,9 @@ class Gaps:
 
 
 def step_of(gap: float) -> int:
-    """Which of the five colours a gap has."""
+    """Which of the five colours a gap has, 0 the palest: a gap of 0.1 has the second, `to 0.1`; nan has the last."""
+    if isnan(gap):  # no comparison with nan holds: by bisection it would look like no gap
+        return len(STEPS)
     return bisect_left(STEPS, gap)
 
 
@@ -79,32 +83,16 @@ def _svg(gaps: Gaps) -> str:
     """The drawing: bones, circles with their names on hovering, numbers, and which side is which."""
     body = gaps.body
     points, height = _scaled(body)
+    # SVG draws later elements over earlier ones: bones below circles, small gaps below large ones, numbers on top.
+    # Joints without a gap come first, as if it were -1.
+    order = sorted(range(len(points)), key=lambda index: gaps.by_joint.get(body.joints[index], -1.0))
     parts: list[str] = []
     for start, end in body.edges:
         (x1, y1), (x2, y2) = points[start], points[end]
         parts.append(f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" class="bone"/>')
-    # How far each joint is from the next one, so that circles of a face do not cover each other.
-    nearest = _nearest(points)
-    # Drawn in this order: joints without a gap, then from small gaps to large ones.
-    order = sorted(range(len(points)), key=lambda index: gaps.by_joint.get(body.joints[index], -1.0))
-    for index in order:
-        gap = gaps.by_joint.get(body.joints[index])
-        step = 0 if gap is None else step_of(gap)
-        if gap is None:
-            label = body.joints[index]
-        else:
-            label = f"{body.joints[index]}: gap {plain(gap)}"
-        x, y = points[index]
-        radius = _RADII[step]
-        style = f"joint step{step}"
-        if len(points) > _MOST_NUMBERS:  # points of a face lie close: no circle may cover its neighbour
-            radius = max(min(radius / 2, nearest[index] / 2), _LEAST_RADIUS)
-            style += " small"
-        parts.append(
-            f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius:.3g}" class="{style}">'
-            f"<title>{escape(label)}</title></circle>"
-        )
+    parts += _circles(gaps, points, order)
     parts += _numbers(gaps, points, list(reversed(order)))
+    # the body is seen from the front, so that its left is on the reader's right
     parts.append('<text x="4" y="14" class="soft">its right</text>')
     parts.append(f'<text x="{_WIDTH - 4:g}" y="14" text-anchor="end" class="soft">its left</text>')
     return (
@@ -112,6 +100,28 @@ def _svg(gaps: Gaps) -> str:
         + "\n".join(parts)
         + "\n</svg>"
     )
+
+
+def _circles(gaps: Gaps, points: Sequence[Point], order: Sequence[int]) -> list[str]:
+    """A circle for every joint, in this order: its size and colour by the gap, the palest where none is known."""
+    nearest = _nearest(points)
+    parts: list[str] = []
+    for index in order:
+        joint = gaps.body.joints[index]
+        gap = gaps.by_joint.get(joint)
+        step, label = 0, joint
+        if gap is not None:
+            step, label = step_of(gap), f"{joint}: gap {plain(gap)}"
+        radius, style = _RADII[step], f"joint step{step}"
+        if len(points) > _MOST_NUMBERS:  # points of a face lie close: no circle may cover its neighbour
+            radius = max(min(radius / 2, nearest[index] / 2), _LEAST_RADIUS)
+            style += " small"
+        x, y = points[index]
+        parts.append(
+            f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius:.3g}" class="{style}">'
+            f"<title>{escape(label)}</title></circle>"
+        )
+    return parts
 
 
 def _nearest(points: Sequence[Point]) -> list[float]:
@@ -143,12 +153,12 @@ def _scaled(body: Body) -> tuple[list[Point], float]:
     across = room / wide
     down = across
     if body.as_person:
-        across = down = min(across, (_TALL - 60) / (tall or 1.0))
+        across = down = min(across, (_TALL - _ABOVE - _BELOW) / (tall or 1.0))
     else:
         down = min(_LINE, (2 * _TALL) / (tall or 1.0))
     middle = (max(xs) + min(xs)) / 2
-    points = [(_WIDTH / 2 + across * (x - middle), 34 + down * (y - min(ys))) for x, y in body.points]
-    return points, 34 + down * tall + 26
+    points = [(_WIDTH / 2 + across * (x - middle), _ABOVE + down * (y - min(ys))) for x, y in body.points]
+    return points, _ABOVE + down * tall + _BELOW
 
 
 def _numbers(gaps: Gaps, points: Sequence[Point], order: Sequence[int]) -> list[str]:
@@ -168,6 +178,7 @@ def _numbers(gaps: Gaps, points: Sequence[Point], order: Sequence[int]) -> list[
         if gap is None:
             continue
         text = _number(gap)
+        # the first place that crosses no bone, else the first one, else none: the number is on hovering all the same
         places = _places_for(text, points[index], spread + 3, taken)
         box = next((box for box in places if not _crosses(box, bones)), next(iter(places), None))
         if box is not None:
@@ -190,8 +201,11 @@ def _number(gap: float) -> str:
 
 
 def _places_for(text: str, point: Point, away: float, taken: Sequence[Box]) -> list[Box]:
-    """The free places beside a point, then above and below it, outward first."""
-    # outward: away from the middle of the drawing
+    """The free places beside a point, then above and below it, outward first, as boxes.
+
+    away: from the point to the near side of the text.  taken: boxes that none of them may cover.
+    """
+    # outward: away from the middle of the drawing, where there are fewer bones
     x, y = point
     length = _CHARACTER * len(text)
     outward = 1 if x >= _WIDTH / 2 else -1
@@ -214,7 +228,7 @@ def _is_free(box: Box, taken: Sequence[Box]) -> bool:
 
 
 _STEPS = 24
-"""Points of a bone at which it is tested."""
+"""Parts of a bone, at whose ends it is tested: a bone of 240 is tested every 10, and a line of text is 14 high."""
 
 
 def _crosses(box: Box, bones: Sequence[tuple[Point, Point]]) -> bool:

@@ -11,7 +11,7 @@ environment that is its own mirror image:
 
 from __future__ import annotations
 
-from chiralize.report.document import Block, Line, Section, plain, plural, short, table
+from chiralize.report.document import Block, Line, Section, plain, plural, short, table, warning_lines
 from chiralize.report.loop_cautions import loop_cautions
 from chiralize.report.loop_words import with_error
 from chiralize.verification.closed_loop.records import Probe, Rollout, Walker
@@ -38,7 +38,7 @@ def loop_blocks(rollout: Rollout | None) -> list[Block]:
     blocks.append(Line("mirror error: RMS(a(o) - T a(T o)) along the way, in spreads of the actions"))
     blocks += _probe_blocks(rollout.probe)
     blocks += [Line(note) for note in rollout.notes]
-    return blocks + [Line(caution.text, "bad") for caution in loop_cautions(rollout)]
+    return blocks + warning_lines(loop_cautions(rollout))
 
 
 def _row(rollout: Rollout, walker: Walker) -> tuple[str, ...]:

@@ -1,7 +1,8 @@
-"""The parts that reports are put together from: each turns one record into blocks.
+"""The parts of a report on a conversion: how far the result is from the original, what was changed, what it costs.
 
 `assembling` calls them in the order in which they are read. A record that there is none of gives no blocks, so that
 callers add lists without asking. A block is a heading, a line, a table or bars (`document`); text and HTML render them.
+The verdicts have parts of their own (`verdict_parts`).
 """
 
 from __future__ import annotations
@@ -9,20 +10,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from chiralize.errors import Caution
-from chiralize.errors.words import listed, percent, when
+from chiralize.errors.words import percent, when
 from chiralize.graph.rewrite import Moved
 from chiralize.infer.records import Choice
 from chiralize.problem.readings.remark import READ_AS
 from chiralize.problem.result import Fitted
-from chiralize.report.cautions import (
-    WARNING,
-    amounts,
-    constant_cautions,
-    mirror_cautions,
-    precision_cautions,
-    side_cautions,
-    state_cautions,
-)
+from chiralize.report.cautions import WARNING, amounts, constant_cautions, state_cautions
 from chiralize.report.distance import NEAR, Distance, wide_gap
 from chiralize.report.document import (
     MOST_ROWS,
@@ -36,16 +29,14 @@ from chiralize.report.document import (
     plural,
     ratio,
     rest_of,
-    short,
     table,
+    warning_lines,
 )
-from chiralize.report.loop_words import confirmed_in_words
 from chiralize.report.meaning import meaning, meaning_in_the_loop
 from chiralize.report.records import CallTime, Changes, Cost
 from chiralize.symmetry.representation import Representation
 from chiralize.verification.asymmetry.advice import UNEVEN
-from chiralize.verification.closed_loop.records import Rollout
-from chiralize.verification.verdicts import CertificateVerdict, Degeneracy, Drift, Evidence, NumericVerdict, OutputDrift
+from chiralize.verification.verdicts import Drift, OutputDrift
 
 TOGETHER = "Put them back together with the weights: with the original's, the network is not equivariant"
 
@@ -53,113 +44,6 @@ _ROUNDING = 1e-4
 """A rho of a joint that rounding alone explains."""
 
 
-# ---- verdicts -------------------------------------------------------------------------------------------------
-def numeric_blocks(verdict: NumericVerdict | None) -> list[Block]:
-    """Residual and bound of every output, side by side."""
-    if verdict is None:
-        return []
-    # what it was run at stands in the heading, a column for every figure below
-    tried = f"{verdict.dtype}, {plural(verdict.samples, 'sample')}"
-    for axis, sizes in verdict.tried.items():
-        name = axis
-        if axis == "batch":
-            name = "batch size" if len(sizes) == 1 else "batch sizes"
-        tried += f", {name} {', '.join(map(str, sizes))}"
-    rows: list[tuple[str, ...]] = []
-    bars: list[Bar] = []
-    for output in verdict.outputs:
-        passed, residual, bound = "ok" if output.passed else "FAIL", short(output.residual), short(output.bound)
-        worst = output.worst if output.residual else ""  # where nothing is off, no entry is the worst
-        rows.append((passed, output.title, residual, bound, plain(output.scale), worst))
-        if output.bound:
-            bars.append(Bar(output.title, output.residual / output.bound, f"{residual} of {bound}", 1.0))
-    blocks: list[Block] = [
-        Section(f"Numeric verdict: max |F(Tx) - T F(x)| ({tried})", "Run on inputs and on their mirror images")
-    ]
-    blocks.append(table(("", "what", "residual", "bound", "scale", "worst"), rows, (2, 3, 4)))
-    blocks.append(Bars("residual / bound", tuple(bars)))
-    return blocks + list(map(Line, verdict.notes))
-
-
-def own_precision_blocks(verdict: NumericVerdict | None) -> list[Block]:
-    """The worst residual in the precision in which the network runs, in one line."""
-    if verdict is None or not verdict.outputs:
-        return []
-    if not verdict.passed:
-        return warning_lines(precision_cautions(verdict))
-    worst = verdict.worst
-    figures = f"{short(worst.residual)}, bound {short(worst.bound)} ({worst.title})"
-    return [Line(f"in {verdict.dtype}, in which it runs: {figures}", "good")]
-
-
-def certificate_blocks(verdict: CertificateVerdict | None) -> list[Block]:
-    """How much was proved, or the first place where the proof breaks."""
-    if verdict is None:
-        return []
-    blocks: list[Block] = [Section("Certificate: a proof for all inputs, op by op", "Proved for all inputs")]
-    done = f"{plural(verdict.ops, 'op')} and {plural(verdict.weights, 'weight')} checked"
-    if verdict.passed:
-        blocks.append(Line(f"ok: {done}", "good"))
-    else:
-        where = when(verdict.where, f"{verdict.where}: ")
-        blocks.append(Line(f"FAIL: {where}{verdict.broken} ({done})", "bad"))
-    return [*blocks, *map(Line, verdict.notes), *map(Line, verdict.unseen)]
-
-
-def degeneracy_blocks(degeneracy: Degeneracy | None, without_original: bool = False) -> list[Block]:
-    """How much of the answers tells left from right, before and after.
-
-    without_original: the report is of a file alone, which may remember what its original's figures were.
-    """
-    if degeneracy is None:
-        return []
-    before, after = "flip average", "result"
-    if without_original:
-        before, after = "when converted, random inputs", "now, the same inputs"
-    rows: list[tuple[str, ...]] = []
-    for index, (old, new) in enumerate(zip(degeneracy.odd_before, degeneracy.odd_after, strict=True)):
-        mark = "COLLAPSED" if index in degeneracy.collapsed else ""
-        rows.append((f"output {index}", percent(old), percent(new), mark))
-    blocks: list[Block] = [
-        Section(
-            "Left and right: share of the output's variance that the mirror negates", "Left and right are distinguished"
-        )
-    ]
-    blocks.append(table(("what", before, after, ""), rows, (1, 2)))
-    if degeneracy.free_share is not None:
-        blocks.append(Line(_on_free_parameters(percent(degeneracy.free_share), without_original)))
-    for title, names in (
-        ("spaces forced to be trivial", degeneracy.forced),
-        ("constants that leave hidden channels no pairing", degeneracy.tables),
-        ("parameters with entries that could only be zero", degeneracy.zeroed),
-    ):
-        if names:
-            blocks.append(Line(f"{title}: {listed(names)}"))
-    return blocks + warning_lines(side_cautions(degeneracy))
-
-
-def _on_free_parameters(share: str, without_original: bool) -> str:
-    """How many parameters the mirror leaves free, as a share of the original's, or of those of the network itself."""
-    if not without_original:
-        return f"free parameters: {share} of the original's"
-    others = when(share != percent(1.0), "; the mirror determines the others")
-    return f"{share} of its parameters can be chosen freely{others}"
-
-
-def evidence_blocks(evidence: Evidence, rollout: Rollout | None = None) -> list[Block]:
-    """A line for everything that speaks for the mirror or against it, the environment's word too."""
-    lines: list[Block] = []
-    against = tuple(caution.text for caution in mirror_cautions(evidence))
-    for texts, tone in ((evidence.checks, "good"), (against, "bad"), (evidence.notes, "unsure")):
-        lines += [Line(text, tone) for text in texts]
-    if rollout is not None and rollout.probe is not None and (confirmed := confirmed_in_words(rollout)):
-        lines.append(Line(confirmed, "good" if rollout.probe.confirms == "all" else "unsure"))
-    if lines:
-        return [Section("Is it the right mirror?"), *lines]
-    return []
-
-
-# ---- the conversion -------------------------------------------------------------------------------------------
 def drift_blocks(drift: Drift, max_drift: float | None, distance: Distance, cautions: Sequence[Caution]) -> list[Block]:
     """Gap, drift and rho, and what they mean.
 
@@ -174,7 +58,24 @@ def drift_blocks(drift: Drift, max_drift: float | None, distance: Distance, caut
     ]
     if not drift.outputs:  # none of them is a floating-point number
         return [*blocks, *warning_lines(cautions)]
-    limit = NEAR if max_drift is None else max_drift
+    blocks += _table_of_drift(drift, NEAR if max_drift is None else max_drift)
+    blocks += [Line(text) for text in map(_worst_joint, drift.outputs) if text]
+    if drift.beyond is not None:
+        within = "the built-in poses" if drift.built_in else "the inputs that were given"
+        blocks.append(Line(f"beyond {within}, on {drift.beyond.what}: rho {plain(drift.beyond.rho)}"))
+    blocks += _legend(drift)
+    blocks.append(Line(f"rho: drift / max(gap / 2, 0.01), here {plain(drift.rho)}. {_promise(drift, distance)}"))
+    if drift.noise and drift.gap > UNEVEN:
+        blocks.append(Line("these inputs are noise, on which networks that know both sides have gaps of 0.6 to 0.9"))
+    return blocks + warning_lines(cautions)
+
+
+def _table_of_drift(drift: Drift, limit: float) -> list[Block]:
+    """A row for every output, then one for every beginning of sequences, and rho as bars.
+
+    limit: the rho above which a bar is red.  For the first steps of a sequence there are the figures of the worst
+    output, without its drift.
+    """
     rows: list[tuple[str, ...]] = []
     bars: list[Bar] = []
     for output in drift.outputs:
@@ -185,23 +86,21 @@ def drift_blocks(drift: Drift, max_drift: float | None, distance: Distance, caut
     for horizon in drift.horizons:
         steps = f"first {horizon.steps} steps"
         rows.append((steps, plain(horizon.gap), _lean(horizon.lean), "", plain(horizon.rho)))
-    blocks.append(table(("what", "gap", "lean", "drift", "rho"), rows, (1, 2, 3, 4)))
-    blocks.append(Bars("rho", tuple(bars)))
-    blocks += [Line(text) for text in map(_worst_joint, drift.outputs) if text]
-    if drift.beyond is not None:
-        within = "the built-in poses" if drift.built_in else "the inputs that were given"
-        blocks.append(Line(f"beyond {within}, on {drift.beyond.what}: rho {plain(drift.beyond.rho)}"))
-    blocks.append(Line("gap: how far the original's answer to T x is from T of its answer to x (1: its own spread)"))
+    blocks: list[Block] = [table(("what", "gap", "lean", "drift", "rho"), rows, (1, 2, 3, 4))]
+    return [*blocks, Bars("rho", tuple(bars))]
+
+
+def _legend(drift: Drift) -> list[Block]:
+    """What the columns of the table mean; the lean only where one is shown."""
+    blocks: list[Block] = [
+        Line("gap: how far the original's answer to T x is from T of its answer to x (1: its own spread)")
+    ]
     if drift.lean:
         blocks.append(
             Line("lean: the part of the gap that is the same for all inputs; an average takes out the others")
         )
     blocks.append(Line("drift: how far the result is from the original's flip average, in the same unit"))
-    blocks.append(Line(f"rho: drift / max(gap / 2, 0.01), here {plain(drift.rho)}. {_promise(drift, distance)}"))
-    # A gap of 0.8 on noise is usual; without this line it would look like a fault of the network.
-    if drift.noise and drift.gap > UNEVEN:
-        blocks.append(Line("these inputs are noise, on which networks that know both sides have gaps of 0.6 to 0.9"))
-    return blocks + warning_lines(cautions)
+    return blocks
 
 
 def _lean(lean: float) -> str:
@@ -240,11 +139,6 @@ def _promise(drift: Drift, distance: Distance) -> str:
     if drift.steps == 1:
         return meaning(drift.rho)
     return meaning_in_the_loop(drift.rho)
-
-
-def warning_lines(cautions: Sequence[Caution]) -> list[Block]:
-    """A line for each warning."""
-    return [Line(caution.text, "bad") for caution in cautions]
 
 
 def choice_blocks(choices: Sequence[Choice]) -> list[Block]:

@@ -6,7 +6,7 @@ import re
 from dataclasses import replace
 from html.parser import HTMLParser
 from itertools import combinations
-from math import dist
+from math import dist, inf, nan
 
 import pytest
 
@@ -107,6 +107,7 @@ def test_gaps_before_and_after() -> None:
     page = to_html(CONVERTED)
     assert f"<title>{BODY.joints[-1]}: gap 0.16</title>" in page and ">0.160</text>" in page
     assert [step_of(gap) for gap in (0.0, 0.01, 0.05, 0.2, 0.3, 0.9)] == [0, 0, 1, 2, 3, 4]
+    assert step_of(nan) == step_of(inf) == 4, "what is no number must not look like no gap"
 
 
 def test_nothing_is_drawn_as_even_that_did_not_pass() -> None:
