@@ -45,7 +45,7 @@ from chiralize.problem.network import Network
 from chiralize.problem.progress import Progress, silent
 from chiralize.problem.several import under_each
 from chiralize.report import BenchReport, BenchRow, CallTime, Cost
-from chiralize.report.records import Conditions
+from chiralize.report.particulars import Conditions
 from chiralize.storage.onnx_network import OnnxNetwork
 
 _DIFFER = "the examples that the files bring differ in size ({}): all are timed on the original's"

@@ -34,7 +34,7 @@ from chiralize.problem.network import Network
 from chiralize.problem.partial import Partial, as_run, prepare
 from chiralize.problem.preparation import without_entry
 from chiralize.problem.request import Request
-from chiralize.report.records import Claims, LeftOut
+from chiralize.report.particulars import Claims, LeftOut
 from chiralize.verification.drift import random_inputs
 from chiralize.verification.judge import judge
 

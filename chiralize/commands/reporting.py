@@ -24,7 +24,7 @@ from chiralize.problem.result import Converted
 from chiralize.problem.stateful import mirror_of_calls
 from chiralize.report import ConvertReport, Cost
 from chiralize.report.body import bodies_of
-from chiralize.report.records import Changes, Nearness, Way
+from chiralize.report.particulars import Changes, Nearness, Way
 from chiralize.verification.figures import Figures
 from chiralize.verification.mirror_evidence import outside_evidence
 from chiralize.verification.verdicts import Evidence, Judgement

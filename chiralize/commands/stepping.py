@@ -37,7 +37,7 @@ from chiralize.graph.running import Arguments, results
 from chiralize.problem.network import Network
 from chiralize.problem.progress import Progress, silent
 from chiralize.report import BenchReport, Cost, RolloutRow
-from chiralize.report.records import Conditions
+from chiralize.report.particulars import Conditions
 from chiralize.storage.format import LoadedModel
 from chiralize.symmetry.action import act
 

@@ -22,7 +22,7 @@ from chiralize.problem.problem import Problem
 from chiralize.problem.result import Converted, Draft
 from chiralize.report import ConvertReport, Cost
 from chiralize.report.body import bodies_of
-from chiralize.report.records import Way
+from chiralize.report.particulars import Way
 from chiralize.storage.calls import call_record
 from chiralize.storage.passport import Passport
 from chiralize.verification import numeric

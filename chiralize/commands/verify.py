@@ -29,7 +29,7 @@ from chiralize.problem.progress import Progress, silent
 from chiralize.problem.request import number
 from chiralize.report import VerifyReport
 from chiralize.report.body import bodies_of
-from chiralize.report.records import Circumstances, JointGap
+from chiralize.report.particulars import Circumstances, JointGap
 from chiralize.storage.onnx_network import OnnxNetwork
 from chiralize.storage.passport import Passport
 from chiralize.verification.evidence.judging import recalled

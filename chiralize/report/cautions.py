@@ -14,7 +14,8 @@ from chiralize.graph.rewrite import Moved
 from chiralize.report.distance import GIVEN_NOISE, NEAR, distance, given_noise, leaning, wide_gap
 from chiralize.report.document import plain, short
 from chiralize.report.loop_cautions import loop_cautions
-from chiralize.report.records import AuditReport, Changes, ConvertReport, PlanReport, Report, VerifyReport
+from chiralize.report.particulars import Changes
+from chiralize.report.records import AuditReport, ConvertReport, PlanReport, Report, VerifyReport
 from chiralize.verification.asymmetry.advice import ASYMMETRIC, EXPLAINED, UNEVEN
 from chiralize.verification.evidence.remedies import rival_in_words
 from chiralize.verification.leaning import is_noise, lean_of

@@ -15,7 +15,8 @@ from math import isfinite
 from operator import attrgetter
 from typing import Any
 
-from chiralize.report.records import AuditReport, BenchReport, CallTime, ConvertReport, PlanReport, Report, VerifyReport
+from chiralize.report.particulars import CallTime
+from chiralize.report.records import AuditReport, BenchReport, ConvertReport, PlanReport, Report, VerifyReport
 from chiralize.report.verdict import verdict_of
 from chiralize.symmetry.involution import SignedPermutation
 from chiralize.verification.asymmetry.records import Advice, Alignment, Asymmetry, DataGap, LayerGap

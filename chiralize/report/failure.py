@@ -14,7 +14,7 @@ from chiralize.errors import DegenerateError, EquivarianceError, ModelRunError, 
 from chiralize.errors.words import percent, when
 from chiralize.report.document import plain, short
 from chiralize.report.records import VerifyReport
-from chiralize.verification.verdicts import NumericVerdict, OutputResidual
+from chiralize.verification.verdicts import CertificateVerdict, Degeneracy, NumericVerdict, OutputResidual
 
 _CONTIGUOUS = "let forward not ask for strides or memory format, or begin with x = x.contiguous()"
 
@@ -26,8 +26,7 @@ def raise_for_failure(report: VerifyReport) -> None:
     verdict passed, the other failed), EquivarianceError (the network does not commute with T), DegenerateError (left
     and right were lost).
     """
-    proof, known = report.certificate, report.circumstances
-    # 1. nan: neither verdict means anything.
+    # Answers that are no numbers come first: they fail any comparison, whatever the network is like.
     for output in report.numeric.outputs:
         if not output.finite:
             raise ModelRunError(
@@ -36,44 +35,60 @@ def raise_for_failure(report: VerifyReport) -> None:
                 "give examples that it was made for (--example), few of their numbers 0; "
                 "or look where it makes nan or inf",
             )
-    # 2. The run passes and the proof breaks.
+    proof = report.certificate
     if report.numeric.passed and proof is not None and not proof.passed:
-        if known.constant:
-            where = when(proof.where, f" at {proof.where}")
-            facts = f"{known.constant}. So running it shows nothing of the mirror, and the certificate breaks{where}"
-            raise ModelRunError(report.model, f"{facts} ({proof.broken})", known.remedy)
-        raise VerdictsDisagreeError(
-            str(proof.where or report.model),
-            f"the certificate breaks here ({proof.broken}), but {_figures(report)}",
-            "do not use it as symmetric: these inputs may not show what the proof sees. Where weights changed after "
-            "the conversion, write it again; else raise --samples, and report the model if nothing shows",
-        )
-    # 3. The run fails; a proof that holds then contradicts it, and one of the two is a defect.
+        raise _broken_proof(report, proof)
     if not report.numeric.passed:
-        worst = report.numeric.worst
-        if proof is not None and proof.passed:
-            raise VerdictsDisagreeError(
-                worst.title,
-                f"the certificate proves all {proof.ops} ops, but {_figures(report)}",
-                "trust neither: --tolerance widens the bound where sums lose digits; what decides by rounding (topk "
-                "between equal scores) has no exact mirror; else report the model",
-            )
-        remedy = known.remedy or "chiralize convert makes it exact"
-        if report.numeric.layout:
-            remedy = _CONTIGUOUS
-        raise EquivarianceError(worst.title, _figures(report) + _first_node(report), remedy)
-    # 4. Both pass: equivariant, but perhaps because left and right are gone.
+        raise _off(report, proof)
     degeneracy = report.judgement.degeneracy
     if degeneracy is not None and degeneracy.collapsed:
-        index = degeneracy.collapsed[0]
-        before, after = degeneracy.odd_before[index], degeneracy.odd_after[index]
-        raise DegenerateError(
-            f"output {index}",
-            f"the share of its variance that the mirror negates fell from {percent(before)} to {percent(after)} since "
-            "the file was written",
-            "its weights are others than those that were verified: convert the original again, or train with pairs in "
-            "the hidden spaces",
+        raise _lost_sides(degeneracy)
+
+
+def _broken_proof(report: VerifyReport, proof: CertificateVerdict) -> ModelRunError | VerdictsDisagreeError:
+    """The error where it ran as it should and the proof breaks. A network that answers the same to everything runs so
+    under any T: then no verdict contradicts the other.
+    """
+    known = report.circumstances
+    if known.constant:
+        where = when(proof.where, f" at {proof.where}")
+        facts = f"{known.constant}. So running it shows nothing of the mirror, and the certificate breaks{where}"
+        return ModelRunError(report.model, f"{facts} ({proof.broken})", known.remedy)
+    return VerdictsDisagreeError(
+        str(proof.where or report.model),
+        f"the certificate breaks here ({proof.broken}), but {_figures(report)}",
+        "do not use it as symmetric: these inputs may not show what the proof sees. Where weights changed after "
+        "the conversion, write it again; else raise --samples, and report the model if nothing shows",
+    )
+
+
+def _off(report: VerifyReport, proof: CertificateVerdict | None) -> EquivarianceError | VerdictsDisagreeError:
+    """The error where a residual is above its bound; another one where the proof says that it cannot be."""
+    worst = report.numeric.worst
+    if proof is not None and proof.passed:
+        return VerdictsDisagreeError(
+            worst.title,
+            f"the certificate proves all {proof.ops} ops, but {_figures(report)}",
+            "trust neither: --tolerance widens the bound where sums lose digits; what decides by rounding (topk "
+            "between equal scores) has no exact mirror; else report the model",
         )
+    remedy = report.circumstances.remedy or "chiralize convert makes it exact"
+    if report.numeric.layout:  # the same numbers in another memory order get other answers: no conversion mends that
+        remedy = _CONTIGUOUS
+    return EquivarianceError(worst.title, _figures(report) + _first_node(report), remedy)
+
+
+def _lost_sides(degeneracy: Degeneracy) -> DegenerateError:
+    """The error of the first output that no longer tells left from right."""
+    index = degeneracy.collapsed[0]
+    before, after = degeneracy.odd_before[index], degeneracy.odd_after[index]
+    return DegenerateError(
+        f"output {index}",
+        f"the share of its variance that the mirror negates fell from {percent(before)} to {percent(after)} since "
+        "the file was written",
+        "its weights are others than those that were verified: convert the original again, or train with pairs in "
+        "the hidden spaces",
+    )
 
 
 def _figures(report: VerifyReport) -> str:

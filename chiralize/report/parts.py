@@ -33,7 +33,7 @@ from chiralize.report.document import (
     warning_lines,
 )
 from chiralize.report.meaning import meaning, meaning_in_the_loop
-from chiralize.report.records import CallTime, Changes, Cost
+from chiralize.report.particulars import CallTime, Changes, Cost
 from chiralize.symmetry.representation import Representation
 from chiralize.verification.asymmetry.advice import UNEVEN
 from chiralize.verification.verdicts import Drift, OutputDrift

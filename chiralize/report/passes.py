@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from chiralize.errors.words import when
 from chiralize.report.document import plural
-from chiralize.report.records import ConvertReport, Cost
+from chiralize.report.particulars import Cost
+from chiralize.report.records import ConvertReport
 
 _LONGER = 1.03
 """A share of the original's time: what takes longer is compared with two runs of it as well, which an average takes."""

@@ -13,7 +13,8 @@ from collections.abc import Iterable, Sequence
 
 from chiralize.errors.words import listed, percent
 from chiralize.report.document import Block, Line, Section, if_known, plural, table
-from chiralize.report.records import PlanReport, PlanRow
+from chiralize.report.particulars import PlanRow
+from chiralize.report.records import PlanReport
 
 MOST, FEWER = 12, 7
 """Rows that the modules of a network are put into, and on the smallest terminals."""

@@ -16,7 +16,8 @@ from chiralize.body.skeleton.catalog import load_skeleton
 from chiralize.report import to_html
 from chiralize.report.body import drawn
 from chiralize.report.page_style import DARK, LIGHT
-from chiralize.report.records import JointGap, Report
+from chiralize.report.particulars import JointGap
+from chiralize.report.records import Report
 from tests.report.test_formats import FAILED, VERIFY
 from tests.report.test_page import CONVERTED, NOT, PAGES
 from tests.support import browser

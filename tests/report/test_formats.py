@@ -36,7 +36,7 @@ from chiralize.report.document import ratio, short
 from chiralize.report.encoding import KEYS
 from chiralize.report.facts import Fact, facts_of
 from chiralize.report.meaning import CONVERSIONS, MEANING, meaning
-from chiralize.report.records import Changes, Nearness, Way
+from chiralize.report.particulars import Changes, Nearness, Way
 from chiralize.report.text import SCREEN
 from chiralize.symmetry.involution import SignedPermutation
 from chiralize.verification.asymmetry.records import (

@@ -20,7 +20,7 @@ from chiralize.report.gap_picture import Gaps, step_of
 from chiralize.report.gap_picture import figure as figure_of_gaps
 from chiralize.report.gaps import gaps_of
 from chiralize.report.page_style import DARK, LIGHT
-from chiralize.report.records import Claims, JointGap, LeftOut
+from chiralize.report.particulars import Claims, JointGap, LeftOut
 from chiralize.verification.verdicts import Drift, JointDrift, OutputDrift
 from tests.report.test_formats import AUDIT_ALL, BAD, CONVERT, FAILED, VERIFY
 

@@ -18,7 +18,7 @@ from chiralize.graph.model import Where
 from chiralize.graph.rewrite import Moved
 from chiralize.problem.two_samples import NOT_ONE
 from chiralize.report import BenchReport, BenchRow, ConvertReport, Cost, Report, to_html, to_json, to_junit, to_text
-from chiralize.report.records import Circumstances, Conditions, Nearness, Way
+from chiralize.report.particulars import Circumstances, Conditions, Nearness, Way
 from chiralize.storage.passport import Passport
 from chiralize.verification.closed_loop.records import (
     AVERAGE,

@@ -49,7 +49,7 @@ from chiralize.problem.result import Converted, Draft
 from chiralize.problem.several import refuse_unsuited, under_each
 from chiralize.report import ConvertReport, Cost, VerifyReport, raise_for_failure
 from chiralize.report.loop_words import objection_in_the_loop
-from chiralize.report.records import Changes, Nearness, Way
+from chiralize.report.particulars import Changes, Nearness, Way
 from chiralize.storage.calls import call_record
 from chiralize.storage.passport import Passport
 from chiralize.verification.judge import in_own_precision
