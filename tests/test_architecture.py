@@ -272,7 +272,7 @@ OPS_BESIDE_RULES = {
     "chiralize/nn/deploy/norms.py": "programs that run, of torch's own nodes",
     "chiralize/storage/program.py": "what a file may hold",
     "chiralize/storage/onnx_fourier.py": "what the ONNX exporter writes wrongly",
-    "chiralize/verification/average_proof.py": "the proof of an average knows no rules",
+    "chiralize/verification/average_ops.py": "the proof of an average knows no rules",
 }
 """Files outside `infer/rules/` that name ops, and why. A new one wants a reason, or better a trait on the rule."""
 NAMES_TAKEN_APART = {
