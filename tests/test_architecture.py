@@ -267,6 +267,7 @@ OPS_BESIDE_RULES = {
     "chiralize/methods/refine/arithmetic.py": "a kernel",
     "chiralize/nn/_convolution.py": "a kernel",
     "chiralize/nn/_steps.py": "kernels",
+    "chiralize/nn/deploy/entrywise.py": "programs that run, of torch's own nodes",
     "chiralize/nn/deploy/graphs.py": "programs that run, of torch's own nodes",
     "chiralize/nn/deploy/halving.py": "programs that run, of torch's own nodes",
     "chiralize/nn/deploy/norms.py": "programs that run, of torch's own nodes",

@@ -31,7 +31,7 @@ from chiralize.methods.reduce.design import Batches, Design
 from chiralize.methods.reduce.fitting import Fitting
 from chiralize.methods.reduce.hidden_maps import HiddenMap, Lifting
 from chiralize.methods.reduce.resizing import Resizing
-from chiralize.nn.deploy.halving import plain_call
+from chiralize.nn.deploy.plain_calls import plain_call
 from chiralize.problem.mirror import tables_of
 from chiralize.problem.network import Network
 from chiralize.problem.problem import Problem

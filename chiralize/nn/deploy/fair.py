@@ -17,8 +17,8 @@ from chiralize.nn._product import linear
 from chiralize.nn.conv import in_order, windows_are_apart
 from chiralize.nn.deploy import windows
 from chiralize.nn.deploy.graphs import CONVOLUTION, LINEAR, layer_at
-from chiralize.nn.deploy.halving import plain_call
 from chiralize.nn.deploy.norms import fold_norms
+from chiralize.nn.deploy.plain_calls import plain_call
 
 
 def with_our_ways(program: ExportedProgram, with_layers: bool = False) -> nn.Module:

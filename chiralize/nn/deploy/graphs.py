@@ -18,8 +18,9 @@ from torch import fx, nn
 
 from chiralize.graph.copies import copied
 from chiralize.graph.model import CapturedModel, Node
-from chiralize.nn.deploy.halving import plain_call, with_halves
+from chiralize.nn.deploy.halving import with_halves
 from chiralize.nn.deploy.norms import fold_norms, value_of
+from chiralize.nn.deploy.plain_calls import plain_call
 from chiralize.nn.deploy.swapping import NO_BLOCKS, Swapped, Wanted, chosen, representations
 from chiralize.nn.maps import ChiralMap
 from chiralize.symmetry.representation import TensorRepresentation

@@ -20,13 +20,13 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import fx
-from torch.fx.graph import CodeGen
 from torch.fx.proxy import GraphAppendingTracer
 
 from chiralize.nn import Conv1d
 from chiralize.nn.along import Channels
 from chiralize.nn.butterfly import Butterfly
 from chiralize.nn.deploy import pictures, windows
+from chiralize.nn.deploy.entrywise import POINTWISE, cuts, is_pointwise, without_writes
 from chiralize.nn.maps import ChiralMap
 from chiralize.nn.reversed_conv import ConvTranspose2d, Reversed, ReversedConv2d
 
@@ -40,26 +40,6 @@ _MAPS: Mapping[Any, tuple[Callable[..., Any], int]] = {
 """Linear maps, as functions of even or odd coordinates, and the position of the channels from the end."""
 _OF_PICTURES = 3
 """Where the channels of a picture are, from the end."""
-_AS_THEY_ARE = "gelu silu elu selu celu leaky_relu relu6 hardtanh hardswish hardsigmoid mish softplus neg abs clone"
-_POINTWISE: dict[Any, Callable[..., Any]] = {
-    _ATEN.relu.default: torch.relu,
-    _ATEN.tanh.default: torch.tanh,
-    _ATEN.sigmoid.default: torch.sigmoid,
-    _ATEN.add.Tensor: torch.add,
-    _ATEN.sub.Tensor: torch.sub,
-    _ATEN.mul.Tensor: torch.mul,
-    _ATEN.div.Tensor: _ATEN.div.Tensor,
-}
-# Ops that run under their own name, and those that write into their operand with what they do without writing.
-for _name in _AS_THEY_ARE.split():
-    _op = getattr(_ATEN, _name).default
-    _POINTWISE[_op] = _op
-_IN_PLACE: dict[Any, Any] = {_ATEN.add_.Tensor: _ATEN.add.Tensor}
-for _name in "relu tanh sigmoid silu elu leaky_relu hardtanh relu6 hardswish mish".split():
-    _IN_PLACE[getattr(_ATEN, f"{_name}_").default] = getattr(_ATEN, _name).default
-_FRESH = {*_MAPS, *_POINTWISE, _ATEN.batch_norm.default, _ATEN.layer_norm.default}
-"""Ops that return memory of their own."""
-_SLICE, _DROPOUT = _ATEN.slice.Tensor, _ATEN.dropout.default
 
 
 @dataclass(frozen=True)
@@ -89,7 +69,7 @@ def with_halves(module: fx.GraphModule, twins: Mapping[fx.Node, tuple[str, Chira
 
     The twins have taken the half up into their weights. Convolutions become products where their windows allow it.
     """
-    functional = _without_writes(module.graph)
+    functional = without_writes(module.graph, _MAPS)
     _Rewriter(module, twins, functional).run()
     module.graph.lint()
     module.recompile()
@@ -141,7 +121,7 @@ class _Rewriter:
         for node in reversed(self.graph.nodes):
             for user in node.users:
                 ours = user in self.twins and user.args[0] is node and _halving(self._reader(user).axis)
-                if ours or (user in in_halves and _is_pointwise(user)):
+                if ours or (user in in_halves and is_pointwise(user)):
                     in_halves.add(node)
         return in_halves
 
@@ -174,15 +154,8 @@ class _Rewriter:
             call.meta = dict(node.meta)
             node.replace_all_uses_with(call)
             return
-        function, dim = _MAPS[node.target]
-        rest: Any = node.args[3:]
-        settings = dict(node.kwargs)
-        # Which function multiplies a block: torch's op for the layer, a product of matrices, or the twin's own.
-        if self.products and isinstance(twin, Conv1d):
-            windows.lay_out(twin)
-            function, rest, settings = windows.product, twin.kernel, {}
-        elif isinstance(twin, Reversed):
-            function, rest, settings = twin.apply_block, (), {}
+        dim = _MAPS[node.target][1]
+        function, rest, settings = self._block_of(node, twin)
         source = node.args[0]
         # Pictures are read in the memory order of convolutions, unless their channels have to be gathered first.
         is_gathered = isinstance(twin, ReversedConv2d) and twin.reader.axis.order is not None
@@ -202,6 +175,18 @@ class _Rewriter:
         else:
             halves = list(twin.out.halves(y_even, y_odd, -dim))
         self.parts[node] = _Parts(tuple(half.node for half in halves), written, f"{path}.{twin.written}", dim)
+
+    def _block_of(self, node: fx.Node, twin: ChiralMap) -> tuple[Callable[..., Any], Any, dict[str, Any]]:
+        """What multiplies a block: torch's op for the layer, a product of matrices, or the twin's own.
+
+        Returns the function of (operand, weight, bias), with its arguments after these, by position and by name.
+        """
+        if self.products and isinstance(twin, Conv1d):
+            windows.lay_out(twin)
+            return windows.product, twin.kernel, {}
+        if isinstance(twin, Reversed):
+            return twin.apply_block, (), {}
+        return _MAPS[node.target][0], node.args[3:], dict(node.kwargs)
 
     def _read(self, name: str) -> Any:
         """A parameter or buffer as a value of the graph."""
@@ -254,7 +239,7 @@ class _Rewriter:
     def _pointwise(self, node: fx.Node) -> bool:
         """Compute a value from halves; False where no operand has any, or one cannot be taken apart like that one."""
         first = next((self.parts[other] for other in node.all_input_nodes if other in self.parts), None)
-        if first is None or not _is_pointwise(node) or _cuts(node, first.dim):
+        if first is None or not is_pointwise(node) or cuts(node, first.dim):
             return False
         for other in node.all_input_nodes:
             # Operands in halves must be taken apart alike, whole ones must have views like these: a residual branch
@@ -266,7 +251,7 @@ class _Rewriter:
             for other in node.all_input_nodes:
                 if other not in self.parts:
                     self._take_apart(other, first)
-        target: Any = _POINTWISE.get(node.target, node.target)
+        target: Any = POINTWISE.get(node.target, node.target)
         calls: list[fx.Node] = []
         with self.graph.inserting_before(node):
             for index in range(len(first.nodes)):
@@ -317,68 +302,3 @@ def _halving(butterfly: Butterfly) -> bool:
     if isinstance(butterfly, Channels):
         return butterfly.in_parts
     return bool(butterfly.pairs) and butterfly.runs <= 1
-
-
-def _is_pointwise(node: fx.Node) -> bool:
-    """Whether a call does the same to every entry along the channels (`_cuts` looks at slices)."""
-    if node.op != "call_function":
-        return False
-    return node.target in _POINTWISE or node.target == _SLICE or (node.target == _DROPOUT and node.args[-1] is False)
-
-
-def _cuts(node: fx.Node, dim: int) -> bool:
-    """Whether a slice is taken of the channels, which lie at `dim` from the end."""
-    if node.target != _SLICE:
-        return False
-    source: Any = node.args[0]
-    ndim = source.meta["val"].ndim
-    axis = node.args[1] if len(node.args) > 1 else node.kwargs.get("dim", 0)
-    return axis % ndim == ndim - dim
-
-
-def _without_writes(graph: fx.Graph) -> bool:
-    """Make functions that write to a value which nothing else can see functional; False where other writes are left."""
-    for node in graph.nodes:
-        if isinstance(node.target, torch._ops.HigherOrderOperator):
-            return False
-        schema = getattr(node.target, "_schema", None)
-        if node.op != "call_function" or schema is None or not schema.is_mutable:
-            continue
-        source: Any = node.args[0]
-        # Only the write reads the value, which its maker has just made: nobody can see the difference. Of two types
-        # the result would be rounded on being written.
-        fresh = isinstance(source, fx.Node) and source.target in _FRESH and len(source.users) == 1
-        kinds = {getattr(other.meta.get("val"), "dtype", None) for other in node.all_input_nodes}
-        if node.target not in _IN_PLACE or not fresh or len(kinds) > 1:
-            return False
-        node.target = _IN_PLACE[node.target]
-    return True
-
-
-def plain_call(module: fx.GraphModule) -> None:
-    """Let a graph that takes tensors by position and returns one, or a tuple of them, do without trees of arguments.
-
-    Flattening and unflattening them takes nearly as long as a narrow layer. Graphs with nested or named arguments,
-    or other results, are left as they are.
-    """
-    codegen: Any = module.graph._codegen
-    info = getattr(codegen, "pytree_info", None)
-    if info is None or info.out_spec is None or info.in_spec.num_children != 2:
-        return
-    positional, named = info.in_spec.children()
-    inputs = [node for node in module.graph.nodes if node.op == "placeholder"]
-    flat = positional.type is tuple and all(child.is_leaf() for child in positional.children())
-    if not flat or named.num_children or len(inputs) != positional.num_children:
-        return
-    (last,) = (node for node in module.graph.nodes if node.op == "output")
-    results: Any = last.args[0]
-    if info.out_spec.is_leaf():
-        last.args = (results[0],)
-    elif info.out_spec.type is tuple and all(child.is_leaf() for child in info.out_spec.children()):
-        last.args = (tuple(results),)
-    else:
-        return
-    for node, name in zip(inputs, info.orig_args, strict=False):
-        node.target = name
-    module.graph.set_codegen(CodeGen())
-    module.recompile()

@@ -17,8 +17,8 @@ from chiralize.errors import AsymmetricWeightError, MethodUnavailableError, Repr
 from chiralize.graph.copies import copied
 from chiralize.nn.deploy.form import SHOWN, check_same, first_of
 from chiralize.nn.deploy.graphs import LINEAR, added, drop_unread, layer_at
-from chiralize.nn.deploy.halving import plain_call
 from chiralize.nn.deploy.layers import BLOCKS
+from chiralize.nn.deploy.plain_calls import plain_call
 from chiralize.nn.deploy.swapping import HOLDS_AN_OFFSET, NO_BLOCKS
 from chiralize.nn.several import LinearOfSeveral, smallest_block
 from chiralize.problem.problem import Problem
