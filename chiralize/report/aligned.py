@@ -36,7 +36,10 @@ def alignment_sentence(alignments: Sequence[Alignment]) -> str:
 
 
 def _off(alignment: Alignment) -> str:
-    """By how many cells the maps are misaligned, beyond the shift that the specification states."""
+    """By how many cells the maps are misaligned, beyond the shift that the specification states.
+
+    A shift of 0.75, where the specification moves maps by 1, leaves a quarter of a cell.
+    """
     assert alignment.shift is not None
     beside = alignment.shift - alignment.stated
     return f"{abs(beside):.2f} cell{'' if abs(beside) <= 1 else 's'}"
@@ -93,7 +96,10 @@ def _outlook(alignment: Alignment, shift: float) -> list[str]:
 
 
 def _origin(alignment: Alignment, shift: float) -> list[str]:
-    """What explains the shift: how the maps were labelled, and what the layers would do by themselves."""
+    """What explains the shift: how the maps were labelled, and what the layers would do by themselves.
+
+    A line for each of these that is known; both may agree with the measurement, or neither.
+    """
     # agreement within what the measurement can tell, and never closer than half of what counts as aligned
     near = max(ALIGNED / 2, 2 * (alignment.error or 0.0))
     explained, lines = alignment.explanations, list[str]()

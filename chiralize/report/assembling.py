@@ -34,6 +34,7 @@ from chiralize.verification.verdicts import Judgement
 def document(report: Report) -> Document:
     """The document of any report: its verdict, and its blocks in the order in which they are read."""
     verdict = verdict_of(report)
+    # what the inputs were taken for comes before all else: with a wrong reading nothing below counts
     leading: list[Block] = [Line(note) for note in report.notes if note.startswith(READ_AS)]
     return Document(report.model, verdict.sentence, verdict.standing, (*leading, *_blocks(report)))
 
@@ -73,7 +74,7 @@ def _convert(report: ConvertReport) -> list[Block]:
     if report.drift:
         how_far = distance(report, data_cautions(report.notes))
         blocks += parts.drift_blocks(report.drift, report.nearness.max_drift, how_far, drift_cautions(report))
-    elif drift_cautions(report):
+    elif drift_cautions(report):  # nothing was measured, which is a warning by itself
         blocks += [Section("Against the original"), *warning_lines(drift_cautions(report))]
     blocks += loop_blocks(report.rollout)
     blocks += _judgement(report.judgement)
@@ -107,7 +108,7 @@ def _audit(report: AuditReport) -> list[Block]:
 
 def _bench(report: BenchReport) -> list[Block]:
     """A row for every network at every batch size, how they were timed, and on what."""
-    # the column of what is fair stands only where somebody asked for it
+    # the column of what is fair stands only where somebody asked for it (`bench --fair`)
     rows: list[tuple[str, ...]] = []
     is_fair = any(row.to_fair is not None for row in report.rows)
     for row in report.rows:
@@ -129,7 +130,11 @@ def _bench(report: BenchReport) -> list[Block]:
 
 
 def _rollout(report: BenchReport, how: str) -> list[Block]:
-    """A row for every network along a sequence."""
+    """A row for every network along a sequence.
+
+    mirror error, at the end: the largest difference of mirrored answers over all steps, and at the last one: where an
+    error grows from step to step, the two are alike.
+    """
     rows: list[tuple[str, ...]] = []
     for row in report.rollout:
         away = if_known(row.to_average, "{:.2g}".format)

@@ -28,14 +28,15 @@ DIAL = (
 )
 """Of the lifters and forecasters in benchmarks/accuracy/results.csv that know both sides, at widths 0.35, 0.5, 0.707
 and averaged: multiplications as written, and a tenth, the median and nine tenths of the error, original = 1."""
+# Lengths are in the units of the drawing; y grows downwards. The axes go from _LEFT to _RIGHT and from _BOTTOM to _TOP.
 _WIDTH, _HEIGHT = 360.0, 250.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 40.0, 350.0, 24.0, 200.0
 _LOWEST, _HIGHEST = 0.9, 1.3
-"""Errors at the ends of the axis."""
+"""The ends of the scale of the error; what lies beyond is drawn at the end."""
 _CHARACTER = 7.2
 """About the width of a bold letter."""
 _OCTAVES = (-3, 2)
-"""Costs at the ends of their axis, 1/8 and 4, as powers of 2."""
+"""The ends of the scale of costs, as powers of 2: an eighth of the original's multiplications, and four times these."""
 _COSTS = ((0.125, "⅛"), (0.25, "¼"), (0.5, "½"), (1.0, "1"), (2.0, "2"), (4.0, "4"))
 
 Box = tuple[float, float, float, float]
@@ -64,6 +65,7 @@ def spot_of(report: ConvertReport) -> Spot | None:
         return Spot(ratio, f"{times}; its error is unknown")
     if report.drift is not None and report.drift.built_in:
         return Spot(ratio, f"{times}; its error on your inputs is unknown")
+    # Without a drift the result is an average by construction (else its distance is unknown): as averages were.
     if report.way.unchanged or report.drift is None:
         low, high = (1.0, 1.0) if report.way.unchanged else DIAL[-1][1::2]  # of flip averages a tenth and nine tenths
     else:
@@ -86,7 +88,7 @@ def figure(spot: Spot) -> str:
 def _svg(spot: Spot) -> str:
     """The drawing: axes, the benchmark, two squares, and the mark of this network."""
     parts = [*_axes(), *_benchmark()]
-    taken = list[Box]()
+    taken = list[Box]()  # by the two squares and their names: the label of this network goes elsewhere
     for cost, error, name, anchor, aside in (
         (1.0, 1.0, "original", "end", -8),
         (2.0, DIAL[-1][2], "flip average", "middle", 0),
@@ -158,6 +160,7 @@ def _here(spot: Spot, taken: Sequence[Box]) -> list[str]:
 
 def _label(x: float, y: float, words: str, taken: Sequence[Box]) -> str:
     """Words at a mark at x, on the side and at the height where they cover nothing; else at its right."""
+    # beside the mark at its height, right before left, then a line or two further up
     places = [(x + aside, y + up, anchor) for up in (0, -18, -36) for aside, anchor in ((11, "start"), (-11, "end"))]
     at, height, anchor = next((spot for spot in places if _is_free(_box(*spot, words), taken)), places[0])
     return f'<text x="{at:.1f}" y="{height:.1f}" text-anchor="{anchor}" class="halo strong">{escape(words)}</text>'

@@ -103,10 +103,11 @@ def to_dict(report: Report) -> dict[str, Any]:
 
 def plain_value(value: Any) -> Any:
     """A value as JSON has it: records as dicts, involutions as their text, tuples and sets as lists."""
+    # Involutions first: they are records too, of arrays that nobody would read.
     if isinstance(value, SignedPermutation):
         return str(value)
     if is_dataclass(value) and not isinstance(value, type):
-        # `judgement.numeric` is read from the record and written under `numeric`.
+        # A path such as "way.method" is followed to the value, and its last word is the key.
         paths = KEYS.get(type(value)) or [field.name for field in fields(value)]
         derived = _DERIVED.get(type(value), ())
         return {path.rpartition(".")[2]: plain_value(attrgetter(path)(value)) for path in (*paths, *derived)}
@@ -116,7 +117,7 @@ def plain_value(value: Any) -> Any:
         return list(map(plain_value, value))
     # Sorted, so that the same report is the same text.
     if isinstance(value, (set, frozenset)):
-        return list(map(plain_value, sorted(value)))
+        return list(map(plain_value, sorted(value)))  # in one order, so that equal reports are equal text
     if isinstance(value, float) and not isfinite(value):
-        return str(value)
+        return str(value)  # JSON has no numbers for these
     return value

@@ -1,4 +1,4 @@
-"""The three or four figures that a page shows large, under its verdict.
+"""The three or four figures that a page shows large, under its verdict. Of a conversion these are, for example:
 
 Equivariant                 Error, beside the original's        Multiplications
 proved for all inputs       0.97 to 1.02 times                  0.51 of the original's
@@ -70,14 +70,14 @@ def _distance(report: ConvertReport) -> Fact:
     name = "Error, beside the original's"
     drift = report.drift
     if how_far.kind == "unknown":
-        return Fact(name, "unknown", how_far.words.partition(": ")[2], "unsure")
+        return Fact(name, "unknown", how_far.reason, "unsure")
     if drift is None:
         return Fact(name, "the same answers" if report.way.unchanged else "that of its flip average", "", "good")
     tone = {"apart": "unsure", "far": "bad"}.get(how_far.kind, "good")
     rho = f"rho {plain(drift.rho)}"
     if drift.built_in:
         return Fact(name, "near, on built-in poses", f"{rho}; not measured on yours", "unsure")
-    low, high = factors(drift.rho, drift.steps > 1)
+    low, high = factors(drift.rho, drift.steps > 1)  # along sequences of a recurrent network others are known
     return Fact(name, f"{low:.2f} to {high:.2f} times", f"{rho}; what such networks had", tone)
 
 
@@ -100,6 +100,7 @@ def _audit(report: AuditReport) -> list[Fact]:
     gap = report.network.gap
     # On noise the same figure is no news, so that it gets no colour.
     tone, word = "good", "0.1 to 0.25 are usual on real inputs"
+    # What is wide on real inputs is usual on random ones: there a gap is neither good nor bad.
     if gap > UNEVEN:
         tone, word = ("bad", "very large") if gap > ASYMMETRIC else ("unsure", "large")
     if not report.is_of_given_data:

@@ -36,6 +36,7 @@ def to_html(report: Report, pictures: Mapping[str, bytes] | None = None) -> str:
     # Blocks, as in text; beside them what only a page has.
     page = document(report)
     badge = _BADGES[page.standing]
+    # each "" where the report has nothing of the kind
     parts = [_warnings(report), _bodies(report), _dial(report)]
     parts += [_picture(caption, png) for caption, png in (pictures or {}).items()]
     parts += _sections(page)
@@ -155,7 +156,10 @@ def _sections(page: Document) -> list[str]:
 
 
 def _after_costs(parts: Sequence[_Part]) -> int:
-    """Where the folded tables go: in front of the verdicts, or at the end of the open sections in front of them."""
+    """Where the folded tables go: among the open sections, behind those that stand before the first folded one.
+
+    Of cost, [spaces], [weights], drift, where brackets fold, it is 1: the folded ones stand between cost and drift.
+    """
     count = 0
     for part in parts:
         if part.heading.folded:

@@ -1,4 +1,12 @@
-"""The verify report as JUnit XML, which CI systems read: one testcase per verdict."""
+"""The verify report as JUnit XML, which CI systems read: one testcase per verdict.
+
+    <testcase classname="chiralize.verify" name="numeric: output 0">
+      <failure message="max |F(Tx) - T F(x)| = 3.1e-2, bound 4.7e-6 (...)">...</failure>
+    </testcase>
+    <testcase classname="chiralize.verify" name="certificate">...</testcase>
+
+`verify --format junit` prints it. Warnings fail no testcase; they are properties of the suite.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,9 @@
-"""Pictures of policies in the loop, as PNG files: paths from starts and from mirrored starts, and a film strip."""
+"""Pictures of policies in the loop, as PNG files: paths from starts and from mirrored starts, and a film strip.
+
+`--rollout` with a page asks for them (`pictures_of`), and `html` puts them into the page. Of a policy that commutes
+with the mirror, in an environment that is its own mirror image, every point of the first picture lies on its diagonal,
+and every dashed path on a full one.
+"""
 
 from __future__ import annotations
 
@@ -41,6 +46,7 @@ def _draw_returns(axes: Axes, rollout: Rollout) -> None:
     """A point for every start of every policy; on the grey diagonal both sides return the same."""
     for walker in rollout.walkers:
         axes.scatter(walker.ahead.returns, walker.mirrored.returns, s=14, label=walker.name)
+    # from the least to the greatest of both axes, so that the diagonal crosses all of the picture
     ends = [*axes.get_xlim(), *axes.get_ylim()]
     axes.plot([min(ends), max(ends)], [min(ends), max(ends)], color="0.6", linewidth=0.8)
     axes.set(xlabel="return from the start", ylabel="return from its mirror image", title=rollout.environment[-34:])
@@ -50,6 +56,7 @@ def _draw_returns(axes: Axes, rollout: Rollout) -> None:
 def _draw_paths(axes: Axes, walker: Walker) -> None:
     """Paths seen from above, metres: from starts, and, with y negated, from mirrored starts."""
     for number, (ahead, mirrored) in enumerate(zip(walker.ahead.paths, walker.mirrored.paths, strict=True)):
+        # one entry in the legend for all paths of a colour
         names = ("from the start", "from its mirror image, mirrored") if not number else (None, None)
         axes.plot(*zip(*ahead, strict=True), color=_AHEAD, linewidth=1.2, label=names[0])
         turned = [(x, -y) for x, y in mirrored]

@@ -98,4 +98,5 @@ def style() -> str:
 
 
 def _variables(colours: dict[str, str]) -> str:
+    """Colours as CSS variables: `--ink:#1f2328;`."""
     return "".join(f"--{name}:{colour};" for name, colour in colours.items())

@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 
 class Readable:
-    """A report that can be shown: `str` gives the verdict, `to_text()` or the page in a notebook all of it."""
+    """A report that can be shown: `str` gives the verdict, `to_text()` or the page in a notebook all of it.
+
+    The base of the five reports in `records`, and of nothing else.
+    """
 
     model: str
 

@@ -165,7 +165,7 @@ def tree_positions(skeleton: Skeleton) -> dict[int, tuple[float, float]]:
     rows += [(0, index) for index in range(len(skeleton.joints)) if index not in listed]
     positions: dict[int, tuple[float, float]] = {}
     for depth, index in rows:
-        if index in positions:
+        if index in positions:  # with its partner, which came first
             continue
         side, partner, y = skeleton.side(index), skeleton.partner(index), float(len(set(positions.values())))
         shift = {"left": -1.0 - 0.3 * depth, "center": 0.0, "right": 1.0 + 0.3 * depth}

@@ -62,8 +62,9 @@ def verdict_of(report: Report) -> Verdict:
         sentence = _audited(report, warnings)
     else:
         sentence = _timed(report)
+    # an audit judges, but nothing in it can fail
     standing: Standing = "warning" if warnings else "good"
-    if not report.passed:  # an audit judges, but nothing in it can fail
+    if not report.passed:
         standing = "warning" if isinstance(report, AuditReport) else "failed"
     return Verdict(sentence, standing, warnings)
 
@@ -174,7 +175,9 @@ def _proof(report: ConvertReport) -> str:
 
 
 def under(judged: Judgement) -> str:
-    """The mirrors by name, where there are several."""
+    """The mirrors by name, where there are several: those with a proof of their own, since products follow from them;
+    all where nothing was proved.
+    """
     proved = [mirror.name for mirror in judged.mirrors if mirror.certificate is not None]
     names = proved or [mirror.name for mirror in judged.mirrors]
     if names:
@@ -283,7 +286,10 @@ def _briefs(warnings: tuple[Caution, ...]) -> tuple[str, ...]:
 
 
 def _sentence(*clauses: str) -> str:
-    """The clauses, without empty ones and without those that an earlier one holds word for word."""
+    """The clauses, without empty ones and without those that an earlier one holds word for word.
+
+    A warning may say what a clause said: ("apart: too wide", "", "too wide") becomes "apart: too wide".
+    """
     distinct: list[str] = []
     for clause in clauses:
         if clause and not any(clause in earlier for earlier in distinct):
