@@ -115,7 +115,6 @@ def plain_value(value: Any) -> Any:
         return {str(key): plain_value(entry) for key, entry in value.items()}
     if isinstance(value, (list, tuple)):
         return list(map(plain_value, value))
-    # Sorted, so that the same report is the same text.
     if isinstance(value, (set, frozenset)):
         return list(map(plain_value, sorted(value)))  # in one order, so that equal reports are equal text
     if isinstance(value, float) and not isfinite(value):
