@@ -54,6 +54,7 @@ _LIGHT = 1e9  # multiplications of one random call, of which there are several
 _AXES = {"b": "batch", "t": "frames"}
 _RUNNING = "verifying, running it on x and T x"
 _AVERAGE = "two views averaged: T exchanges them"
+_OTHER_VIEW = {"0": "1", "1": "0"}
 _Run = Callable[..., NumericVerdict]
 
 
@@ -264,11 +265,9 @@ def _exchanged(captured: CapturedModel) -> dict[str, str]:
     by_name = {leaf.names[0]: leaf.name for leaf in captured.leaves.values() if leaf.kind == "state"}
     out: dict[str, str] = {}
     for name, leaf in by_name.items():
-        first, second = "views.0.", "views.1."
-        if name.startswith(first):
-            other = name.replace(first, second)
-        else:
-            other = name.replace(second, first)
+        view, _, rest = name.removeprefix("views.").partition(".")
+        # Only the first `views` is ours: a network may have states that are called `views.0.h` themselves.
+        other = f"views.{_OTHER_VIEW.get(view, view)}.{rest}"
         out[leaf] = by_name.get(other, leaf)
     return out
 

@@ -162,6 +162,23 @@ def test_states_start_alike() -> None:
     assert states(lambda name: other[name], 1.0) == "state views.0.h"
 
 
+class Cells(nn.Module):
+    """Two memories, which are called as the two views of an average are."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.views = nn.ModuleList([Remembering(), Remembering()])
+
+    def forward(self, x: Tensor) -> Tensor:
+        first, second = self.views
+        return (first(x.flatten(1)[:, :6]) + 2 * second(x.flatten(1)[:, 6:])).repeat(1, 2).view(-1, 6, 2)
+
+
+def test_states_may_be_called_as_views_are() -> None:
+    found = converted(trained(Cells()), method="average")
+    assert verdicts(found)[:2] == (True, True)
+
+
 def test_constants_of_one_entry_are_read_whatever_their_strides() -> None:
     net = Net(
         lambda s, x: s.layer(x.flatten(1)).view(-1, 6, 2) * s.c[:, 2, 2], layer=nn.Linear(12, 12), c=normal(1, 3, 3)
