@@ -118,7 +118,14 @@ def judge(
         network = replace(network, treatment=replace(network.treatment, regions=passport.averaged))
     if passport is not None and passport.is_average:
         return _judge_two_view(network, run, progress)
-    # One pass: T on every tensor, then the network on x and T x, then the weights.
+    return _judge_one_pass(network, passport, run, progress)
+
+
+def _judge_one_pass(network: Network, passport: Passport | None, run: _Run, progress: Progress) -> Verdict:
+    """Judge a network that runs once: T on every tensor, then the network on x and T x, then the weights.
+
+    run: `numeric.judge` with what the user asked for.  The mirror comes first, since states get their T from it.
+    """
     network, known = with_layers(network, passport)
     repmap, refusal = represent(network, passport, known)
     mirror = mirror_of(network, repmap)

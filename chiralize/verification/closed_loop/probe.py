@@ -52,50 +52,71 @@ def probe(environment: Environment, policy: Policy, starts: int) -> Probe:
     policy: says how observations and actions are mirrored; it does not act.  starts: of which five at most are taken.
     Differences are the largest over all starts and steps, by entry in the size of that entry.
     """
-    figures: list[tuple[Array, Array, float, float, float]] = []
-    paid = list[float]()
-    ends = False
-    pairs: list[tuple[Array, Array]] = []
-    turned_runs: list[_Run] = []
-    for start in range(min(starts, STARTS)):
-        # Three runs: from the start, the same once more (what is drawn at random shows), and from the mirror image.
-        actions = _actions(environment, start)
-        plain = _run(environment, policy, start, actions, mirrored=False, turned=True)
-        again = _run(environment, policy, start, actions, mirrored=False, turned=True)
-        turned = [policy.turned_action(action) for action in actions]
-        other = _run(environment, policy, start, turned, mirrored=True, turned=False)
-        ends = ends or len(plain.seen) != len(other.seen) or plain.ended != other.ended
-        at_start, later = _apart(plain.seen, other.seen)
-        steps = min(len(plain.seen), len(other.seen))
-        turned_runs.append(plain)
-        pairs.append((plain.seen[1:steps], other.seen[1:steps]))
-        restarted, repeated = (float(difference.max()) for difference in _apart(plain.seen, again.seen))
-        if len(plain.seen) != len(again.seen):
-            repeated = np.inf  # one of the two ended
-        figures.append((at_start, later, _rewards_apart(plain.rewards, other.rewards), repeated, restarted))
-        paid.append(_paid_at_once(plain, other))
+    runs = [_compared(environment, policy, start) for start in range(min(starts, STARTS))]
     # The largest differences over all starts, by entry, and what they are evidence of.
-    at_starts, at_steps, rewards, repeats, restarts = zip(*figures, strict=True)
-    first, later = np.max(at_starts, axis=0), np.max(at_steps, axis=0)
+    first = np.max([run.apart[0] for run in runs], axis=0)
+    later = np.max([run.apart[1] for run in runs], axis=0)
     worst = first if first.max() > MIRRORED else later  # what differs at the start differs later in consequence
-    at_start = [(run.seen[:1], run.shown[:1]) for run in turned_runs]
-    along = [(run.seen, run.shown) for run in turned_runs]
+    at_start = [(run.plain.seen[:1], run.plain.shown[:1]) for run in runs]
+    along = [(run.plain.seen, run.plain.shown) for run in runs]
     moved = _moved(environment, policy)
     return Probe(
         start=float(first.max()),
         steps=float(later.max()),
-        reward=max(rewards),
-        paid_at_once=max(paid),
-        repeated=max(repeats),
-        restarted=max(restarts),
-        ends=ends,
+        reward=max(run.reward for run in runs),
+        paid_at_once=max(run.paid_at_once for run in runs),
+        repeated=max(run.repeated for run in runs),
+        restarted=max(run.restarted for run in runs),
+        ends=any(run.ends for run in runs),
         entries=_names(worst, policy) if worst.max() > MIRRORED else (),
         contrary=Contrary(
-            opposed=_opposed(pairs, policy) if first.max() <= MIRRORED < later.max() else (),
+            # an entry that is wrong at the start is named as such, and not by what follows from it
+            opposed=_opposed([run.after for run in runs], policy) if first.max() <= MIRRORED < later.max() else (),
             actions=_actions_mirrored_otherwise(environment, policy),
         ),
         robot=asymmetry(environment.robot) if environment.robot is not None else "",
         coverage=Coverage(len(first), _tested(at_start, moved), _tested(along, moved)),
+    )
+
+
+@dataclass(frozen=True)
+class _Compared:
+    """What one start shows: T of a run against the run of T, and the run against itself once more.
+
+    plain: the run from the start.  apart: by entry, at the start and later.  after: T of what was seen after the start,
+    and what was seen from the mirror image, "step entry" each.  reward, repeated, restarted: as in `Probe`.
+    """
+
+    plain: _Run
+    apart: tuple[Array, Array]
+    after: tuple[Array, Array]
+    reward: float
+    paid_at_once: float
+    repeated: float
+    restarted: float
+    ends: bool
+
+
+def _compared(environment: Environment, policy: Policy, start: int) -> _Compared:
+    """Three runs: from a start, the same once more (what is drawn at random shows), and from the mirror image."""
+    actions = _actions(environment, start)
+    plain = _run(environment, policy, start, actions, mirrored=False, turned=True)
+    again = _run(environment, policy, start, actions, mirrored=False, turned=True)
+    turned = [policy.turned_action(action) for action in actions]
+    other = _run(environment, policy, start, turned, mirrored=True, turned=False)
+    restarted, repeated = (float(difference.max()) for difference in _apart(plain.seen, again.seen))
+    if len(plain.seen) != len(again.seen):
+        repeated = np.inf  # one of the two ended
+    steps = min(len(plain.seen), len(other.seen))
+    return _Compared(
+        plain,
+        _apart(plain.seen, other.seen),
+        (plain.seen[1:steps], other.seen[1:steps]),
+        _rewards_apart(plain.rewards, other.rewards),
+        _paid_at_once(plain, other),
+        repeated,
+        restarted,
+        ends=len(plain.seen) != len(other.seen) or plain.ended != other.ended,
     )
 
 
