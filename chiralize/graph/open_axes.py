@@ -55,7 +55,7 @@ def axes_by_leaf(structure: pytree.TreeSpec, axes: Any) -> list[Any]:
     """The inverse of `laid_out`: the axes of every leaf, in order."""
     if structure.is_leaf():
         return [axes]
-    parts = axes
+    parts = axes  # of classes `laid_out` has made a list
     if structure.type in pytree.BUILTIN_TYPES:
         parts = pytree.SUPPORTED_NODES[structure.type].flatten_fn(axes)[0]
     values: list[Any] = []
@@ -67,7 +67,10 @@ def axes_by_leaf(structure: pytree.TreeSpec, axes: Any) -> list[Any]:
 def with_chosen(
     structure: pytree.TreeSpec, axes: Any, choices: Mapping[int, Sequence[int]], chosen: Mapping[int, int]
 ) -> Any:
-    """Open axes without those choices that were not chosen."""
+    """Open axes without those choices that were not chosen.
+
+    choices: by leaf, axes of which one may be open.  chosen: by leaf, which one it is.  Returned as `axes_of` has them.
+    """
     by_leaf = axes_by_leaf(structure, axes)
     for index, axis in chosen.items():
         closed = set(choices[index]) - {axis}
@@ -95,7 +98,10 @@ def without_single(example: Call, axes: Any) -> Any:
 
 
 def lengthened(example: Call, axes: Any, room: int | None) -> Call | None:
-    """The examples with their open axes longer, entries repeated; None where no axis had to grow."""
+    """The examples with their open axes longer, entries repeated; None where no axis had to grow.
+
+    room: by how many entries every open axis grows; None to let only those of one entry have two.
+    """
     leaves, structure = pytree.tree_flatten(example)
     pairs = zip(leaves, axes_by_leaf(structure, axes), strict=True)
     grown = [_grown(leaf, open_axes, room) for leaf, open_axes in pairs]
@@ -111,5 +117,6 @@ def _grown(leaf: Any, axes: Any, room: int | None) -> Any:
     for axis in axes or ():
         size = leaf.shape[axis]
         if room is not None or size == 1:
+            # from the first on: of 3 entries and room 2 they are 0, 1, 2, 0, 1
             leaf = leaf.index_select(axis, torch.arange(size + (room or 1), device=leaf.device) % size)
     return leaf

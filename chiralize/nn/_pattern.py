@@ -1,7 +1,13 @@
 """The sharing pattern of a chiral matrix, the paper's and ours, read off the layers: `python -m chiralize.nn._pattern`.
 
 One joint on the left, one on the right, one in the middle, each with a channel that the mirror negates (n) and one
-that it leaves alone (p).
+that it leaves alone (p). Equal numbers get one name, so that the table shows which entries share a parameter:
+
+    out \\ in   ln    lp    rn    rp          what the left gives to the left, the right gives to the right,
+    ln          A1    A2    B1    B2          with a minus between a negated channel and one that is not
+    rn          B1    −B2   A1    −A2
+
+A test compares the table with the one in docs/layers.md.
 """
 
 from __future__ import annotations
@@ -46,8 +52,9 @@ def labels(weight: Matrix, bias: Matrix) -> list[list[str]]:
     rows = []
     for row, numbers, term in zip(NAMES, weight, bias, strict=True):
         line = []
+        # The bias counts as a further column without a name.
         for column, number in zip((*NAMES, ""), (*numbers, term), strict=True):
-            key = round(abs(float(number)), 9)
+            key = round(abs(float(number)), 9)  # sums of the same parameters may differ in their last digits
             if key not in first:
                 first[key] = "0" if not key else _name(row, column), float(number)
             name, start = first[key]

@@ -7,11 +7,11 @@ answers to the two kinds of inputs unlike, or leans: a part of the difference is
 
 `audit` measures a network and its data and calls `advise`. The gravest reason comes first:
 
-    unknown             no answer is a number, or none changes with the inputs
+    unknown             no answer is a number, or none changes with the inputs, or a gap above 0.5 on random inputs
     equivariant         gap 1e-5 at most: nothing to convert
     wrong mirror        real inputs refute T, or something speaks against T and the gap is above 0.5
     one-sided data      85 % of the samples can be told from mirrored ones
-    convert             gap 0.25 at most, no lean
+    convert             gap 0.25 at most, no lean; on random inputs, where gaps are wider, 0.5 at most
     uneven              gap up to 0.5, or a lean
     one-sided network   gap above 0.5, with signs of a side; without such signs it is noise
 """
