@@ -71,14 +71,7 @@ def opened(
         program = _opened_wide(module, given, wide, tell)
         if program is not None:
             return program
-    # None where no axis has to grow for that.
-    longer = lengthened(given, axes, room)
-    closed = without_single(given, axes)
-    attempts = [(given, axes, given)]  # exported on, open axes, and inputs on which program and module must agree too
-    if longer is not None:
-        attempts = [(given, closed, given)]
-        if _takes(module, longer):
-            attempts = [(longer, axes, given), (given, axes, longer), *attempts]
+    attempts = _attempts(module, given, axes, room)
     count = len(attempts)
     while attempts:
         example, free, other = attempts.pop(0)
@@ -105,6 +98,22 @@ def opened(
             )
     program.example_inputs = given
     return program
+
+
+def _attempts(module: torch.nn.Module, given: Call, axes: Any, room: int | None) -> list[tuple[Call, Any, Call]]:
+    """The ways to export that are tried, the most open first; the last one closes axes of one entry.
+
+    Returns (examples to export on, open axes, inputs on which program and module must agree too). Of a batch of one, x
+    of (1, 6), these are x twice as long with an open batch, x with an open batch, and x with a batch of 1; the last one
+    alone where the module refuses two, and the second one alone where no axis has to grow.
+    """
+    longer = lengthened(given, axes, room)
+    if longer is None:  # no axis has to grow: the examples are long enough as they are
+        return [(given, axes, given)]
+    closed = [(given, without_single(given, axes), given)]
+    if not _takes(module, longer):
+        return closed
+    return [(longer, axes, given), (given, axes, longer), *closed]
 
 
 def _with_one_batch(module: torch.nn.Module, given: Call, axes: Any, wide: Any) -> tuple[Any, Any]:
