@@ -125,4 +125,5 @@ def lent(device: torch.device, *modules: nn.Module) -> Iterator[None]:
 
 
 def _is_elsewhere(tensor: Tensor) -> bool:
+    """Whether a tensor holds numbers that are not on the CPU; one on `meta` holds none."""
     return tensor.device.type not in ("cpu", "meta")

@@ -110,6 +110,7 @@ class Holder:
         return Location(here.module, here.name, here.rest + self._step(slot), here.kind)
 
     def _step(self, slot: Any) -> str:
+        """How Python writes the way from the holder to a slot: an index or a key, `[0]`, `['h']`."""
         return f"[{slot!r}]"
 
 
@@ -151,6 +152,7 @@ class _Attributes(Holder):
     """The `__dict__` of an object."""
 
     def _step(self, slot: Any) -> str:
+        """An attribute: `.h`."""
         return f".{slot}"
 
 

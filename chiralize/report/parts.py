@@ -73,8 +73,8 @@ def drift_blocks(drift: Drift, max_drift: float | None, distance: Distance, caut
 def _table_of_drift(drift: Drift, limit: float) -> list[Block]:
     """A row for every output, then one for every beginning of sequences, and rho as bars.
 
-    limit: the rho above which a bar is red.  For the first steps of a sequence there are the figures of the worst
-    output, without its drift.
+    limit: the rho above which a bar is red.  For the first steps of a sequence there are the largest gap, lean
+    and rho of any output, and no drift.
     """
     rows: list[tuple[str, ...]] = []
     bars: list[Bar] = []

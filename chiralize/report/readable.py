@@ -80,12 +80,12 @@ class Readable:
 
     @property
     def _report(self) -> Report:
-        """This record as one of the reports, all of which inherit these methods."""
+        """The record itself: whoever inherits from this class is one of the five."""
         return cast("Any", self)
 
     @property
     def _verdict(self) -> Verdict:
-        """Sentence, standing and warnings, made anew from the record."""
+        """The verdict, made anew from the record whenever it is asked for."""
         from chiralize.report.verdict import verdict_of
 
         return verdict_of(self._report)

@@ -48,7 +48,7 @@ def table(skeleton: Skeleton) -> RenderableType:
 
 
 def _sign(value: int) -> str:
-    """A sign as a character."""
+    """A sign of T on a coordinate as text."""
     return "-" if value < 0 else "+"
 
 

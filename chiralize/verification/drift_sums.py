@@ -118,6 +118,7 @@ def _first_of_all(tensors: Sequence[torch.Tensor]) -> list[torch.Tensor]:
 
 
 def _zero() -> torch.Tensor:
+    """A sum of nothing, in float64, in which all sums are taken."""
     return torch.zeros((), dtype=torch.float64)
 
 

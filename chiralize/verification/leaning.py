@@ -58,4 +58,5 @@ def is_noise(drift: Drift) -> bool:
 
 
 def _is_unlike(output: OutputDrift) -> bool:
+    """Whether answers spread unlike on both views by more than chance explains, of an output with a wide gap."""
     return output.unlike and output.gap > UNEVEN

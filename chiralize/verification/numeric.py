@@ -336,6 +336,7 @@ def _tried(
 
 
 def _state_label(name: str) -> Callable[[tuple[int, ...]], str]:
+    """What an entry of a state is called: `cell.h[0, 3]`."""
     return lambda entry: f"{name}{list(entry)}"
 
 
@@ -344,4 +345,5 @@ class _CoarserInside(Exception):  # noqa: N818 - a signal between two attempts, 
 
 
 def _name(dtype: torch.dtype) -> str:
+    """`float32` of torch.float32."""
     return str(dtype).removeprefix("torch.")

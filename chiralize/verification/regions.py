@@ -30,10 +30,12 @@ def representations_around(collapsed: CapturedModel, repmap: RepMap, name: str) 
 
 
 def _node(collapsed: CapturedModel, name: str) -> Node:
+    """The node of this name, which the graph has."""
     return next(node for node in collapsed.nodes if node.name == name)
 
 
 def _concrete(repmap: RepMap, name: str) -> TensorRepresentation:
+    """T on a value that a region reads; nothing of it may be left open."""
     rep = repmap.of(name)
     assert rep is not None
     return evaluate(rep, {})

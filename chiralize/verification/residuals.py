@@ -208,6 +208,7 @@ class Tally:
         return tuple(outputs)
 
     def _bound(self, worst: Worst) -> float:
+        """The residual that rounding may leave on an output."""
         return self.allowance.of(worst, self.eps, self.mirror.is_affine)
 
     def is_close(self) -> bool:

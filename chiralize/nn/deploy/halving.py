@@ -233,6 +233,7 @@ class _Rewriter:
         return self._module(f"{path}.{twin.read}")
 
     def _module(self, path: str) -> Any:
+        """The submodule at a path."""
         return self.module.get_submodule(path)
 
     # ---- functions of every entry alone -------------------------------------------------------------------------

@@ -226,14 +226,17 @@ class Outputs:
 
 
 def _tuple(parts: Sequence[str]) -> str:
+    """The expression of a tuple: `(a, b,)`; the last comma makes one of a single part, too."""
     if parts:
         return f"({', '.join(parts)},)"
     return "()"
 
 
 def _list(parts: Sequence[str]) -> str:
+    """The expression of a list: `[a, b]`."""
     return f"[{', '.join(parts)}]"
 
 
 def _dict(parts: Mapping[Any, str]) -> str:
+    """The expression of a dictionary: `{'h': a}`.  parts: the expressions by key."""
     return "{" + ", ".join(f"{key!r}: {part}" for key, part in parts.items()) + "}"
