@@ -34,7 +34,7 @@ from chiralize.graph.model import CapturedModel
 from chiralize.symmetry.action import Center
 from chiralize.symmetry.representation import TensorRepresentation
 from chiralize.verification.average_ops import OPS
-from chiralize.verification.average_reading import Reading
+from chiralize.verification.average_reading import Reading, contents
 from chiralize.verification.combinations import Expressions
 
 
@@ -58,7 +58,7 @@ def why_no_average(
     # The second reading lets a state stand where its partner does. A network starts from what is stored on x and on T x
     # alike, so that exchanged states have to hold the same numbers.
     for leaf, partner in swapped_states.items():
-        if _contents(captured.leaves[leaf].tensor) != _contents(captured.leaves[partner].tensor):
+        if contents(captured.leaves[leaf].tensor) != contents(captured.leaves[partner].tensor):
             return f"state {captured.leaves[leaf].names[0]}"
     # One table for both readings, so that equal expressions have one number in both.
     table = Expressions()

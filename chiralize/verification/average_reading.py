@@ -62,7 +62,7 @@ class Reading:
                 value = self.opaque("leaf", (swapped or {}).get(leaf.name, leaf.name))
             else:
                 # By contents, since both views may hold a copy of one weight under two names.
-                value = self.opaque("held", *_contents(leaf.tensor))
+                value = self.opaque("held", *contents(leaf.tensor))
             turn = mirrored.get(leaf.name)
             self.values[leaf.name] = (value if turn is None else self.turned(value, turn, leaf.tensor.dtype),)
         for node in captured.nodes:
@@ -134,7 +134,7 @@ class Reading:
         return self.constants.get(value.name)
 
 
-def _contents(tensor: torch.Tensor) -> tuple[Any, ...]:
+def contents(tensor: torch.Tensor) -> tuple[Any, ...]:
     """A key that is equal for tensors with the same type, shape and numbers."""
     return str(tensor.dtype), tuple(tensor.shape), hashlib.blake2b(raw_bytes(tensor)).hexdigest()
 
