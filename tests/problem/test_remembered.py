@@ -34,7 +34,7 @@ def normalised(
 def spread_by(network: Network, samples: Tensor) -> Tensor:
     """The samples, given in batches of 50, spread."""
     (spreading,) = spreadings(network, [((part,), {}) for part in samples.split(50)]).values()
-    return spreading.of(samples, torch.Generator().manual_seed(0))
+    return spreading.with_drawn(spreading.of(samples), torch.Generator().manual_seed(0))
 
 
 @pytest.mark.parametrize("scale", [0.2, 0.9])
@@ -82,6 +82,41 @@ def test_what_is_drawn_is_the_same_in_all_frames_of_a_clip() -> None:
     made = spread_by(normalised(CLIP, (3, 5, 6, 2)), samples)
     assert torch.equal(made[:, :, 2], made[:, :1, 2].expand(-1, 7, -1))
     assert float(made[:, 0, 2].std()) > 0.5
+
+
+@pytest.mark.parametrize("kept", [1e-4, 1e-2, 10**-2.5, 0.0123], ids=["sqrt(1e-8)", "0.01", "sqrt(1e-5)", "clamped"])
+def test_what_never_varied_in_training_either_stays(kept: float) -> None:
+    """The kept spread is what the normaliser adds, or a bound that several entries share."""
+    mean, spread = MEAN.clone(), SPREAD.clone()
+    mean[2], spread[2] = 0.7, kept
+    samples = 0.3 * normal(400, 6, 2, seed=3)
+    samples[:, 2] = 0.7
+    assert torch.equal(spread_by(normalised(mean=mean, spread=spread), samples)[:, 2], samples[:, 2])
+    samples[:, 2] = 3.0  # far from where it was: then it did move
+    assert not torch.equal(spread_by(normalised(mean=mean, spread=spread), samples)[:, 2], samples[:, 2])
+
+
+def test_a_small_spread_of_its_own_is_drawn() -> None:
+    mean, spread = MEAN.clone(), SPREAD.clone()
+    mean[2], spread[2] = 0.7, torch.tensor([0.0123, 0.0345])
+    samples = 0.3 * normal(400, 6, 2, seed=3)
+    samples[:, 2] = 0.7
+    made = spread_by(normalised(mean=mean, spread=spread), samples)[:, 2]
+    torch.testing.assert_close(made.std(0), spread[2], rtol=0.15, atol=0)
+
+
+@pytest.mark.parametrize("noise", [0.0, 1e-4])
+def test_what_is_drawn_keeps_no_sign_of_its_noise(noise: float) -> None:
+    """Held at 0.7, and between -4 and 4 in training; a flag that is always 1 here stays within 0 and 1."""
+    mean, spread = MEAN.clone(), SPREAD.clone()
+    mean[2], spread[2] = torch.tensor([-0.45, 0.3]), torch.tensor([2.0, 0.45])
+    samples = 0.3 * normal(600, 6, 2, seed=3)
+    samples[:, 2] = torch.tensor([0.7, 1.0]) + noise * samples[:, 2] * torch.tensor([1.0, 0.0])
+    calls = [((part,), {}) for part in samples.split(20)]
+    batches = with_scattered(posed(normalised(mean=mean, spread=spread), Request("reduce", calibration=calls))).batches
+    beside = torch.cat([call[0][0] for call in batches.scattered])[1::2, 2]
+    assert float(beside[:, 0].min()) < -2 and float(beside[:, 0].max()) > 2
+    assert beside[:, 1].min() == 0 and beside[:, 1].max() == 1
 
 
 @pytest.mark.parametrize("value", [0.05, 3.0])
@@ -137,7 +172,7 @@ def test_every_other_input_beside_those_given_is_spread() -> None:
 def test_shares_stay_shares() -> None:
     shares = 0.4 + 0.2 * torch.rand(600, 6, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     calls = [((part,), {}) for part in shares.split(20)]
-    network = normalised(mean=torch.full((6, 2), 0.5).double(), spread=SPREAD)
+    network = normalised(mean=torch.full((6, 2), 0.5).double(), spread=SPREAD / SPREAD.max() / 2)
     batches = with_scattered(posed(network, Request("reduce", calibration=calls))).batches
     beside = torch.cat([call[0][0] for call in batches.scattered])
     assert beside.min() == 0.0 and beside.max() == 1.0

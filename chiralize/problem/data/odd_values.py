@@ -62,5 +62,6 @@ def _never_varying(
         name, value = next(iter(values.items()))
         yield (
             f"warning: the calibration inputs never vary in what varied in training: {listed(list(values), _NAMED)} "
-            f"({name} {value}). Fits learn nothing of it from them; give inputs as the network gets them in use"
+            f"({name} {value}). Where samples stand alone, fits see values drawn as the network remembers them; better "
+            "give inputs as the network gets them in use"
         )

@@ -6,7 +6,9 @@ Where samples are of one person or one action, their own mean m' and spread s' d
     x' = m + max(1, s / s') (x - m')
 
 An entry that hardly moves in the samples (an arm held still while its robot walks) says nothing that could be spread:
-what moves there is noise. It is drawn from N(m, s), by itself, for every sample.
+what moves there is noise. It is drawn from N(m, s), by itself, for every sample; a share (a flag, a confidence) within
+0..1. Where it never moved in training either, it stays: of such an entry normalisers keep a spread of 1, or next to
+nothing, the root of what they add to a variance before they divide.
 
 These are no inputs in use, but they reach as far, and stay as smooth over time as the samples are. To fit on some of
 them costs little where samples are varied, and saves most of what narrow ones cost (decision 0097).
@@ -31,8 +33,12 @@ _MOST = 10.0
 """By which factor samples are spread at most: what hardly moves in them is noise, and is drawn instead."""
 _DEAD = 1e-6
 """Of the remembered spread: an entry that varies less is constant."""
-_OFF, _UNIT = 0.1, 1.0
-"""Normalisers keep a spread of 1 for what never varied. A constant stays where it is within a tenth of that."""
+_OFF = 0.1
+"""How far from its mean, in spreads of 1, a constant may lie that never varied in training."""
+_FLOOR, _ROUND = 0.1, 1e-3
+"""What normalisers add to spreads or variances is a power of 10 (1e-8, 1e-5, 0.01). Up to _FLOOR, a spread that is one,
+or the root of one, or that entries share, is theirs."""
+_ROUNDED = 1e-7
 _WIDER = 1.1
 """By which factor an entry was spread further in training, for samples to be spread at all."""
 _CLEARLY, _HALF = 1.5, 0.5
@@ -63,14 +69,20 @@ class Spreading:
         """Whether most entries were spread clearly further in training than in the samples."""
         return float(((self.factor > _CLEARLY) | (self.drawn > 0)).double().mean()) > _HALF
 
-    def of(self, samples: Tensor, generator: torch.Generator) -> Tensor:
-        """The samples, "sample entry...", spread."""
-        spread = self.remembered.to(samples) + (samples - self.given.to(samples)) * self.factor.to(samples)
+    def of(self, samples: Tensor) -> Tensor:
+        """The samples, "sample entry...", spread, but for entries that are drawn."""
+        return self.remembered.to(samples) + (samples - self.given.to(samples)) * self.factor.to(samples)
+
+    def with_drawn(self, samples: Tensor, generator: torch.Generator) -> Tensor:
+        """The samples with entries that hardly move drawn anew."""
         if not self.drawn.any():
-            return spread
+            return samples
         noise = torch.randn(len(samples), *self.drawn.shape, generator=generator, dtype=torch.float64)
-        drawn = (self.remembered + self.drawn * noise).to(samples)
-        return torch.where(self.drawn.to(samples.device) > 0, drawn, spread)
+        drawn = self.remembered + self.drawn * noise
+        # Nothing within 0..1 is spread further than flags of the same mean, whose variance is m (1 - m).
+        is_share = self.drawn.square() <= (1 + _ROUND) * self.remembered * (1 - self.remembered)
+        drawn = torch.where(is_share & (self.given >= 0) & (self.given <= 1), drawn.clamp(0, 1), drawn)
+        return torch.where(self.drawn.to(samples.device) > 0, drawn.to(samples), samples)
 
 
 def spreadings(network: Network, calls: Sequence[Call]) -> Mapping[int, Spreading]:
@@ -142,9 +154,7 @@ def _spreading(network: Network, moments: InputMoments, axes: Sequence[int], cal
     """
     mean, spread = (_first_along(values[0], axes) for values in (moments.mean, moments.spread))
     given, spread_here = _moments_here(network, moments, axes, calls)
-    is_constant = spread_here <= _DEAD * spread
-    is_unit = (spread - _UNIT).abs() < _DEAD
-    stays = ~mean.isfinite() | (is_constant & is_unit & ((given - mean).abs() <= _OFF * spread)) | (spread <= 0)
+    stays = ~mean.isfinite() | (spread <= 0) | _never_moved(given, spread_here, mean, spread)
     # What would have to be spread more than tenfold is noise, and is drawn. Nothing is ever made narrower.
     is_drawn = ~stays & (_MOST * spread_here < spread)
     factor = (spread / spread_here).clamp(1.0, _MOST).masked_fill(stays | is_drawn, 1.0)
@@ -154,6 +164,18 @@ def _spreading(network: Network, moments: InputMoments, axes: Sequence[int], cal
     center = network.resolved.input_centers[moments.index]
     offset = 0.0 if center is None else torch.from_numpy(center).double()
     return Spreading(given + offset, remembered + offset, factor, drawn)
+
+
+def _never_moved(given: Tensor, spread_here: Tensor, mean: Tensor, spread: Tensor) -> Tensor:
+    """Which entries are constant in the samples, and seem to have been so in training: their spread is made up."""
+    off = (given - mean).abs()
+    is_one = ((spread - 1).abs() < _DEAD) & (off <= _OFF * spread)
+    power = 2 * spread.clamp_min(1e-30).log10()  # whole for 0.01, for 1e-4, and for the root of 1e-5
+    is_added = (power - power.round()).abs() < _ROUND
+    is_shared = ((spread.flatten()[:, None] - spread.flatten()).abs() <= _DEAD * spread.flatten()).sum(0) > 1
+    is_least = (spread <= _FLOOR) & (off <= spread) & (is_added | is_shared.view_as(spread))
+    # A variance of constants is rounding, its root 1e-8 of the constant.
+    return (spread_here <= _DEAD * spread + _ROUNDED * given.abs()) & (is_one | is_least)
 
 
 def _alike(moments: InputMoments) -> list[int]:

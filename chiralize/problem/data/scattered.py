@@ -177,13 +177,12 @@ def scattered(tensor: Tensor, resolved: ResolvedTensor, generator: torch.Generat
 def spread(tensor: Tensor, resolved: ResolvedTensor, wide: Spreading, generator: torch.Generator) -> Tensor:
     """The tensor spread as far as the network remembers, every entry in the range of its kind.
 
-    One that never varied shows no range.
+    What is drawn keeps to no range of the samples: they hardly show one.
     """
-    moved = wide.of(tensor, generator)
+    moved = wide.of(tensor)
     for entry in chain.from_iterable(joints_of(resolved)):
-        if tensor[entry].amax() > tensor[entry].amin():
-            moved[entry] = _of_the_kind(moved[entry], tensor[entry])
-    return moved
+        moved[entry] = _of_the_kind(moved[entry], tensor[entry])
+    return wide.with_drawn(moved, generator)
 
 
 def _resize(tensor: Tensor, joints: Sequence[Sequence[Place]], sizes: Tensor) -> None:
