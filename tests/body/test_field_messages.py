@@ -89,8 +89,8 @@ UNFIT = {
     "history of millions": (
         "{history: 10000, of: {history: 10000, of: {scalar: 1000000}}}",
         7,
-        "LayoutSizeError",
-        "the fields make 100000000000000 entries",
+        "WrongValueError",
+        "100000000000000 entries",
     ),
 }
 
