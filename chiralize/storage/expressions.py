@@ -1,7 +1,7 @@
 """Size expressions and input guards of a `.pt2`: text that torch evaluates as Python, so only arithmetic may pass.
 
 `program` asks before torch reads a file.  The text is parsed, never run; every node of its tree has to be on a list.
-Both functions answer with the fault, or None:
+A list of what is harmful would miss what nobody thought of.  Both functions answer with the fault, or None:
 
     size expression    "Max(1, s5 - 8)", "Symbol('s77', positive=True, integer=True)"     sympy's functions by name
     guard              "L['x'].size()[0] >= 2"                                            Python on the inputs L
@@ -19,6 +19,8 @@ from chiralize.storage.extents import Extent, TooLargeError, extent_of
 MAX_LENGTH = 4000
 """Characters of one expression."""
 
+# What may be called or named, in sizes (functions and constants of sympy and of torch's sympy functions) and in guards
+# (functions of Python, methods of tensors, functions of math and torch).
 _SIZE_CALLS = frozenset(
     "Symbol Integer Float Rational Add Mul Pow Mod Max Min Abs floor ceiling And Or Not Eq Ne Lt Le Gt Ge "
     "Equality Unequality StrictLessThan LessThan StrictGreaterThan GreaterThan Piecewise ExprCondPair Tuple "
@@ -45,11 +47,15 @@ _PLAIN: tuple[type[ast.AST], ...] = tuple(getattr(ast, name) for name in _PLAIN_
 
 @lru_cache(4096)
 def size_expression_fault(text: Hashable) -> str | None:
-    """Why a serialized sympy expression is not plain size arithmetic, or None when it is."""
+    """Why a serialized sympy expression is not plain size arithmetic, or None when it is.
+
+    text: whatever the file has in this place, which need not be a text.  Answers are cached: files repeat expressions.
+    """
     tree = _parse(text)
     if isinstance(tree, str):
         return tree
-    # A text is harmless where sympy takes it for a name; elsewhere it would parse it as an expression.
+    # A text is harmless where sympy takes it for a name, as the first argument of Symbol; elsewhere it would parse it
+    # as an expression, which this check has not seen. Nodes are told apart by id, since equal texts may stand in both.
     symbol_names: set[int] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and _is_name(node.func, "Symbol") and node.args:
@@ -65,6 +71,7 @@ def size_expression_fault(text: Hashable) -> str | None:
         if isinstance(node, ast.Constant) and _is_number_text(node, quoted=id(node) in symbol_names):
             continue
         return _describe(node)
+    # Only now is every part known to be harmless; what is left is how long torch would take over it.
     return _size_fault(tree)
 
 
@@ -135,16 +142,20 @@ def work_of(text: str) -> Extent:
 
 
 def _is_name(node: ast.expr, name: str) -> bool:
+    """Whether a node is this bare name: `math` of `math.inf`."""
     return isinstance(node, ast.Name) and node.id == name
 
 
 def _is_symbol(name: str) -> bool:
-    """Symbols of torch: up to three letters and a number (s77, u0, zf3)."""
+    """Symbols of torch: one to three letters and a number (s77, u0, zf3)."""
     return name.rstrip("0123456789").isalpha() and len(name.rstrip("0123456789")) <= 3 and name[-1].isdigit()
 
 
 def _is_number_text(node: ast.Constant, quoted: bool) -> bool:
-    """Whether a constant is a number of at most 64 bits or a text that is one (`Float('0.5')`); quoted: or a name."""
+    """Whether a constant is a number below 2**64 in size, or a text that is a number (`Float('0.5')`).
+
+    quoted: it is the name of a Symbol; then a text has to be an identifier, and a number passes all the same.
+    """
     value = node.value
     if isinstance(value, str):
         if quoted:
@@ -154,7 +165,7 @@ def _is_number_text(node: ast.Constant, quoted: bool) -> bool:
 
 
 def _is_decimal(text: str) -> bool:
-    """Whether a text is a number, of fewer than 64 characters."""
+    """Whether a text is a number, of fewer than 64 characters: a text has no 2**64 to be compared with."""
     try:
         float(text)
     except ValueError:
@@ -168,6 +179,7 @@ def _is_guard_call(function: ast.expr) -> bool:
         return function.id in _GUARD_CALLS
     if not isinstance(function, ast.Attribute):
         return False
+    # Modules before methods: of `math.item` the module's list decides, not that of the methods of tensors.
     if _is_name(function.value, "math"):
         return function.attr in _MATH_NAMES
     if _is_name(function.value, "torch"):

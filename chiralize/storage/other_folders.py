@@ -2,6 +2,9 @@
 
 `load` asks where no format knows what the user gave. Each function makes the error for one case, or gives None where it
 is another: `runs/exp1/` with `best.pt` in it, one of several files of weights, `config.json`, `lifter.py`.
+
+    chiralize convert runs/exp1      "is a folder, not a file; 1 file in it may be a model"
+                                     Fix: name the one of the model: chiralize convert runs/exp1/best.pt ...
 """
 
 from __future__ import annotations
@@ -25,8 +28,11 @@ _DEPTH = 4
 _MOST = 10_000
 """Names of files that are looked at: a home folder has many."""
 _SHOWN = 3
+"""Files that a message offers."""
 _INDEX = ".index.json"
 """How the name of the table ends that says which of several files has which weight."""
+# One of several files (model-00001-of-00002.safetensors), the class of a network in source code, and files beside a
+# checkpoint with a model's suffix that hold the state of the training.
 _SHARD = re.compile(r".*-(\d+)-of-(\d+)\.(safetensors|bin)")
 _CLASS = re.compile(r"^class\s+(\w+)\s*\(.*\bModule\b", re.M)
 _NOT_WEIGHTS = re.compile(r"optim|sched|rng|random_states|scaler|training_args|events\.", re.I)
@@ -60,7 +66,10 @@ def other_folder(content: Content, wanted: Wanted) -> ModelFileError:
 
 
 def _models_in(folder: Path) -> Iterator[Path]:
-    """Files that are models by their names, a few folders down; links to folders are not followed."""
+    """Files that are models by their names, a few folders down; links to folders are not followed.
+
+    Names that cannot be printed are left out: the name goes into a command that the user copies.
+    """
     seen = 0
     for inner, folders, names in os.walk(folder):
         if len(Path(inner).relative_to(folder).parts) >= _DEPTH:
@@ -70,7 +79,7 @@ def _models_in(folder: Path) -> Iterator[Path]:
             path = Path(inner) / name
             if path.suffix in OF_MODELS and not _NOT_WEIGHTS.search(name) and path.is_file() and name.isprintable():
                 yield path
-        if seen > _MOST:
+        if seen > _MOST:  # asked once a folder: one with more names is still looked through to its end
             return
 
 
@@ -94,7 +103,10 @@ def _is_part(content: Content) -> bool:
 
 
 def shard_of(content: Content) -> tuple[str, str] | None:
-    """Which of how many files of weights this is, where the others' index lies beside it."""
+    """Which of how many files of weights this is, as ("00001", "00002"), where the others' index lies beside it.
+
+    None for a file that is no such part.
+    """
     named = _SHARD.fullmatch(content.path.name)
     # One part alone lacks weights; without the index it may be all there is, and is loaded as it is.
     if named is None or int(named[2]) < 2 or not any(content.path.parent.glob(f"*{_INDEX}")):
@@ -113,6 +125,7 @@ def source_code(content: Content, wanted: Wanted) -> ModelFileError | None:
     """The error for a file of Python, which has the class of a network and no weights."""
     if content.path.suffix != ".py":
         return None
+    # The class of a network, if one is in the first MiB; the command has it ready, else a name to be replaced.
     named = _CLASS.search(content.data[: 1 << 20].decode("utf-8", "replace"))
     option = f"--model {content.path.stem}:{named[1] if named else 'YourNet'}"
     command = command_on(content, wanted, Path("WEIGHTS"))

@@ -3,6 +3,11 @@
 `chiralize skeleton lint` prints the findings; `tensors/linting.py` adds those of a specification. An error is what
 reading refuses anyway, one at a time. Warnings are about files that read well: pairs that contradict names, edges
 without a mirror image, signs that leave left where it is. T is an involution all the same, and perhaps not the mirror.
+
+    joints: [hip, l_knee, r_knee, l_foot]
+    center: [hip, l_foot]                    a warning: l_foot names a side but has no partner
+    pairs: [[r_knee, l_knee]]                a warning: written right first
+    lateral: y                               no warning; without the line, one that vector fields cannot be described
 """
 
 from __future__ import annotations
@@ -44,7 +49,10 @@ class Finding:
 
 
 def lint_file(path: Path) -> tuple[list[Finding], Skeleton | None]:
-    """Findings of one file, and its skeleton where that can be read at all."""
+    """Findings of one file, and its skeleton where that can be read at all, else None and the one error.
+
+    Notices of the reading come first, as warnings; then those of `lint_skeleton`, in its order.
+    """
     notices: list[str] = []
     try:
         root = read_yaml(path)
@@ -66,7 +74,10 @@ def error_finding(error: ChiralizeError) -> Finding:
 
 
 def _split(notice: str, path: Path) -> tuple[str, str]:
-    """A notice as (where, text): some begin with file and line, others with neither."""
+    """A notice as (where, text): some begin with file and line, others with neither.
+
+    "FILE:3: text" is split. Any other text is kept whole, since what stands before its first colon is no file.
+    """
     where, _, rest = notice.partition(": ")
     if rest and where.startswith(str(path)):
         return where, rest
@@ -74,7 +85,10 @@ def _split(notice: str, path: Path) -> tuple[str, str]:
 
 
 class Lines:
-    """Where the joints and keys of a skeleton stand in its file."""
+    """Where the joints and keys of a skeleton stand in its file.
+
+    root: the file's map, None for a skeleton that has no file.  source: what is answered where no line is known.
+    """
 
     def __init__(self, root: Node | None, source: str) -> None:
         self.source = source
@@ -100,7 +114,10 @@ class Lines:
 
 
 def lint_skeleton(skeleton: Skeleton, lines: Lines | None = None) -> Iterator[Finding]:
-    """Warnings about a skeleton that is formally right."""
+    """Warnings about a skeleton that is formally right: joints of the middle, pairs, edges, signs, in this order.
+
+    lines: where things stand; without it all findings are at "skeleton NAME".
+    """
     lines = lines or Lines(None, f"skeleton {skeleton.name}")
     yield from _sided_centers(skeleton, lines)
     yield from _pair_names(skeleton, lines)
@@ -151,6 +168,7 @@ def _pair_names(skeleton: Skeleton, lines: Lines) -> Iterator[Finding]:
     """Pairs that names contradict: written right first, both of one side, or another partner exists."""
     names = skeleton.joints
     for number, (left, right) in enumerate(skeleton.pairs):
+        # Each is asked with the other beside it: a bare `RF` is a side only where its partner is `LF`.
         first, second = side_in_pair(names[left], names[right]), side_in_pair(names[right], names[left])
         where = lines.item("pairs", number)
         if first == "right" and second == "left":
@@ -158,7 +176,7 @@ def _pair_names(skeleton: Skeleton, lines: Lines) -> Iterator[Finding]:
         elif first is not None and first == second:
             # Both left: a slip of the pen in one of the two.
             yield warning(where, f"both joints of pair [{names[left]}, {names[right]}] are {first}", "check the pair")
-        else:
+        else:  # sides agree, or names tell none: the partner by the name may be another joint
             expected = partner_name(names[left])
             if expected in names and expected != names[right]:
                 message = f"{names[left]!r} is paired with {names[right]!r}, though {expected!r} exists"
@@ -166,7 +184,10 @@ def _pair_names(skeleton: Skeleton, lines: Lines) -> Iterator[Finding]:
 
 
 def _open_edges(skeleton: Skeleton, lines: Lines) -> Iterator[Finding]:
-    """Edges (i, j) without (p(i), p(j)): the adjacency A of such a graph does not commute with T."""
+    """Edges (i, j) without (p(i), p(j)): the adjacency A of such a graph does not commute with T.
+
+    With P the matrix that swaps partners, P A P = A holds just where every edge has its mirror image among the edges.
+    """
     edges = set(map(frozenset, skeleton.edges))  # without directions
     partner = skeleton.joint_action().partner
     for number, (i, j) in enumerate(skeleton.edges):
@@ -185,11 +206,12 @@ def unmirrored_space(skeleton: Skeleton) -> str:
     put where the right one is. Where dims do not hold the lateral axis, as of a body seen from the side, that is right.
     """
     axes = [dim for dim in skeleton.dims if dim in AXES]
-    table = skeleton.sign_table()
+    table = skeleton.sign_table()  # (joints, dims), entries 1 and -1
     if skeleton.lateral in axes:
         column = skeleton.dims.index(skeleton.lateral)
         if (table[:, column] > 0).all():
             return f"nothing is negated, though dims have the lateral axis {skeleton.lateral}: left stays left"
+    # Where nobody said which axis is lateral, two axes of space or more have to hold it: one alone may be the height.
     elif skeleton.lateral is None and len(axes) > 1 and (table > 0).all():
         return f"nothing is negated, though dims are coordinates of space ({', '.join(axes)}): left stays left"
     return ""

@@ -1,4 +1,13 @@
-"""One node of an ONNX graph, ready to be called: what an operator of the table gets beside the values of its inputs."""
+"""One node of an ONNX graph, ready to be called: what an operator of the table gets beside the values of its inputs.
+
+`reading` makes a NodeCall of every node of a file, once; `module.run` calls the operator with it whenever the network
+runs. The node
+
+    Conv(x, w)  pads = [1, 1], strides = [2], set 17    ->    NodeCall("Conv", "/conv1", {"pads": [1, 1], ...}, 17)
+
+Operators ask it for attributes (`get`, `numbers`), and refuse through it what torch has no counterpart of (`require`),
+so that every refusal names the node and what to do.
+"""
 
 from __future__ import annotations
 
@@ -42,17 +51,24 @@ class NodeCall:
             raise self.refuse(facts)
 
     def check_size(self, sizes: Sequence[Any]) -> None:
-        """Refuse a result of absurd size: a few bytes of a file can ask for any. Open sizes count as one."""
+        """Refuse a result of absurd size: a few bytes of a file can ask for any. Raises CaptureError.
+
+        sizes: of its axes. Open ones, which are symbols while the graph is captured, count as 1.
+        """
         entries = prod(size for size in sizes if isinstance(size, int))
         self.require(entries <= MOST_ENTRIES, f"its result has {entries:,} entries")
 
     def numbers(self, name: str, values: Sequence[Value], position: int, since: int) -> list[Any] | None:
-        """Whole numbers that are an attribute in old operators, and an input `since` a version; None where left out."""
+        """Whole numbers that are an attribute in old operators, and an input `since` a version; None where left out.
+
+        name: of the attribute.  position: of the input.  Axes of ReduceSum: an attribute up to set 12, then input 1.
+        """
         if self.opset < since:
             given = self.attributes.get(name)
             if given is None:
                 return None
             return list(given)
+        # Inputs at the end that are left out are not even in the list; those in the middle are None.
         value = values[position] if position < len(values) else None
         if value is None:
             return None

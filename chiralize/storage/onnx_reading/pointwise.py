@@ -1,7 +1,14 @@
-"""Operators that act on every number by itself.
+"""Operators that act on every number by itself, as functions of torch; with them casts and the softmax of one axis.
 
-ONNX has no types of operands that differ: a factor of a float64 tensor is float64.  Here single numbers are Python's
-(`sizes`), so that they take the type of the tensor they meet, as `2 * x` does in torch.
+`module.run` looks a node's operator up in OPERATORS and calls it with the node and the values of its inputs. A value is
+a tensor, an array of Python numbers (`sizes`), or None for an input that is left out. Where all inputs are numbers,
+`sizes.ARITHMETIC` answers if it has the operator; this file then is not asked.
+
+In ONNX all operands of a sum or product have one type: a factor of a float64 tensor is float64. Here single numbers
+are Python's, so that they take the type of the tensor they meet, as `2 * x` does in torch:
+
+    Mul(x, [2.0])       x a float64 tensor, one Python number    ->    x * 2.0, float64
+    Mul(x, [2.0, 3.0])  two Python numbers                       ->    x * tensor([2.0, 3.0]), float64 like x
 """
 
 from __future__ import annotations
@@ -38,7 +45,10 @@ def _plain(function: Callable[[Tensor], Tensor]) -> Operator:
 
 
 def _operand(value: Value, other: Value) -> Any:
-    """An operand of two: a single number as Python's, so that it takes the type of the other."""
+    """An operand of two, made ready for torch: a tensor as it is, a single number as Python's, more as a tensor.
+
+    other: the operand beside it, whose type a number takes.
+    """
     if is_numbers(value):
         # Only beside a tensor: two numbers are no tensor for torch's functions.
         assert isinstance(value, np.ndarray)
@@ -65,8 +75,8 @@ def _extreme(function: Callable[[Tensor, Tensor], Tensor]) -> Operator:
     """Min or Max, by torch's function of two tensors."""
 
     def apply(one: Any, other: Any) -> Tensor:
-        """The larger or smaller of two, one of which may be a number."""
-        # torch.minimum takes tensors alone.
+        """The larger or smaller of two, broadcast. One of them may be a Python number."""
+        # torch.minimum takes tensors only, so that a number becomes one in the type of the tensor beside it.
         like = one if isinstance(one, Tensor) else other
         one, other = (torch.as_tensor(value, dtype=like.dtype) for value in (one, other))
         return function(one, other)
@@ -75,7 +85,8 @@ def _extreme(function: Callable[[Tensor, Tensor], Tensor]) -> Operator:
 
 
 def _quotient(one: Any, other: Any) -> Tensor:
-    """Division as ONNX does it: of whole numbers towards zero, -7 / 2 = -3, where Python has -4."""
+    """Division as ONNX does it: of whole numbers towards zero, -7 / 2 = -3, where Python's // has -4."""
+    # Without a floating-point tensor among the two, `/` of torch would turn whole numbers into float32.
     whole = not any(isinstance(value, Tensor) and value.is_floating_point() for value in (one, other))
     if whole:
         return torch.div(one, other, rounding_mode="trunc")
@@ -91,7 +102,11 @@ def _power(call: NodeCall, values: Sequence[Any]) -> Tensor:
 
 
 def _clip(call: NodeCall, values: Sequence[Any]) -> Tensor:
-    """Between two bounds: attributes up to operator set 10, then inputs, of which each may be left out."""
+    """Between two bounds: attributes up to operator set 10, then inputs, of which each may be left out.
+
+    Raises CaptureError for a bound that is a tensor of more than one number.
+    """
+    # Attributes first; inputs replace them. A file has one or the other, by its operator set.
     bounds = [call.get("min"), call.get("max")]
     for position, value in enumerate(values[1:3]):
         if value is not None:
@@ -103,7 +118,10 @@ def _clip(call: NodeCall, values: Sequence[Any]) -> Tensor:
 
 
 def _cast(call: NodeCall, values: Sequence[Any]) -> Value:
-    """In another number type; a tensor that is of it stays itself, without an op in the graph."""
+    """In another number type; a tensor that is of it stays itself, without an op in the graph.
+
+    Numbers that sizes are computed from stay Python's. Raises CaptureError for a type that is not in `_KINDS`.
+    """
     kind = _KINDS.get(call.get("to"))
     if kind is None:
         raise call.refuse(f"it casts to kind {call.get('to')}")
@@ -121,6 +139,7 @@ def _softmax(function: Callable[..., Tensor]) -> Operator:
     def apply(call: NodeCall, values: Sequence[Any]) -> Tensor:
         """Along one axis; old operators flatten what follows, which is the same for the last axis alone."""
         (x,) = values
+        # Before set 13, axis 1 of (b, 17, 2) meant a softmax over all 34 numbers; over 2 numbers it is axis 2.
         axis = call.get("axis", -1 if call.opset >= 13 else 1)
         call.require(call.opset >= 13 or axis in (-1, x.ndim - 1), f"operator set {call.opset} flattens axes behind it")
         return function(x, dim=axis)
@@ -137,6 +156,7 @@ def _where(call: NodeCall, values: Sequence[Any]) -> Tensor:
 def _prelu(call: NodeCall, values: Sequence[Any]) -> Tensor:
     """x where it is not negative, slope * x elsewhere; the slope is broadcast from the last axis on."""
     x, slope = values
+    # F.prelu takes one slope or one for each entry of axis 1; ONNX lets (4,) stand beside x of (2, 3, 4).
     return torch.where(x < 0, slope * x, x)
 
 
@@ -173,6 +193,7 @@ OPERATORS: dict[str, Operator] = {
     "Celu": lambda call, values: F.celu(values[0], call.get("alpha", 1.0)),
     "LeakyRelu": lambda call, values: F.leaky_relu(values[0], call.get("alpha", 0.01)),
     "Gelu": lambda call, values: F.gelu(values[0], approximate=call.get("approximate", "none")),
+    # F.hardsigmoid has the fixed slope 1/6; ONNX gives slope and offset, 0.2 and 0.5 where the file has none.
     "HardSigmoid": lambda call, values: torch.clamp(
         values[0] * call.get("alpha", 0.2) + call.get("beta", 0.5), 0.0, 1.0
     ),

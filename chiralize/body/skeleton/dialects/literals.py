@@ -2,10 +2,12 @@
 
 Understood: constants, lists, tuples, dicts, `dict(...)`, `list(...)`, `tuple(...)`, `np.array(...)`, `range(...)`,
 sums, `[x] * n`, and names assigned earlier in the file. Anything else becomes an unreadable mark, which is refused only
-where its value is needed.
+where its value is needed: a file may hold any amount of code beside the few lists that an importer asks for.
 
     LEFT = list(range(1, 4))                         names["LEFT"] = [1, 2, 3]
     skeleton = Skeleton(load(), joints_left=LEFT)    calls: Skeleton(an expression, joints_left=[1, 2, 3])
+
+Values are Nodes, as those of YAML files are, so that checks and messages (with the line) are the same for both.
 
 Importers of tools whose skeletons are Python files (mmpose, pyskl, detectron2, VideoPose3D) look for their names and
 calls in the result. A false reading is possible where a file rebinds a name in a branch: the last assignment counts.
@@ -40,7 +42,10 @@ class Call:
 
 @dataclass(frozen=True)
 class Literals:
-    """names: what top-level (and attribute) assignments gave.  calls: every call, in order."""
+    """names: what assignments gave, the last of a name; of `self.joints = ...` the name is `joints`.
+
+    calls: every call, outer ones before those within them.
+    """
 
     source: str
     names: dict[str, Node]
@@ -62,6 +67,7 @@ def read_python(path: Path) -> Literals:
         line = f":{error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
         raise ImportFormatError(f"{path}{line}", f"not Python ({error})", "give the tool's own file") from None
     reader = _Reader(str(path))
+    # Assignments first, calls after all of them: `node` reads a name as it is at that moment.
     try:
         for statement in tree.body:
             reader.take(statement)
@@ -103,6 +109,7 @@ class _Reader:
                 if isinstance(child, ast.stmt):
                     self.take(child)
             return
+        # `a, b = ...` and `a[0] = ...` are passed over: the names keep what they had.
         for target in targets:
             if isinstance(target, ast.Name):
                 self.names[target.id] = self.node(value)
@@ -122,6 +129,7 @@ class _Reader:
         line = expression.lineno
         if isinstance(expression, ast.Constant):
             return self._constant(expression.value, line)
+        # A set is read as a list, in the order in which it is written.
         if isinstance(expression, ast.List | ast.Tuple | ast.Set):
             return self._list([self.node(item) for item in expression.elts], line)
         if isinstance(expression, ast.Dict):
@@ -146,7 +154,7 @@ class _Reader:
             return Node(self.source, line, text=value, quoted=True)
         if value is None:
             return Node(self.source, line, text="null")
-        if isinstance(value, bool):
+        if isinstance(value, bool):  # before numbers: True is an int for Python
             return Node(self.source, line, text=str(value).lower())
         if isinstance(value, int | float):
             return Node(self.source, line, text=str(value))
@@ -190,6 +198,7 @@ class _Reader:
             if all(name for name, _ in named):  # no `**other` among them
                 entries = tuple((Node(self.source, line, text=name, quoted=True), value) for name, value in named)
                 return Node(self.source, line, entries=entries)
+        # What stands after the first argument, such as `dtype=`, does not change which entries there are.
         if function in _CONTAINERS and len(expression.args) >= 1:
             return self.node(expression.args[0])
         if function == "range" and not expression.keywords:

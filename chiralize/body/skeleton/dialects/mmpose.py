@@ -1,6 +1,12 @@
 """mmpose: a Python file with `dataset_info = dict(keypoint_info={0: dict(name=..., swap=...)}, skeleton_info=...)`.
 
 `swap` is the name of the partner, '' for none, and both partners give it. The file is parsed and never run.
+`chiralize skeleton import` calls `read` (by the table in `dialects`), and gets a Skeleton checked as any other.
+
+    keypoint_info={0: dict(name="nose", id=0, swap=""),          joints: [nose, l_eye, r_eye]
+                   1: dict(name="l_eye", id=1, swap="r_eye"),     swap:   ["", r_eye, l_eye]
+                   2: dict(name="r_eye", id=2, swap="l_eye")}
+    skeleton_info={0: dict(link=("nose", "l_eye"), ...)}          edges:  [[nose, l_eye]]
 """
 
 from __future__ import annotations
@@ -16,7 +22,11 @@ from chiralize.errors import ImportFormatError
 
 
 def read(path: Path, notices: list[str]) -> Skeleton:
-    """The skeleton of an mmpose dataset file; weights and sigmas that differ within a pair are noticed."""
+    """The skeleton of an mmpose dataset file; weights and sigmas that differ within a pair are noticed.
+
+    notices: what is noticed is added to it.  Raises ImportFormatError where the file has no keypoints, or where only
+    running it would tell them; SpecError where they make no skeleton.
+    """
     info = read_python(path).names.get("dataset_info")
     points = get(info, "keypoint_info")
     if info is None or points is None or points.entries is None:
@@ -60,7 +70,7 @@ def _part(point: Node, key: str) -> Node:
 
 
 def _edges(info: Node) -> Node | None:
-    """The bones between two different keypoints."""
+    """The bones between two different keypoints, as pairs of names; others are left out without a word."""
     edges = []
     for _, bone in entries_of(get(info, "skeleton_info")):
         link = get(bone, "link")
@@ -78,6 +88,7 @@ def _compare_pairs(info: Node, skeleton: Skeleton, notices: list[str]) -> None:
         items = items_of(values)
         if not items:
             continue
+        # Entries go by position: with another number of them nothing says which is whose.
         if len(items) != len(skeleton.joints):
             notices.append(f"{items[0].where}: {key} has {len(items)} entries for {len(skeleton.joints)} joints")
             continue

@@ -2,6 +2,14 @@
 
 `reading.READERS` has them by the key that says the kind. Each is called with the block's Node, its kind, and its keys,
 of which `reading.read_field` has checked that they belong to the kind. Raises SpecError at the line of what is wrong.
+
+An observation of 14 numbers of a robot with one number a joint, three blocks one after the other:
+
+    - {vector: velocity}                      read_vector    3 numbers, the lateral one negated
+    - {joints: q, of: [l_hip, r_hip]}         read_joints    the two joints swap
+    - {scalar: 9, name: terrain}              read_scalar    9 numbers that stay as they are
+
+Nothing is looked up in a skeleton here: a block is read before it is known which skeleton its tensor has.
 """
 
 from __future__ import annotations
@@ -28,7 +36,9 @@ from chiralize.body.tensors.fields.unclaimed import Unclaimed
 from chiralize.errors import MissingKeyError, UnknownNameError
 
 _FARTHEST_CENTRE = 10**30
+"""A centre c beyond it is refused. A coordinate x is mirrored to 2 c - x, and float32 ends at 3.4e38."""
 _MOST_ENTRIES = 1_000_000
+"""Numbers of one block: a short line of a file could ask for any, and each gets a place and a sign in T."""
 Keys = Mapping[str, Node]
 """The keys of a block and their values."""
 AS_BODIES = (
@@ -81,7 +91,11 @@ def reflect_of(keys: Keys, dims: Sequence[str] | None = None) -> tuple[tuple[str
 
 
 def read_reflect(node: Node, dims: Sequence[str] | None = None) -> tuple[tuple[str, Fraction], ...]:
-    """`reflect: {x: 320}`.  dims: coordinates that there are; None where these are not known. Raises SpecError."""
+    """`reflect: {x: 320}`: the mirror image of x is 640 - x, as for pixels of a picture 640 wide.
+
+    dims: coordinates that there are; None where these are not known. Returns each with its centre, in the order of the
+    file, in the unit of the data. Raises SpecError.
+    """
     centers = list[tuple[str, Fraction]]()
     for key, value in node.named_entries("reflect"):
         dim = key.name("dim")
@@ -95,7 +109,10 @@ def read_reflect(node: Node, dims: Sequence[str] | None = None) -> tuple[tuple[s
 
 
 def read_box(node: Node, kind: str, keys: Keys) -> Field:
-    """`{box: xyxy, name: person}`. Raises WrongValueError on orders whose mirror image is no exchange of numbers."""
+    """`{box: xyxy, name: person}`. Raises WrongValueError on orders whose mirror image is no exchange of numbers.
+
+    By its edges (x1, y1, x2, y2) a box becomes (W - x2, y1, W - x1, y2) in a picture W wide: two numbers swap.
+    """
     value = keys[kind]
     # Known orders that cannot be taken want another remedy than unknown ones.
     if value.text is not None and value.text.lower() in BY_CORNER:
@@ -144,7 +161,7 @@ def read_names(value: Node) -> tuple[str, ...]:
 def read_signs(node: Node, kind: str, keys: Keys) -> Field:
     """`{signs: [1, -1], name: NAME}`, or with names, `{signs: {vx: 1, vy: -1}}`."""
     value, name = keys[kind], block_name(keys, kind)
-    if value.entries:
+    if value.entries:  # a map: every entry has a name
         named = value.named_entries("signs")
         signs = tuple(sign.sign("a sign") for _, sign in named)
         return Signs(name, signs, tuple(key.name("name") for key, _ in named), where=node.where)
@@ -157,6 +174,7 @@ def read_signs(node: Node, kind: str, keys: Keys) -> Field:
 
 def read_command(node: Node, kind: str, keys: Keys) -> Field:
     """`{command: [vx, vy, {gait: 1}]}`: names that tell their sign, or a map of one name to its sign."""
+    # Two lists of one length: signs[i] is that of entries[i].
     entries: list[str] = []
     signs: list[int | None] = []
     for item in keys[kind].sequence("command"):
@@ -179,7 +197,7 @@ def read_phase(node: Node, kind: str, keys: Keys) -> Field:
     """`{phase: sin_cos, shift: half}`. Raises WrongValueError on a phase as a number, MissingKeyError."""
     value = keys[kind]
     text = value.prose("phase")
-    # p + pi (mod 2 pi) is no linear map of p, while sin(p + pi) = -sin p.
+    # p + pi (mod 2 pi) is no linear map of p, while sin(p + pi) = -sin p and cos(p + pi) = -cos p.
     if text in RAW:
         value.wrong(
             f"a phase as it is ({text}): half a period later is an addition, which the mirror of a linear layer is not",
@@ -216,7 +234,10 @@ def read_joints(node: Node, kind: str, keys: Keys) -> Field:
 
 
 def read_swap(node: Node, items: Sequence[str]) -> tuple[tuple[int, int], ...]:
-    """`swap: [[FL, FR]]`, by names or positions; an empty list says that nothing swaps."""
+    """`swap: [[FL, FR]]`, by names or positions; an empty list says that nothing swaps.
+
+    items: names of all there are. Returns pairs of positions in them, the left one first. Raises SpecError.
+    """
     pairs = []
     for item in node.sequence("swap"):
         first, second = pair_of(item, "items")
@@ -244,7 +265,7 @@ def read_grid(node: Node, kind: str, keys: Keys) -> Field:
 
 
 def _read_flip(node: Node, sizes: Sequence[int]) -> tuple[int, ...]:
-    """`flip: 1` or `flip: [0, 1]`: numbers of axes."""
+    """`flip: 1` or `flip: [0, 1]`: numbers of axes, counted from 0. Raises WrongValueError for one there is not."""
     items = (node,) if node.items is None else node.items
     flipped = []
     for item in items:

@@ -6,7 +6,11 @@
     {signs: [1, -1]}            as given
 
 Numbers that are said to be kept are often something else: as many as the body has joints, or three called `velocity`.
-Each block says what speaks against it (`doubts`), mostly by its name (`plain_doubts`).
+Each block says what speaks against it (`doubts`), mostly by its name (`plain_doubts`). It also says what else it may
+be (`lookalikes`): the search for a better mirror tries those on the network (`verification/evidence`).
+
+All three answer the same questions (`field.Field`): how many numbers, how T acts on them, their labels, their words in
+a file. T of each is diagonal: a sign per number, and no two numbers change places.
 """
 
 from __future__ import annotations
@@ -43,7 +47,10 @@ _FEWEST_JOINTS = 4
 
 @dataclass(frozen=True)
 class Measured(Field):
-    """One quantity of the base, or of whatever the block is part of: a vector, a wrench, a rotation, ..."""
+    """One quantity of the base, or of whatever the block is part of: a vector, a wrench, a rotation, ...
+
+    Signs follow from the axes of each number. With y lateral, a polar vector gets (1, -1, 1), an axial one (-1, 1, -1).
+    """
 
     quantity: Quantity
 
@@ -57,7 +64,7 @@ class Measured(Field):
         return len(self.quantity.components())
 
     def action(self, body: Skeleton) -> SignedPermutation:
-        """Signs by the axes that every number is made of."""
+        """Signs by the axes that every number is made of. Raises as `lateral` where signs need an axis nobody gave."""
         if self.kind == "scalar":
             return SignedPermutation.identity(1)  # also where the body has no lateral axis
         signs = self.quantity.signs(self.lateral(body))
@@ -79,6 +86,7 @@ class Measured(Field):
 
     def to_dict(self) -> dict[str, object]:
         """`{vector: NAME}`, or `{quaternion: wxyz, name: NAME}`."""
+        # A vector is named by its key, `{vector: velocity}`; the key of others has the order of their numbers.
         if self.kind not in WITH_DIMS:
             return {self.kind: self.quantity.order, "name": self.name}
         keys: dict[str, object] = {self.kind: self.name}
@@ -107,6 +115,7 @@ class Measured(Field):
 
     def doubts(self, body: Skeleton) -> Iterator[str]:
         """A rotation written as a polar vector, or the other way round, as far as its name tells."""
+        # The surer kind comes last: `ang_vel` speaks of both, and is axial.
         kinds = kinds_by_name(self.name)
         if self.kind in OF_SPACE and kinds and kinds[-1] != self.kind:
             yield f"{self.kind} {self.name!r} is by its name one of the other kind: {{{kinds[-1]}: {self.name}}}"
@@ -145,7 +154,7 @@ class Scalar(Field):
         return {"scalar": list(self.entries) or self.count, "name": self.name}
 
     def unit_groups(self, body: Skeleton) -> list[int]:
-        """Numbers with names are quantities of their own."""
+        """Numbers with names are quantities of their own, (0, 1, 2); those without are one quantity, (0, 0, 0)."""
         return list(range(self.count)) if self.entries else [0] * self.count
 
     def lookalikes(self) -> Iterator[tuple[str, Field]]:
@@ -167,6 +176,8 @@ class Scalar(Field):
         """Numbers that are kept, though their names speak of left and right, or of limbs that come in pairs."""
         yield from sided_entries(self.name, self.entries, "kept")
         yield from sideways(self.entries, body)
+        # What follows goes by the count, which says nothing where every entry has a name of its own. An odd number
+        # of limbs is not made of pairs.
         if not self.entries and self.count % 2 == 0 and LIMBS.search(self.name.lower()):
             yield (
                 f"scalar {self.name!r} keeps {self.count} entries where they are; "
@@ -230,6 +241,7 @@ class Signs(Field):
 
     def doubts(self, body: Skeleton) -> Iterator[str]:
         """Entries that stay where they are, though their names speak of left and right."""
+        # No `sideways` and no `of_vectors`, which ask why a number is not negated: here every sign was written down.
         yield from sided_entries(self.name, self.entries, "not swapped")
         if not self.entries:
             yield from of_commands(self.name, self.signs)
@@ -251,6 +263,7 @@ def other_signs_of(block: Scalar | Signs) -> Iterator[tuple[str, Signs]]:
     All turn together where all are kept or all negated, as one quantity in many bands; each only where they are few.
     """
     signs = (1,) * block.count if isinstance(block, Scalar) else block.signs  # a scalar is signs that are all 1
+    # Of one number, "all" is the same as "each", which comes below.
     if len(signs) > 1 and len(set(signs)) == 1:
         words = f"the other sign of all of {block.name or 'the numbers'}"
         yield words, Signs(block.name, tuple(-sign for sign in signs), block.entries, where=block.where)
