@@ -1,4 +1,13 @@
-"""`--rollout`: policies in their environment. An audit opens the converted one, runs all, and draws pictures of it."""
+"""`--rollout`: policies in their environment. An audit opens the converted one, runs all, and draws pictures of it.
+
+`converting` and `auditing` share the four options here, and go through the same steps:
+
+    Loop          what the user typed
+    loop_of       the environment opened, the original in it (`commands.rollouts.Loop`, here called Running)
+    run_loop      the record of all episodes, in an audit alone: `convert` hands Running to its own command
+
+Imports stand within the functions: `--help` and refused options need neither torch nor an environment.
+"""
 
 from __future__ import annotations
 
@@ -59,7 +68,11 @@ class Loop:
 def run_loop(
     options: opt.NetworkOptions, spec: ConversionSpec, running: Running, loop: Loop, step: Progress
 ) -> tuple[Rollout, Mapping[str, bytes]]:
-    """What the policies do, and pictures of it by their captions. Raises ChiralizeError."""
+    """What the policies do, and pictures of it (the bytes of each, by its caption). Raises ChiralizeError.
+
+    options, spec: with which the original was read; the converted policy is read with the same.  running: of `loop_of`.
+    step: told what begins.  No pictures unless the loop asks for them: each needs frames kept while policies run.
+    """
     from chiralize.report.loop_pictures import pictures_of
 
     result = None
@@ -72,7 +85,7 @@ def run_loop(
 
 
 def loop_of(network: Network, loaded: LoadedModel, loop: Loop, step: Progress) -> Running:
-    """The environment, with the original to run in it. Raises ChiralizeError."""
+    """The environment, with the original to run in it, to be entered as a context manager. Raises ChiralizeError."""
     from chiralize.commands.rollouts import Episodes, environment_of
     from chiralize.commands.rollouts import Loop as Running
     from chiralize.problem.data.shapes import input_names

@@ -1,7 +1,8 @@
 """`chiralize skeleton`: list, show, lint, infer, import and check. Data goes to stdout, the rest to stderr.
 
 Here are the commands that look at skeletons: list, show and lint. Those that make or check one from something else are
-in `skeleton_files`. Each prints what a function of `body/` gives it, as text or as JSON.
+in `skeleton_files`. Each prints what a function of `body/` gives it, as text or as JSON. Imports of `body/` stand
+within the commands, so that `--help` does not wait for them.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ def _line(skeleton: Skeleton, width: int) -> str:
 
 
 def _summary(skeleton: Skeleton) -> dict[str, object]:
-    """The same for JSON."""
+    """The same for JSON: counts of joints, pairs and joints of the middle, in place of their names."""
     return {
         "name": skeleton.name,
         "aliases": list(skeleton.aliases),
@@ -89,6 +90,7 @@ def show_command(
 
     spec = load_spec(name)
     skeleton = spec.skeleton
+    # Before anything is printed: a picture must not be written over the file that it shows.
     check_apart({"--image": image}, {"the skeleton itself": Path(name)})
     say_notices([*spec.notices, *doubts_of(spec)])
     tensors = dict(listed_tensors(spec))
@@ -114,7 +116,11 @@ def _entries(tensors: Mapping[str, list[ListedEntry]]) -> dict[str, object]:
 
 
 def _actions(spec: ConversionSpec) -> dict[str, object]:
-    """T on every tensor for the JSON output, by mirror where there are several; nothing where none is described."""
+    """T on every tensor for the JSON output; nothing where none is described.
+
+    {"action": {"input 0": ...}} for the one mirror of a file; {"action": {"left_right": {"input 0": ...}, ...}} where
+    mirrors have names.
+    """
     from chiralize.body.tensors.acting import acted_on
 
     by_mirror: dict[str, object] = {}
@@ -140,7 +146,10 @@ def _list_actions(spec: ConversionSpec) -> None:
 
 
 def _list_entries(tensors: Mapping[str, list[ListedEntry]]) -> None:
-    """Print every entry of tensors of fields, and where the mirror takes it."""
+    """Print every entry of tensors of fields, and where the mirror takes it.
+
+    The heading says how to read a row: (T x)[5] = -x[9].
+    """
     for where, rows in tensors.items():
         typer.echo(f"\n{where}, {len(rows)} entries; `5 a -> -9 b` means that the mirror puts -x[9] at 5")
         for row in rows:
@@ -155,6 +164,7 @@ def _draw(skeleton: Skeleton) -> None:
 
     from chiralize.report.skeleton_picture import table, tree
 
+    # Names are printed without markup: rich would take a name in brackets, such as [x], for a style.
     console = Console(file=sys.stdout, highlight=False, soft_wrap=True)
     aliases = when(skeleton.aliases, f" ({', '.join(skeleton.aliases)})")
     pairs, center = len(skeleton.pairs), len(skeleton.center)

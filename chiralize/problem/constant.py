@@ -1,4 +1,11 @@
-"""The record of outputs that are the same for all inputs, and what is said of them."""
+"""The record of outputs that are the same for all inputs, and what is said of them.
+
+`constant_answers` runs the network on random inputs and makes the record; `doubts` adds a cause that it knows of. An
+answer that never changes fits every mirror that leaves it alone, so that no verdict on it says anything:
+
+    warning: output 0 does not depend on the inputs: 8 random inputs got the same; with scale=1.0 in the place of its
+    default 0.0 they do. Give the value that it was trained with: --arg scale=VALUE
+"""
 
 from __future__ import annotations
 
@@ -8,6 +15,7 @@ from typing import Any
 from chiralize.errors.words import listed, when
 
 _FEW = 4
+"""Names of outputs that a message lists."""
 
 
 @dataclass(frozen=True)
@@ -19,6 +27,7 @@ class Cause:
     other: Any
 
     def __str__(self) -> str:
+        """The end of a sentence on what does not depend on the inputs: with another value they do."""
         return f"with {self.name}={self.other!r} in the place of its default {self.default!r} they do"
 
 

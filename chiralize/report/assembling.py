@@ -2,6 +2,13 @@
 
 `text`, `html` and `brief` begin here. A function for each command puts the parts into the order in which they are read;
 what a part says is decided in the modules that it comes from.
+
+    ConvertReport  ->  Document(model, sentence, standing, blocks)  ->  text, or a page
+
+    blocks of a conversion: the reading of the inputs, method and cost, distance from the original, the rollout, both
+    verdicts, the evidence for the mirror, notes
+
+A part of which there is no record gives no blocks, so that nothing here asks whether it was measured.
 """
 
 from __future__ import annotations
@@ -76,6 +83,7 @@ def _convert(report: ConvertReport) -> list[Block]:
         blocks += parts.drift_blocks(report.drift, report.nearness.max_drift, how_far, drift_cautions(report))
     elif drift_cautions(report):  # nothing was measured, which is a warning by itself
         blocks += [Section("Against the original"), *warning_lines(drift_cautions(report))]
+    # What the policies did in their environment stands before the verdicts here; an audit has it near its end.
     blocks += loop_blocks(report.rollout)
     blocks += _judgement(report.judgement)
     return blocks + verdict_parts.evidence_blocks(report.evidence, report.rollout) + parts.note_blocks(report.notes)
@@ -114,6 +122,7 @@ def _bench(report: BenchReport) -> list[Block]:
     for row in report.rows:
         ratios = (f"{row.ratio:.2f}", f"{row.low:.2f}-{row.high:.2f}", if_known(row.to_average, "{:.2f}".format))
         fair = (if_known(row.to_fair, "{:.2f}".format),) if is_fair else ()
+        # Cells in the order of `header` below.
         rows.append((str(row.batch), row.name, milliseconds(row.seconds), *ratios, *fair))
     conditions = report.conditions
     how = f"{plural(conditions.threads, 'thread')}, {conditions.device}"
@@ -123,6 +132,7 @@ def _bench(report: BenchReport) -> list[Block]:
         return [*_rollout(report, how), *parts.cost_blocks(report.cost), *parts.note_blocks(report.notes)]
     blocks: list[Block] = [Section(f"A call ({how}), medians of interleaved rounds, {conditions.clock} time")]
     header = ("batch", "network", "time", "to original", "quartiles", "to TTA", *(("fair",) if is_fair else ()))
+    # All columns but the name are numbers, and are set to the right.
     blocks.append(table(header, rows, tuple(index for index in range(len(header)) if index != 1)))
     runtime = conditions.runtime or f"torch {conditions.torch}"
     notes = (f"measured on {conditions.machine}, {runtime}", *report.notes)

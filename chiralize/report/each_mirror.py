@@ -1,6 +1,11 @@
 """The verdicts under each of several mirrors, side by side.
 
-A row for left/right, one for front/back, and one for both after each other, whose proof follows from those of the two.
+A row for left/right, one for front/back, and one for both after each other, whose proof follows from those of the two:
+where F A = A F and F B = B F, also F A B = A F B = A B F. `assembling` puts the table behind the certificate.
+
+        under                      residual    bound    proof                  odd share
+    ok  left_right                   3.1e-7   4.7e-6    31 ops, 12 weights     48 % -> 47 %
+    ok  left_right, front_back       4.0e-7   4.7e-6    follows
 """
 
 from __future__ import annotations
@@ -15,12 +20,13 @@ _HEADS = ("", "under", "residual", "bound", "proof", "odd share")
 
 
 def mirror_blocks(mirrors: Sequence[OfMirror]) -> list[Block]:
-    """A row for each mirror, and for what they come to one after the other."""
+    """A row for each mirror, and for what they come to one after the other; no blocks without several mirrors."""
     if not mirrors:
         return []
     rows: list[tuple[str, ...]] = []
     for mirror in mirrors:
         numeric = mirror.numeric
+        # The worst output stands for all. Without outputs nothing was run, and there is no worst one.
         figures = ("", "")
         if numeric.outputs:
             figures = (short(numeric.worst.residual), short(numeric.worst.bound))
@@ -39,7 +45,10 @@ def _proof(certificate: CertificateVerdict | None) -> str:
 
 
 def _odd(degeneracy: Degeneracy | None) -> str:
-    """The share of the answers that the mirror negates: in the average over all views, and in the result."""
+    """The share of the answers that the mirror negates: in the average over all views, and in the result.
+
+    An output each; "" of mirrors one after the other, of which nobody asks it.
+    """
     if degeneracy is None:
         return ""
     pairs = zip(degeneracy.odd_before, degeneracy.odd_after, strict=True)

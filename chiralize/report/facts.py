@@ -3,6 +3,9 @@
 Equivariant                 Error, beside the original's        Multiplications
 proved for all inputs       0.97 to 1.02 times                  0.51 of the original's
 31 ops checked              rho 0.42; what such networks had    1 pass
+
+`html` alone shows them; text and JSON have the tables. Each function takes one figure out of a report and decides its
+tone, the colour that it gets. A figure that cannot be told from what was measured says so, and is `unsure`.
 """
 
 from __future__ import annotations
@@ -31,7 +34,7 @@ class Fact:
 
 
 def facts_of(report: Report) -> list[Fact]:
-    """What a report says, in the order in which it is asked."""
+    """What a report says, in the order in which it is asked; nothing of plans and benchmarks, which are tables."""
     if isinstance(report, ConvertReport):
         return [_equivariant(report.judgement), _distance(report), *_cost(report)]
     if isinstance(report, VerifyReport):
@@ -43,6 +46,7 @@ def facts_of(report: Report) -> list[Fact]:
 
 def _equivariant(judged: Judgement) -> Fact:
     """Whether both verdicts passed, and whether that is a proof."""
+    # From what counts most: a failure, then a result that lost its sides, and only then how sure the yes is.
     numeric, proof = judged.numeric, judged.certificate
     if numeric is None and proof is None:
         return Fact("Equivariant", "not judged", tone="unsure")
@@ -56,7 +60,7 @@ def _equivariant(judged: Judgement) -> Fact:
 
 
 def _residual(report: VerifyReport) -> list[Fact]:
-    """The largest residual, with its bound."""
+    """The residual of the worst output, with its bound; nothing where no output was run."""
     if not report.numeric.outputs:
         return []
     worst = report.numeric.worst
@@ -73,8 +77,10 @@ def _distance(report: ConvertReport) -> Fact:
         return Fact(name, "unknown", how_far.reason, "unsure")
     if drift is None:
         return Fact(name, "the same answers" if report.way.unchanged else "that of its flip average", "", "good")
+    # From here on there is a rho: its kind (near, apart, far, ...) gives the tone, its size the range of the error.
     tone = {"apart": "unsure", "far": "bad"}.get(how_far.kind, "good")
     rho = f"rho {plain(drift.rho)}"
+    # Drawn people are not the user's data: how near is said, without a range of the error.
     if drift.built_in:
         return Fact(name, "near, on built-in poses", f"{rho}; not measured on yours", "unsure")
     low, high = factors(drift.rho, drift.steps > 1)  # along sequences of a recurrent network others are known
@@ -82,7 +88,10 @@ def _distance(report: ConvertReport) -> Fact:
 
 
 def _cost(report: ConvertReport) -> list[Fact]:
-    """Multiplications with the number of passes, and the time where it was measured."""
+    """Multiplications with the number of passes, and the time where it was measured.
+
+    Without counts of both networks, the passes are what is known of the cost.
+    """
     cost, facts = report.cost, []
     passes = plural(report.passes, "pass").replace("passs", "passes")  # `plural` adds an s
     if cost.macs_before and cost.macs_after:
@@ -98,7 +107,6 @@ def _cost(report: ConvertReport) -> list[Fact]:
 def _audit(report: AuditReport) -> list[Fact]:
     """The gap, the advice, and what the policy returns."""
     gap = report.network.gap
-    # On noise the same figure is no news, so that it gets no colour.
     tone, word = "good", "0.1 to 0.25 are usual on real inputs"
     # What is wide on real inputs is usual on random ones: there a gap is neither good nor bad.
     if gap > UNEVEN:

@@ -29,7 +29,7 @@ from chiralize.verification.verdicts import CertificateVerdict, Degeneracy, Evid
 
 
 def numeric_blocks(verdict: NumericVerdict | None) -> list[Block]:
-    """Residual and bound of every output, side by side."""
+    """Residual and bound of every output, side by side; the heading, a table, bars, and the verdict's notes."""
     if verdict is None:
         return []
     # what it was run at stands in the heading, a column for every figure below
@@ -39,6 +39,7 @@ def numeric_blocks(verdict: NumericVerdict | None) -> list[Block]:
         if axis == "batch":
             name = "batch size" if len(sizes) == 1 else "batch sizes"
         tried += f", {name} {', '.join(map(str, sizes))}"
+    # A row and a bar for each output. Without a bound there is nothing to divide by, and no bar.
     rows: list[tuple[str, ...]] = []
     bars: list[Bar] = []
     for output in verdict.outputs:
@@ -56,7 +57,7 @@ def numeric_blocks(verdict: NumericVerdict | None) -> list[Block]:
 
 
 def own_precision_blocks(verdict: NumericVerdict | None) -> list[Block]:
-    """The worst residual in the precision in which the network runs, in one line."""
+    """The worst residual in the precision in which the network runs, in one line; where it failed, warnings."""
     if verdict is None or not verdict.outputs:
         return []
     if not verdict.passed:
@@ -67,7 +68,7 @@ def own_precision_blocks(verdict: NumericVerdict | None) -> list[Block]:
 
 
 def certificate_blocks(verdict: CertificateVerdict | None) -> list[Block]:
-    """How much was proved, or the first place where the proof breaks."""
+    """How much was proved, or the first place where the proof breaks; then notes, and what the proof did not see."""
     if verdict is None:
         return []
     blocks: list[Block] = [Section("Certificate: a proof for all inputs, op by op", "Proved for all inputs")]
@@ -87,6 +88,7 @@ def degeneracy_blocks(degeneracy: Degeneracy | None, without_original: bool = Fa
     """
     if degeneracy is None:
         return []
+    # Heads of two columns. Of a file alone only earlier figures are known, which were taken on random inputs.
     before, after = "flip average", "result"
     if without_original:
         before, after = "when converted, random inputs", "now, the same inputs"
@@ -102,6 +104,7 @@ def degeneracy_blocks(degeneracy: Degeneracy | None, without_original: bool = Fa
     blocks.append(table(("what", before, after, ""), rows, (1, 2)))
     if degeneracy.free_share is not None:
         blocks.append(Line(_on_free_parameters(percent(degeneracy.free_share), without_original)))
+    # What was lost on the way, if anything.
     for title, names in (
         ("spaces forced to be trivial", degeneracy.forced),
         ("constants that leave hidden channels no pairing", degeneracy.tables),

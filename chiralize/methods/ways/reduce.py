@@ -1,6 +1,12 @@
 """`reduce`: a share of the hidden units, each with its mirror image, and what reads them refitted by least squares.
 
 At width 1 every unit stays, with its mirror image beside it: that is the average.
+
+The width is a share of the units of the flip average, which runs both views. A layer of 8 units has 16 in the average;
+at width 0.5, 4 of the 8 stay, each with its mirror image: 8 units, which T swaps in pairs.
+
+`methods.drafts` asks the record at the end of this file: first `prepare`, then the drafts. The work is in
+`methods/reduce`.
 """
 
 from __future__ import annotations
@@ -16,6 +22,7 @@ from chiralize.problem.problem import MAX_DRIFT, Method, Problem
 from chiralize.problem.result import Draft
 
 _HALF = 0.5
+"""The width where the user gives none: as many units as the original has."""
 
 
 def _prepared(problem: Problem) -> Problem:

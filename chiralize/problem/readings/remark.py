@@ -1,4 +1,12 @@
-"""The remark that leads a report where nobody gave the sizes of the inputs: what they were taken for."""
+"""The remark that leads a report where nobody gave the sizes of the inputs: what they were taken for.
+
+`derive` finds sizes by trial and asks for the remark on them; it becomes a note of the report. A wrong reading makes
+all that follows worthless, so that `reading_first` and `report.assembling` put it before everything else:
+
+    taken as b t j d = 1,27,17,2; --input-shape says otherwise (d is read as x, y, z)
+    `--------------------------'  `--------------------------'  `-------------------'
+     every input, with its sizes   how to correct it             why so, and what is doubtful
+"""
 
 from __future__ import annotations
 
@@ -18,13 +26,18 @@ READ_AS = "taken as "
 
 
 def remark_on(reading: Reading, module: nn.Module, option: str, of_people: str = "") -> str:
-    """`taken as b t j d = 1,27,17,2; --input-shape says otherwise`, and why so many frames; `of_people`: and people."""
+    """`taken as b t j d = 1,27,17,2; --input-shape says otherwise`, and why so many frames; `of_people`: and people.
+
+    module: whose forward names the inputs.  option: by which the user gives sizes.  of_people: why so many people, ""
+    where there is nothing to say.
+    """
     tensors = reading.resolved.input_tensors
     # One tensor needs no name.
     if len(tensors) > 1:
         names = names_by_position(reading.arranged, arguments_of(module))
     else:
         names = {}
+    # Clauses on the inputs, and the coordinates of those that left a doubt about them.
     taken: list[str] = []
     coordinates: list[str] = []
     for index, tensor in enumerate(tensors):
@@ -32,6 +45,7 @@ def remark_on(reading: Reading, module: nn.Module, option: str, of_people: str =
         # The search adds a confidence to the coordinates of an entry, and says so.
         is_assumed = tensor.entry.override.dims != reading.arranged.entries[index].override.dims
         dims = when(is_assumed, f" ({', '.join(tensor.entry.override.dims or ())})")
+        # The skeleton's coordinates, where the specification does not name them for this input.
         if tensor.pose is not None and tensor.entry.override.dims is None and len(tensor.pose.body.dims) > _PLANE:
             coordinates.append(", ".join(tensor.pose.body.dims))
         layout = with_tildes(tensor.layout, dict(tensor.entry.mirror))

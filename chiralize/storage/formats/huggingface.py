@@ -2,6 +2,12 @@
 
 Of several files an index says which weight is in which: {"weight_map": {"encoder.weight": "model-00001-of-00002.bin"}}.
 The class is named by the config, and built by consent (`transformers_model`).
+
+    folder/config.json                         {"model_type": "vitpose", ...}: which class
+    folder/model.safetensors.index.json        which file has which weight
+    folder/model-00001-of-00002.safetensors    its weights; those of all files become one table
+
+A result is written as a folder with the same files of weights, so that the same program can read it.
 """
 
 from __future__ import annotations
@@ -29,6 +35,7 @@ _REMEDY = "download the folder again, or save the model with save_pretrained."
 
 
 def _recognises(content: Content) -> bool:
+    """Whether this is a folder with weights under one of the names that transformers gives them."""
     return content.file is None and not set(content.names).isdisjoint(_WEIGHTS)
 
 
@@ -50,13 +57,17 @@ def _load(content: Content, wanted: Wanted) -> LoadedModel:
 
 
 def _files(folder: Path) -> list[str]:
-    """Names of the files of weights.  Raises UnsafeFileError for one that is not in the folder, ModelFileError."""
+    """Names of the files of weights, each once, in the order of the index.
+
+    Raises UnsafeFileError for one that is not in the folder, ModelFileError for an index without its table.
+    """
     first = next(name for name in _WEIGHTS if (folder / name).is_file())
     if not first.endswith(".index.json"):
         return [first]
     table = _json(folder / first).get("weight_map")
     if not isinstance(table, dict) or not table:
         raise ModelFileError(str(folder / first), "has no weight_map", _REMEDY)
+    # The suffix has to be that of the index: it decides below by which reader a file is read.
     suffix = Path(first.removesuffix(".index.json")).suffix
     names = list(dict.fromkeys(table.values()))
     for name in names:  # the index is text of anybody's: a name must not lead out of the folder
@@ -99,6 +110,7 @@ def _write_back(origin: Origin, state: Mapping[str, torch.Tensor], target: Path,
     """A new folder with the same files, the weights in them replaced; the certificate is one more file in it."""
     from chiralize.storage.folders import write_folder
 
+    # Each file gets the weights that it had, and no others, so that the old index stays right.
     files = {name: _patched(origin, state, origin.path / name) for name in _files(origin.path)}
     return write_folder(origin, files, target, sidecar)
 

@@ -2,6 +2,11 @@
 
 The network that is wanted is the actor, or the student that was distilled. Where the normaliser of observations is an
 entry of its own, the policy is put behind it (`behind_normaliser`), if its forward takes one tensor.
+
+    {"iter": 1500, "model_state_dict": {"actor.0.weight": ..., "critic.0.weight": ...}, "obs_norm_state_dict": ...}
+
+is read as the network that the environment meets: observation -> normaliser -> actor. `load` asks the formats in turn,
+by FORMAT at the end of this file.
 """
 
 from __future__ import annotations
@@ -19,6 +24,7 @@ if TYPE_CHECKING:
 
     from chiralize.storage.stored import Stored
 
+# Entries that may hold the policy; with "iter", one of them is how a checkpoint is recognised.
 _TABLES = ("actor_state_dict", "model_state_dict", "student_state_dict")
 _TRAINING = ("std", "log_std", "distribution.", "critic.", "critic_obs_normalizer.", "memory_c.")
 """Networks that are needed in training only: they draw actions, or give their value."""
@@ -34,11 +40,15 @@ _SEES_MORE = ("critic", "teacher")
 
 
 def _recognises(content: Content) -> bool:
+    """Whether a file has the count of iterations and a table of a policy, by the names of its entries."""
     return "iter" in content.keys and any(name in content.keys for name in _TABLES)
 
 
 def _load(content: Content, wanted: Wanted) -> LoadedModel:
-    """The policy, behind its normaliser where that is an entry of its own; with a warning where it cannot be."""
+    """The policy, behind its normaliser where that is an entry of its own; with a warning where it cannot be.
+
+    Raises as `load_torch`, ModelFileError for a normaliser that cannot be read.
+    """
     from chiralize.storage.behind_normaliser import behind_normaliser
     from chiralize.storage.torch_weights import load_torch, read_stored
 
@@ -52,6 +62,7 @@ def _load(content: Content, wanted: Wanted) -> LoadedModel:
     else:
         candidates = (_NORMALISER,)
     entry = next((name for name in candidates if name in content.keys), None)
+    # No entry: there is no normaliser, or it is among the weights of the policy and was loaded with them.
     if entry is None:
         return model
     if _takes_one_tensor(model.module):
@@ -81,13 +92,15 @@ def _takes_one_tensor(module: torch.nn.Module) -> bool:
     """Whether forward has one argument that has to be given, and it is not written down as a table."""
     import inspect
 
-    # A normaliser of observations can stand before such a forward, and before no other.
+    # A normaliser of observations can stand before such a forward, and before no other. A table of observations shows
+    # by its annotation alone: dict, TensorDict.
     try:
         parameters = inspect.signature(module.forward).parameters.values()
     except (TypeError, ValueError):
         return False
     if any(parameter.kind is inspect.Parameter.VAR_POSITIONAL for parameter in parameters):
         return False
+    # `**kwargs` has no default, and need not be given all the same.
     required = [parameter for parameter in parameters if parameter.default is inspect.Parameter.empty]
     required = [parameter for parameter in required if parameter.kind is not inspect.Parameter.VAR_KEYWORD]
     return len(required) == 1 and "dict" not in str(required[0].annotation).lower()

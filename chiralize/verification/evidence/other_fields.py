@@ -2,6 +2,13 @@
 
 A block that is said to be a vector may really be an axial one, whose mirror has the opposite signs. Which blocks look
 alike is known to `body.tensors.fields`; here each becomes an entry for `neighbours`, with words for it.
+
+Every function yields pairs (words, entries). The entries replace those of the specification; all other tensors stay as
+they are read. Of input 0 with the fields [{vector: v}, {scalar: 2, name: gains}] one of them is
+
+    "v as an axial vector of input 0"    {("input", 0): the same entry with [{axial: v}, {scalar: 2, name: gains}]}
+
+`neighbours` makes a specification of each, which is a mirror that the network may fit better than the one given.
 """
 
 from __future__ import annotations
@@ -30,7 +37,7 @@ _Place = tuple[ResolvedTensor, tuple[int, ...], str]
 
 
 def other_fields_of(tensor: ResolvedTensor) -> Iterator[tuple[str, Entries]]:
-    """One block of a tensor as another, in the order in which they are likely, with words for it."""
+    """One block of a tensor as another of its `lookalikes`, from the first block to the last, with words for it."""
     for words, fields in other_fields(_fields(tensor)):
         yield _changed(tensor, words, fields)
 
@@ -50,18 +57,23 @@ def reordered_fields_of(tensors: Sequence[ResolvedTensor]) -> Iterator[tuple[str
 
 
 def rarely_other_fields_of(resolved: ResolvedSpec, tensors: Sequence[ResolvedTensor]) -> Iterator[tuple[str, Entries]]:
-    """The same where the other block is meant less often."""
+    """One block of a tensor as another that is meant less often, such as a vector with one other sign."""
     for tensor in tensors:
         for words, fields in rarely_other_fields(_fields(tensor), _body(resolved, tensor)):
             yield _changed(tensor, words, fields)
 
 
 def others_everywhere(resolved: ResolvedSpec) -> Iterator[tuple[str, Entries]]:
-    """A block that several tensors have as another one in all of them: what is read is mostly answered alike."""
+    """A block that several tensors have as another one in all of them: what is read is mostly answered alike.
+
+    A network that reads a velocity and answers the next one has the same mistake in both. With only one of the two
+    changed, the other would still be wrong.
+    """
     for block, places in _in_several(resolved):
         names = " and ".join(tensor.where for tensor, *_ in places)
         for words, other in all_lookalikes(block, _body(resolved, places[0][0])):
             entries: dict[tuple[str, int], TensorEntry] = {}
+            # No tensor has the block twice (`_in_several`), so that no entry here replaces an earlier one.
             for tensor, path, _ in places:
                 fields = with_block(_fields(tensor), path, other)
                 entries[tensor.io, tensor.index] = replace(tensor.entry, fields=fields)
@@ -79,15 +91,22 @@ def _body(resolved: ResolvedSpec, tensor: ResolvedTensor) -> Skeleton:
 
 
 def _changed(tensor: ResolvedTensor, words: str, fields: tuple[Field, ...]) -> tuple[str, Entries]:
+    """What the functions above yield for a tensor with other fields."""
     return f"{words} of {tensor.where}", {(tensor.io, tensor.index): replace(tensor.entry, fields=fields)}
 
 
 def _in_several(resolved: ResolvedSpec) -> list[tuple[Field, list[_Place]]]:
-    """Blocks that are the same up to names and that more than one tensor has, each once, with their places."""
+    """Blocks that are the same up to names and that more than one tensor has, each once, with their places.
+
+    Input 0 with {vector: v}, output 0 with {vector: w}: one block, named v as in the first of its places, with both.
+    Where input 0 has {vector: v} and {vector: w}, and output 0 {vector: w}, only the two w go together.
+    """
+    # All blocks that differ by name at most, with the way to each in its tensor.
     alike: dict[Field, list[_Place]] = {}
     for tensor in (*resolved.input_tensors, *resolved.output_tensors):
         for path, block in single_blocks(_fields(tensor)):
             alike.setdefault(replace(block, name=""), []).append((tensor, path, block.name))
+    # Of these, groups with one place in a tensor, and more than one tensor.
     several: list[tuple[Field, list[_Place]]] = []
     for block, places in alike.items():
         by_name: dict[str, list[_Place]] = {}
