@@ -75,6 +75,7 @@ def run_loop(
     """
     from chiralize.report.loop_pictures import pictures_of
 
+    # Read only now, after the environment was opened: a wrong name of the environment fails first.
     result = None
     if loop.chiral is not None:
         step("loading the converted policy")

@@ -157,7 +157,7 @@ def _list_entries(tensors: Mapping[str, list[ListedEntry]]) -> None:
 
 
 def _draw(skeleton: Skeleton) -> None:
-    """Print the joints as a table, and the edges as a tree where they are one."""
+    """Print the joints as a table, and the edges as a tree for each connected part."""
     import sys
 
     from rich.console import Console
@@ -174,6 +174,7 @@ def _draw(skeleton: Skeleton) -> None:
     negated = ", ".join(skeleton.negate) or ("joint by joint" if skeleton.has_joint_signs else "none")
     console.print(f"negated: {negated}; lateral axis: {skeleton.lateral or 'not given'}", markup=False)
     console.print(table(skeleton))
+    # None where there are no edges. Edges of several connected parts are drawn part by part.
     edges = tree(skeleton)
     if edges is not None:
         console.print("\nedges", markup=False)
@@ -196,6 +197,7 @@ def lint_command(
     """
     from chiralize.body.tensors.linting import lint_specification
 
+    # All files are read before the command fails, so that one run shows every error.
     findings: list[Finding] = []
     for source in files:
         findings += lint_specification(source)

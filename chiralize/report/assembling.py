@@ -128,6 +128,7 @@ def _bench(report: BenchReport) -> list[Block]:
     how = f"{plural(conditions.threads, 'thread')}, {conditions.device}"
     if conditions.compiled:
         how += ", compiled"
+    # Timed along a sequence: rows have other figures, an error of the mirror among them.
     if report.rollout:
         return [*_rollout(report, how), *parts.cost_blocks(report.cost), *parts.note_blocks(report.notes)]
     blocks: list[Block] = [Section(f"A call ({how}), medians of interleaved rounds, {conditions.clock} time")]

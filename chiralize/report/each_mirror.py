@@ -5,7 +5,7 @@ where F A = A F and F B = B F, also F A B = A F B = A B F. `assembling` puts the
 
         under                      residual    bound    proof                  odd share
     ok  left_right                   3.1e-7   4.7e-6    31 ops, 12 weights     48 % -> 47 %
-    ok  left_right, front_back       4.0e-7   4.7e-6    follows
+    ok  left_right and front_back    4.0e-7   4.7e-6    follows
 """
 
 from __future__ import annotations

@@ -92,6 +92,7 @@ def degeneracy_blocks(degeneracy: Degeneracy | None, without_original: bool = Fa
     before, after = "flip average", "result"
     if without_original:
         before, after = "when converted, random inputs", "now, the same inputs"
+    # A row for each output, marked where the result lost what the mirror negates.
     rows: list[tuple[str, ...]] = []
     for index, (old, new) in enumerate(zip(degeneracy.odd_before, degeneracy.odd_after, strict=True)):
         mark = "COLLAPSED" if index in degeneracy.collapsed else ""
@@ -125,6 +126,7 @@ def _on_free_parameters(share: str, without_original: bool) -> str:
 
 def evidence_blocks(evidence: Evidence, rollout: Rollout | None = None) -> list[Block]:
     """A line for everything that speaks for the mirror or against it, the environment's word too."""
+    # What confirms T, what speaks against it, and what nobody can tell; the environment's word comes last.
     lines: list[Block] = []
     against = tuple(caution.text for caution in mirror_cautions(evidence))
     for texts, tone in ((evidence.checks, "good"), (against, "bad"), (evidence.notes, "unsure")):

@@ -50,6 +50,7 @@ def remark_on(reading: Reading, module: nn.Module, option: str, of_people: str =
             coordinates.append(", ".join(tensor.pose.body.dims))
         layout = with_tildes(tensor.layout, dict(tensor.entry.mirror))
         taken.append(f"{label}{layout}{dims} = {sizes_text(reading.shapes[index])}")
+    # Several inputs with the same coordinates are one clause.
     read_as = when(coordinates, f"d is read as {' and '.join(dict.fromkeys(coordinates))}")
     reasons = "; ".join(filter(None, (reading.reason, of_people, read_as)))
     reason = when(reasons, f" ({reasons})")

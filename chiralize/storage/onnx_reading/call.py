@@ -21,6 +21,7 @@ from chiralize.storage.onnx_reading.sizes import Value, listed
 
 MOST_ENTRIES = 2**28
 """Entries of a result that a node may ask for by numbers alone: 1 GiB in float32."""
+# What leads on from any refusal: the method `average` needs the answers of the file only, not its operators.
 REMEDY = "export it again with torch.onnx.export, or use --method average, which runs the file as it is"
 
 

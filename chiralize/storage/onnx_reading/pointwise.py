@@ -63,6 +63,7 @@ def _of_two(function: Callable[[Any, Any], Tensor]) -> Operator:
 
     def apply(call: NodeCall, values: Sequence[Any]) -> Tensor:
         """The function of two operands; Min and Max take more, one after the other."""
+        # Each number takes its type from what stands beside it, which from the second round on is the result so far.
         result = values[0]
         for value in values[1:]:
             result = function(_operand(result, value), _operand(value, result))
@@ -150,6 +151,7 @@ def _softmax(function: Callable[..., Tensor]) -> Operator:
 def _where(call: NodeCall, values: Sequence[Any]) -> Tensor:
     """Entries of the second input where the first holds, of the third elsewhere; all three are broadcast."""
     condition, one, other = values
+    # The condition is no operand: it has a type of its own, bool, and gives none to a number.
     return torch.where(as_tensor(condition), _operand(one, other), _operand(other, one))
 
 
@@ -188,6 +190,7 @@ OPERATORS: dict[str, Operator] = {
     "Round": _plain(torch.round),
     "Not": _plain(torch.logical_not),
     "Identity": lambda call, values: values[0],
+    # In use it does nothing; a file that is read back is one to be used.
     "Dropout": lambda call, values: values[0],
     "Elu": lambda call, values: F.elu(values[0], call.get("alpha", 1.0)),
     "Celu": lambda call, values: F.celu(values[0], call.get("alpha", 1.0)),

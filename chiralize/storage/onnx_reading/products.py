@@ -23,6 +23,7 @@ from torch.nn import functional as F
 from chiralize.storage.onnx_reading.call import NodeCall, Operator
 from chiralize.storage.onnx_reading.sizes import as_tensor
 
+# Functions of torch by the number of axes behind batch and channels.
 _CONVOLUTIONS = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 _TRANSPOSED = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
 _MAX_POOLS = {1: F.max_pool1d, 2: F.max_pool2d, 3: F.max_pool3d}
@@ -119,6 +120,7 @@ def _pool(pools: dict[int, Callable[..., Tensor]], is_mean: bool) -> Operator:
         count = x.ndim - 2
         ones = [1] * count
         rounds_up = bool(call.get("ceil_mode", 0))
+        # A stride that is left out is 1 in ONNX; torch would take the size of the window.
         kernel, strides = call.get("kernel_shape"), call.get("strides", ones)
         call.require(count in pools and call.outputs == 1, "it is used in another way than torch does")
         if is_mean:

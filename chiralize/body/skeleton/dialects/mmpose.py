@@ -32,6 +32,7 @@ def read(path: Path, notices: list[str]) -> Skeleton:
     if info is None or points is None or points.entries is None:
         facts = "no `dataset_info = dict(keypoint_info={...})`"
         raise ImportFormatError(str(path), facts, "give a file of configs/_base_/datasets")
+    # Joints by number; partners and bones by name, which `build` checks as those of any skeleton file.
     ordered = _ordered(points, notices)
     names = [_part(point, "name") for point in ordered]
     # Without the key a keypoint has no partner, as with ''.
@@ -55,6 +56,7 @@ def _ordered(points: Node, notices: list[str]) -> list[Node]:
         number = get(value, "id")
         if number is not None and number.is_integer and number.integer("id") != index:
             notices.append(f"{value.where}: keypoint {index} has id {number.text}; the key {index} counts")
+    # n keypoints are numbered 0 to n - 1: where one of them lies outside, one inside is missing.
     missing = sorted(set(range(len(by_index))) - set(by_index))
     if missing:
         raise ImportFormatError(points.where, f"keypoint {missing[0]} is missing of {len(by_index)}", "number from 0")
@@ -92,6 +94,7 @@ def _compare_pairs(info: Node, skeleton: Skeleton, notices: list[str]) -> None:
         if len(items) != len(skeleton.joints):
             notices.append(f"{items[0].where}: {key} has {len(items)} entries for {len(skeleton.joints)} joints")
             continue
+        # As texts, as they stand in the file: what is asked is whether somebody wrote two numbers that differ.
         unequal = [skeleton.joints[i] for i, j in skeleton.pairs if items[i].text != items[j].text]
         if unequal:
             notices.append(

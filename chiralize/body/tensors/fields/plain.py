@@ -183,6 +183,7 @@ class Scalar(Field):
                 f"scalar {self.name!r} keeps {self.count} entries where they are; "
                 "entries of left and right limbs swap under the mirror"
             )
+        # One a joint and several a joint exclude each other; what to write in their place differs.
         if self.is_one_for_each_joint(body):
             yield (
                 f"scalar {self.name!r} keeps {self.count} entries where they are, as many as the body has joints; "
