@@ -194,6 +194,7 @@ def _is_constant_attribute(node: ast.Attribute) -> bool:
 
 def _is_guard_constant(node: ast.Constant, quoted: bool) -> bool:
     """Whether a constant may stand in a guard: None, a number, or, where it is a key or compared, a plain text."""
+    # Unlike in sizes, a text that is a number is no number here: `quoted` is asked of every text.
     if isinstance(node.value, str):
         return quoted and is_plain_text(node.value)
     return node.value is None or _is_number_text(node, quoted=False)

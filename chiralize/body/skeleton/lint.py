@@ -176,7 +176,7 @@ def _pair_names(skeleton: Skeleton, lines: Lines) -> Iterator[Finding]:
         elif first is not None and first == second:
             # Both left: a slip of the pen in one of the two.
             yield warning(where, f"both joints of pair [{names[left]}, {names[right]}] are {first}", "check the pair")
-        else:  # sides agree, or names tell none: the partner by the name may be another joint
+        else:  # left and right as written, or no sides told: the partner by the name may be another joint
             expected = partner_name(names[left])
             if expected in names and expected != names[right]:
                 message = f"{names[left]!r} is paired with {names[right]!r}, though {expected!r} exists"
@@ -211,7 +211,7 @@ def unmirrored_space(skeleton: Skeleton) -> str:
         column = skeleton.dims.index(skeleton.lateral)
         if (table[:, column] > 0).all():
             return f"nothing is negated, though dims have the lateral axis {skeleton.lateral}: left stays left"
-    # Where nobody said which axis is lateral, two axes of space or more have to hold it: one alone may be the height.
+    # Where nobody said which axis is lateral, two axes of space or more may well hold it; one alone need not be it.
     elif skeleton.lateral is None and len(axes) > 1 and (table > 0).all():
         return f"nothing is negated, though dims are coordinates of space ({', '.join(axes)}): left stays left"
     return ""

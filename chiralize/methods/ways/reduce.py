@@ -35,6 +35,7 @@ def _prepared(problem: Problem) -> Problem:
 def _drafts(problem: Problem) -> Iterator[Draft]:
     """The drafts of half the width, or of the one that was asked for."""
     width = problem.request.width
+    # Nothing is refitted at width 1, so that it needs no inputs, which `reduced` asks for.
     if width == 1:
         yield Draft(averaged(problem.network))
     else:
