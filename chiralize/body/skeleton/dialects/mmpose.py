@@ -94,7 +94,7 @@ def _compare_pairs(info: Node, skeleton: Skeleton, notices: list[str]) -> None:
         if len(items) != len(skeleton.joints):
             notices.append(f"{items[0].where}: {key} has {len(items)} entries for {len(skeleton.joints)} joints")
             continue
-        # As texts, as they stand in the file: what is asked is whether somebody wrote two numbers that differ.
+        # Compared as texts, as they stand in the file, so that 1 and 1.0 count as unequal too.
         unequal = [skeleton.joints[i] for i, j in skeleton.pairs if items[i].text != items[j].text]
         if unequal:
             notices.append(
