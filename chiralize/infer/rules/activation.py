@@ -5,6 +5,13 @@ Odd ones commute with signs, even ones lose them, all others need entries that a
     tanh(-x) = -tanh(x)      odd: T passes as it is
     abs(-x) = abs(x)         even: |T| is left
     relu(-x) = neither       a hidden unit behind a ReLU cannot be negated by the mirror
+
+So T (a, b) = (-b, -a) passes tanh, since tanh(-b) = -tanh(b). Behind abs it is (|b|, |a|), the exchange by itself. For
+relu it is refused: relu leaves (0, 1) as it is, but makes (0, 0) of T (0, 1) = (-1, 0).
+
+Each `pointwise` line has a parity, the name of the family, its ops, and the input on which they are tried: `_signed`
+numbers of both signs, `_above_zero` for logarithms and roots, `_near_zero` within -1 to 1. partial: random numbers may
+lie where the function has no value.
 """
 
 from __future__ import annotations
@@ -64,6 +71,7 @@ def clamp(call: Call) -> Results:
     """min(max(x, low), high): odd only between opposite bounds, the lower one below."""
     # hardtanh calls its bounds min_val and max_val. A bound that is not given is infinite, and has no opposite.
     low, high = call.get("min", call.get("min_val")), call.get("max", call.get("max_val"))
+    # `<= 0`: with the lower bound above the upper one, clamp(x, 1, -1), the result is -1 for every x, which is not odd.
     opposite = low is not None and high is not None and low == -high <= 0
     return odd(call) if opposite else plain(call)
 
@@ -86,6 +94,7 @@ def threshold(call: Call) -> Results:
 @op("pow.Tensor_Scalar", sample(_x, 2), sample(_x, 3), sample(_positive, 0.5), sample(_positive, -1))
 def power(call: Call) -> Results:
     """x ** n: even or odd with n."""
+    # Negative even powers are even as well. Negative odd ones, such as 1 / x, are odd everywhere but at 0.
     exponent = call["exponent"]
     if float(exponent).is_integer() and exponent % 2 == 0:
         return even(call)
@@ -99,7 +108,10 @@ def power(call: Call) -> Results:
 @op("prelu", sample(normal(3, 4, 2), positive(4), weights={1}), sample(normal(3, 4), positive(1), weights={1}))
 @op("_prelu_kernel", sample(normal(3, 4), positive(1, 4), weights={1}))
 def prelu(call: Call) -> Results:
-    """max(x, 0) + slope * min(x, 0), a slope per channel (axis 1) or one for all."""
+    """max(x, 0) + slope * min(x, 0), a slope per channel (axis 1) or one for all.
+
+    Channels that the mirror exchanges need the same slope. Raises Conflict where the slopes are negated as a whole.
+    """
     x, slope = call.operands
     if not call.solver.positive(slope.rep.sign):
         raise Conflict("the slope is negated", negated=True)
@@ -128,6 +140,7 @@ def rrelu(call: Call) -> Results:
 def nan_to_num(call: Call) -> Results:
     """Numbers in place of nan and infinities."""
     # Without numbers the largest and the smallest of the type stand in, which are opposite; nan becomes 0.
+    # nan has no negative, so a number other than 0 in its place would be the same for both views.
     high, low = call.get("posinf"), call.get("neginf")
     opposite = high is low is None or (high is not None and low is not None and high == -low)
     if opposite and not call.get("nan", 0):

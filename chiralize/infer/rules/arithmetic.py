@@ -7,6 +7,15 @@ to the result. Even in x: they are lost. Neither: there must be none. In all cas
     x * y, x / y    odd in each: signs multiply                            `element_product`
     atan2(y, x)     odd in y, neither in x                                 `following`
     max(x, y)       neither: no signs                                      `joint_plain`
+
+On an axis of two entries that the mirror exchanges and negates, T (a, b) = (-b, -a). With T on x and on y:
+
+    x + y     T x + T y = T (x + y)                  the sum carries T
+    x * y     (b d, a c) for x = (a, b), y = (c, d)  the product is only exchanged: -1 times -1
+    x + 1     (1 - b, 1 - a), not (-1 - b, -1 - a)   no mirror image: a number added demands that T has no signs
+
+Samples: `_a` has numbers of either sign, `_b` positive ones. `_two` are calls with a second tensor of the same shape,
+of a row and of a column (both broadcast), `_number` one with a number in place of it.
 """
 
 from __future__ import annotations
@@ -36,7 +45,8 @@ _number = [sample(_a, 0.5)]
 @op("rsub.Tensor rsub.Scalar", trait=Sum((-1, 1), is_turned=True, of_tensors="aten.sub.Tensor"))
 def add(call: Call) -> Results:
     """x + y, x - y: both transform alike; a number added demands that nothing carries a sign."""
-    # Of two tensors a number can only be `alpha`, which multiplies one of them.
+    # Of two tensors a number can only be `alpha`, which multiplies one of them. Beside one tensor it may be added:
+    # -x + 1 is not -(x + 1).
     operands = call.operands
     rep = equal_sum(operands, call.shape, call.solver)
     if len(operands) == 1 and _adds_number(call):
@@ -60,6 +70,7 @@ def _adds_number(call: Call) -> bool:
 @op("mul.Scalar", *_number)
 def mul(call: Call) -> Results:
     """x * y: moved alike, signs multiply; with a factor of zeros it is zero."""
+    # Zeros fit any reader. To compare the factors would demand something of the other one, for nothing.
     if any(operand.zero for operand in call.operands):
         return Uniform(call.shape, True)
     return element_product(call.operands, call.shape, call.solver)
@@ -77,6 +88,7 @@ def div(call: Call) -> Results:
 
 def quotient(operands: Sequence[Operand], call: Call) -> SymbolicRepresentation:
     """A product with 1 / y; where y is known to be zero, 1 / 0 is the same number everywhere and for both views."""
+    # x / 0 is odd in x as x times any number is, so a divisor of zeros drops out and x decides.
     first, *others = operands
     return element_product([first, *(factor for factor in others if not factor.zero)], call.shape, call.solver)
 
@@ -87,7 +99,7 @@ _sums = [sample(_a, _b, _b), sample(_a, _row, _b, value=0.5), sample(normal(4), 
 @rule("product and sum", "`a b, a, b -> a b`")
 @op("addcmul", *_sums)
 def addcmul(call: Call) -> Results:
-    """x + value * y * z."""
+    """x + value * y * z: `value` only multiplies, and demands nothing."""
     x, *factors = call.operands
     product = element_product(factors, call.shape, call.solver)
     return equal_sum([x, Operand(product)], call.shape, call.solver)
@@ -126,14 +138,15 @@ def extremum(call: Call) -> Results:
 @rule("power of tensors", "`+a, +a -> +a`", partial=True, trait=Pointwise())
 @op("pow.Tensor_Tensor", sample(_b, _b), sample(_b, _row))
 def tensor_power(call: Call) -> Results:
-    """x ** y."""
+    """x ** y: neither odd nor even in x or y, since y may be any number."""
+    # `extremum` is a record by now, which `rule` put in place of the function.
     return extremum.apply(call)
 
 
 @rule("angle", "`a, |a| -> a`: odd in the first, the second without signs", divisor="self")
 @op("atan2", *_two, sample(zeros(3, 4), _a))
 def atan2(call: Call) -> Results:
-    """Angle of (y, x): odd in y."""
+    """Angle of (y, x): atan2(-y, x) = -atan2(y, x), but atan2(y, -x) is pi - atan2(y, x) for y > 0."""
     y, x = call.operands
     if y.zero:  # +0 for both views: the angle of a negative x is pi for both
         return plain_of(x, call)
@@ -146,6 +159,7 @@ def atan2(call: Call) -> Results:
 def fmod(call: Call) -> Results:
     """x - y trunc(x / y)."""
     rep = call.solver.representation(call.operands[0].rep)
+    # fmod(-7, 3) = -1 = -fmod(7, 3), and fmod(7, -3) = 1 = fmod(7, 3): the signs are those of x.
     if len(call.operands) > 1:
         return following(rep, even_of(call.operands[1], call.solver), call.solver)
     return rep
@@ -162,7 +176,7 @@ def copysign(call: Call) -> Results:
 @rule("times a power of two", "`a, |a| -> a`: odd in the first, the second without signs")
 @op("ldexp.Tensor", *_two)
 def ldexp(call: Call) -> Results:
-    """x 2 ** y."""
+    """x 2 ** y: y has to be without signs, as 2 ** -y is another factor."""
     x, exponent = call.operands
     return following(call.solver.representation(x.rep), plain_of(exponent, call), call.solver)
 
@@ -186,6 +200,7 @@ def hypot(call: Call) -> Results:
 @op("div.Scalar_mode", sample(_a, 0.5, rounding_mode="trunc"), sample(_a, 0.5, rounding_mode="floor"))
 def divide(call: Call) -> Results:
     """floor(x / y) or trunc(x / y)."""
+    # trunc is odd. floor is not: floor(-1.5) = -2, and -floor(1.5) = -1.
     if call["rounding_mode"] == "floor":
         return extremum.apply(call)
     return quotient(call.operands, call)
@@ -206,5 +221,6 @@ def bounded(call: Call) -> Results:
 @op("outer", sample(normal(3), normal(4)))
 def outer(call: Call) -> Results:
     """Every entry of one vector times every entry of another."""
+    # T on both: (T u)(S v)' = T (u v') S', so rows carry T and columns S, whatever they are.
     left, right = representations(call)
     return SymbolicRepresentation((*left.axes, *right.axes), left.sign * right.sign)

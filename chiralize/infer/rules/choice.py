@@ -3,6 +3,16 @@
 x > y turns round where both are negated, so that comparisons need entries without signs; x == y does not. A truth value
 has no negative, and moves with the entries that it is about. A mask chooses entry by entry: it has to move along with
 both tensors, and has no signs that could go to the result.
+
+    x > y      -x > -y is x < y                        no signs: `+a, +a -> +a`
+    x == y     -x == -y is x == y                      the same signs on both, lost behind it: `a, a -> |a|`
+    x == 1     -x == 1 is another question             no signs
+    x == 0     0 is its own negative                   signs are lost
+    where      (m ? x : y), T on x and y, |T| on m     the result carries T: `+c, a, a -> a`
+
+The truth values of a mirrored tensor are those of the tensor in mirrored order: for T (a, b) = (-b, -a) they are of
+(b, a) for `x == 0`. Numbers that are chosen, `where(m, x, 1)`, stay 1 in both views, so that T may negate nothing then;
+0 is an exception.
 """
 
 from __future__ import annotations
@@ -47,6 +57,7 @@ def bins(call: Call) -> Results:
     edges = call["sorted_sequence" if "search" in call.target else "boundaries"]
     if not isinstance(edges, Operand) or edges.ndim != 1:
         raise Conflict("edges of bins that differ from row to row")
+    # The result is a position among the edges, which would be another one if the mirror moved these.
     for axis in plain_of(edges, call).axes:
         call.solver.trivial(axis)
     return plain_of(call["self"], call)
@@ -56,6 +67,7 @@ def bins(call: Call) -> Results:
 @op("one_hot", sample(Drawn((3, 4), "label"), 3))
 def one_hot(call: Call) -> Results:
     """1 in the place that a whole number names."""
+    # The new axis has an entry for each class. Numbers of classes are the same for both views, so nothing moves there.
     rep = plain_of(call.operands[0], call)
     return SymbolicRepresentation((*rep.axes, trivial(call.shape[-1])))
 
@@ -99,8 +111,13 @@ def negate_truth(call: Call) -> Results:
 @op("masked_fill.Scalar", sample(_a, _truth, -5.0), sample(_a, truth(4), 0.0))
 @op("masked_fill.Tensor", sample(_a, _truth, normal()))
 def choose(call: Call) -> Results:
-    """Entry by entry one of two, by a mask that moves along."""
+    """Entry by entry one of two, by a mask that moves along.
+
+    Tensors to choose from are `self`, `other` and `value`; any of them may be a number instead. Both tensors have to
+    transform alike, since any entry of the result may come from either.
+    """
     solver = call.solver
+    # `where` calls its mask condition, `masked_fill` mask.
     mask = call.get("condition", call.get("mask"))
     values = [operand for operand in call.operands if operand is not mask]
     numbers = [call[name] for name in ("self", "other", "value") if isinstance(call.get(name), (int, float, complex))]
@@ -110,6 +127,7 @@ def choose(call: Call) -> Results:
     # The values without the mask, which may be longer than they are: `following` stretches them along it.
     shape = tuple(torch.broadcast_shapes(*(value.shape for value in values)))
     rep = solver.representation(equal_sum(values, shape, solver))
+    # A number stays what it is where the mirror negates its entry; 0 alone is right there, too.
     if any(number != 0 for number in numbers):
         demand_plain(rep, call)
     return following(rep, mask_rep, solver)

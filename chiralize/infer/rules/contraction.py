@@ -5,6 +5,17 @@
 So an axis that is summed over ties two operands to each other, signs included, and the axes that are left go to the
 result: `m k, k n -> m n`. For the weight of a linear layer that is what projection then enforces: its columns move as
 the inputs and its rows as the outputs.
+
+In matrices, y = W x commutes with T where T_out W T_in = W, since T is its own inverse. Two inputs and two outputs that
+the mirror exchanges leave two free numbers in W:
+
+    T_in = T_out = [[0, 1], [1, 0]]        W = [[a, b], [b, a]]        bias = [c, c]
+
+A bias b asks for T_out b = b. Added at every row of x, it also forbids that the mirror negates single rows: that is
+the `+` before `...` in `+... i, o i, o -> +... o`.
+
+In the samples `_weighted((3, 4), (4, 4), (4,))` stands for input, weight and bias of these shapes. All but the input
+are weights: the oracle projects them with the representations that the rule gives. `_data(...)` has no weights.
 """
 
 from __future__ import annotations
@@ -30,14 +41,16 @@ def _data(*shapes: tuple[int, ...], args: tuple[object, ...] = ()) -> Sample:
 
 
 def _weight_macs(call: Call) -> int:
-    """Every weight once per output position."""
+    """Every weight once per output position: the outputs, without their axis of channels."""
+    # `linear` has its weight as "out in", mm and addmm as "in out".
     weight = tensor(call.get("weight", call.get("mat2")))
     out = call.shape
     return prod(weight.shape) * prod(out) // (weight.shape[0] if "weight" in call.arguments else weight.shape[1])
 
 
 def _product_macs(call: Call) -> int:
-    """A product for every entry of the result and of the axis that is summed over."""
+    """A product for every entry of the result and of the axis that is summed over, the last one of the left factor."""
+    # The factors are the last two tensors: `baddbmm` has its bias in front of them.
     return prod(call.shape) * call.operands[-2].shape[-1]
 
 
@@ -97,7 +110,7 @@ def addmm(call: Call) -> Results:
 @op("dot vdot", _data((4,), (4,)))
 @op("mv", _data((3, 4), (4,)))
 def matmul(call: Call) -> Results:
-    """Batches of matrices multiplied, or vectors."""
+    """Batches of matrices multiplied, or vectors: `left` is "... m k" or "k", `right` is "... k n" or "k"."""
     left, right = call.operands
     return matrix_product(left, right, call.solver)
 
@@ -113,6 +126,7 @@ def inner(call: Call) -> Results:
     """Sums over the last (or one) axis of both."""
     solver = call.solver
     left, right = call.operands
+    # `inner` has no dim: every row of one with every row of the other. `vecdot` pairs rows that stand side by side.
     if "dim" not in call.arguments:
         return contracted(left, right, [left.ndim - 1], [right.ndim - 1], solver)
     ndim = max(left.ndim, right.ndim)
@@ -120,11 +134,12 @@ def inner(call: Call) -> Results:
     a = solver.representation(widened(left.rep, ndim))
     b = solver.representation(widened(right.rep, ndim))
     rest = without_axis(a, dim), without_axis(b, dim)
-    # Where one vector is a single number, it is multiplied with the sum of the other.
+    # Where one vector is a single number, it is multiplied with the sum of the other: so there must be no signs.
     # An axis of one entry is the empty product of terms, ().
     if not a.axes[dim] or not b.axes[dim]:
         solver.sign_free(a.axes[dim] or b.axes[dim])
         return multiplied(rest[0], rest[1], solver)
+    # Signs along the summed axis cancel in pairs; one that only one factor has is a sign of the whole result.
     sign = solver.same(a.axes[dim], b.axes[dim])
     out = multiplied(rest[0], rest[1], solver)
     return SymbolicRepresentation(out.axes, out.sign * sign)
@@ -134,7 +149,7 @@ def inner(call: Call) -> Results:
 @op("tensordot", _weighted((2, 3, 4), (4, 3), args=([2], [0])), _data((2, 3, 4), (4, 2, 3), args=([2, 1], [0, 2])))
 @op("tensordot", _data((3,), (4,), args=([], [])))
 def tensordot(call: Call) -> Results:
-    """Sums over any axes of both."""
+    """Sums over any axes of both; without any it is the outer product."""
     left, right = call.operands
     ours = call.axes(call["dims_self"], left.ndim)
     theirs = call.axes(call["dims_other"], right.ndim)
@@ -146,7 +161,8 @@ def tensordot(call: Call) -> Results:
 @op("linalg_multi_dot", sample([normal(4), normal(4, 3), normal(3, 4)]))
 @op("linalg_multi_dot", sample([normal(2, 4), normal(4, 3), normal(3)]))
 def chain(call: Call) -> Results:
-    """One matrix product after the other."""
+    """One matrix product after the other; the first and the last factor may be vectors."""
+    # torch may multiply in another order: the products are associative, so the constraints are the same.
     rep = call.solver.representation(call.operands[0].rep)
     for factor in call.operands[1:]:
         rep = matrix_product(Operand(rep), factor, call.solver)
@@ -156,8 +172,9 @@ def chain(call: Call) -> Results:
 @rule("power of a matrix", "`... a a -> ... a a` for whole powers from 1 on", macs=_product_macs)
 @op("matrix_power linalg_matrix_power", _data((2, 3, 3), args=(3,)), _data((4, 4), args=(2,)))
 def power(call: Call) -> Results:
-    """A square matrix times itself."""
+    """A square matrix times itself: columns have to move as rows do. Raises Conflict for powers below 1."""
     x = call.operands[0]
+    # Power 0 is the identity whatever x is, and negative ones begin with an inverse: neither is a product of x.
     if call["n"] < 1:
         raise Conflict(f"a matrix to the power of {call['n']}")
     rep = call.solver.representation(x.rep)
@@ -180,6 +197,7 @@ def power(call: Call) -> Results:
 def product_and_sum(call: Call) -> Results:
     """bias + a @ b, in batches, or for vectors."""
     bias, left, right = call.operands
+    # addbmm: "b m k, b k n" summed over b and k. addr: "m, n" with no axis summed. Others: products as in `matmul`.
     match call.target.split(".")[1]:
         case "addbmm":
             product = contracted(left, right, [0, 2], [0, 1], call.solver)
@@ -198,11 +216,13 @@ def product_and_sum(call: Call) -> Results:
 @op("bilinear", sample(normal(3, 4), normal(3, 3), normal(2, 4, 3), normal(2), weights={2, 3}))
 @op("bilinear", sample(normal(3, 4), normal(3, 2), normal(4, 4, 2), weights={2}))
 def bilinear(call: Call) -> Results:
-    """A product of two vectors with a weight for every pair of their entries."""
+    """y_o = sum_ij w_oij u_i v_j + b_o: a product of two vectors with a weight for every pair of their entries."""
     # weight is "out first second": its two last axes are summed with the last axes of both vectors, up to signs.
     solver, bias = call.solver, call.get("bias")
     left, right, weight = representations(call, "input1", "input2", "weight")
     sign = weight.sign * solver.same(weight.axes[1], left.axes[-1]) * solver.same(weight.axes[2], right.axes[-1])
+    # The axes before the vectors are those of a batch, where u and v are multiplied sample by sample. The sign that the
+    # sums left over is put in front of one of the two.
     rows = SymbolicRepresentation(left.axes[:-1], left.sign * sign)
     columns = SymbolicRepresentation(right.axes[:-1], right.sign)
     batch = multiplied(rows, columns, solver)
@@ -215,7 +235,7 @@ def bilinear(call: Call) -> Results:
 @rule("inverse", "`... a b -> ... b a`")
 @op("linalg_inv inverse", _data((2, 3, 3)), _data((4, 4)))
 def inverse(call: Call) -> Results:
-    """The inverse of (A M B) is B' M' A', and signed permutations are orthogonal."""
+    """(A M B)^-1 = B M^-1 A, as A and B are their own inverses: rows and columns change places."""
     rep = call.solver.representation(call.operands[0].rep)
     return SymbolicRepresentation((*rep.axes[:-2], rep.axes[-1], rep.axes[-2]), rep.sign)
 
@@ -223,7 +243,8 @@ def inverse(call: Call) -> Results:
 @rule("Kronecker product", "`a b, c d -> (a c) (b d)`")
 @op("kron", _data((2, 4), (2, 2)), _data((3,), (2, 2)), _data((4,), (3,)))
 def kron(call: Call) -> Results:
-    """Every entry of one tensor times the whole of another."""
+    """Every entry of one tensor times the whole of another: axes are pairs (a c), the entries of the second fastest."""
+    # The tensor with fewer axes gets axes of one entry in front, as torch does it.
     left, right = representations(call)
     ndim = max(len(left.axes), len(right.axes))
     pairs = zip(widened(left, ndim).axes, widened(right, ndim).axes, strict=True)

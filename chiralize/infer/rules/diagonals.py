@@ -2,6 +2,13 @@
 
 Entry (i, i) goes to (p(i), q(i)), which is on the diagonal where both axes are permuted alike; its sign is the product
 of both. Off the diagonal, or above it, order decides which entries count: there both axes have to stay in place.
+
+With rows acted on by (p, s) and columns by (p, t), p a permutation and s, t signs, the diagonal is acted on by
+(p, s t). For A of 2 x 2 with rows exchanged, T = [[0, 1], [1, 0]], and columns exchanged and negated, S = -T:
+
+    [[a, b], [c, d]]  goes to  [[-d, -c], [-b, -a]]     diagonal (a, d) to (-d, -a)
+
+With the rows exchanged and the columns left, (c, b) would be on the diagonal, which (a, d) says nothing of.
 """
 
 from __future__ import annotations
@@ -19,7 +26,10 @@ _rows = normal(2, 3, 4)
 
 
 def _diagonal(call: Call, rep: SymbolicRepresentation, size: int) -> SymbolicRepresentation:
-    """The diagonal of two axes: they move alike, and its entries carry the signs of both."""
+    """The diagonal of two axes, `dim1` and `dim2` of the call: they move alike, its entries carry the signs of both.
+
+    size: entries of the diagonal.  Returns the other axes in their order, then the diagonal, as torch does.
+    """
     solver, ndim = call.solver, len(rep.axes)
     first, second = call.axis(call.get("dim1", 0), ndim), call.axis(call.get("dim2", 1), ndim)
     rest = tuple(axis for position, axis in enumerate(rep.axes) if position not in (first, second))
@@ -44,7 +54,7 @@ def diagonal(call: Call) -> Results:
 @rule("write into a diagonal", "`a b, ab -> a b`")
 @op("diagonal_scatter", sample(normal(4, 4), normal(4)), sample(_square, zeros(2, 4), 0, 1, 2))
 def diagonal_scatter(call: Call) -> Results:
-    """x with another diagonal."""
+    """x with another diagonal: the source has to transform as the diagonal that it replaces."""
     rep = anchored(tensor(call["self"]), call)
     source = tensor(call["src"])
     return written(call, rep, _diagonal(call, rep, source.shape[-1]), source)
@@ -61,9 +71,11 @@ def diag_embed(call: Call) -> Results:
     first, second = call.axis(call.get("dim1", -2), ndim), call.axis(call.get("dim2", -1), ndim)
     # Entry (i, i) carries the sign of i once: rows have it, columns have none.
     pair: tuple[Axis, Axis] = (rep.axes[-1], solver.absolute(rep.axes[-1]))
+    # Off the middle the matrix is larger than the diagonal, and has rows without an entry of it: nothing moves there.
     if call.get("offset", 0):
         solver.trivial(rep.axes[-1])
         pair = (trivial(call.shape[first]), trivial(call.shape[second]))
+    # From the front, so that the second of the two is inserted where it finally stands.
     axes = list(rep.axes[:-1])
     for position, axis in sorted(zip((first, second), pair, strict=True)):
         axes.insert(position, axis)
@@ -78,6 +90,7 @@ def triangle(call: Call) -> Results:
     rep = call.solver.representation(call.operands[0].rep)
     if len(rep.axes) < 2:
         raise Conflict("a triangle of fewer than two axes")
+    # No row or column moves, but each may be negated as a whole: zeros stay zeros.
     for axis in rep.axes[-2:]:
         call.solver.trivial(call.solver.absolute(axis))
     return rep

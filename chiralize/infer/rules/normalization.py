@@ -6,6 +6,18 @@ Stored statistics (batch norm) are parameters of a channel each. Where T takes c
 minus those of d, and var and weight are the same: `c` and `|c|` in the equation. Measured ones are means over axes, so
 along these axes there must be no signs, and any permutation leaves the mean as it is (layer, instance, group norm).
 Without a mean and a bias the function is odd, and signs pass (rms norm).
+
+Two channels that the mirror exchanges and negates, T (a, b) = (-b, -a), have for instance
+
+    mean (0.3, -0.3)     bias (1, -1)     var (2, 2)     weight (0.5, 0.5)
+
+and then channel 1 of T x is -(a) + 0.3 = -(a - 0.3) before scaling, minus what channel 0 of x is. The other axes of the
+input, batch and frames, must have no signs (`+b`, `+...`): the same mean is taken off every sample.
+
+    stored (batch norm)        channels `c` may carry signs, if the statistics do
+    over the channels (layer)  no signs along them: the mean of (-a, b) is not plus or minus that of (a, b)
+    over frames (instance)     each channel by itself, so channels may carry signs, frames not
+    over groups (group norm)   groups of channels go to groups, each with one sign
 """
 
 from __future__ import annotations
@@ -37,7 +49,7 @@ def _batch(*shape: int) -> Sample:
 
 
 def _trained(*shape: int) -> Sample:
-    """The same in eval mode, for the op that can be in either."""
+    """The same in eval mode, for the op that can be in either: `training` stands behind the statistics."""
     return sample(*_batch(*shape).args[:5], False, 0.1, 1e-5, False, weights={1, 2, 3, 4})
 
 
@@ -61,6 +73,7 @@ def batch_norm(call: Call) -> Results:
     return apply_equation(call, _names, _text)
 
 
+# These two have no rule, but walks that look for batch norms may meet them.
 describe(overloads("cudnn_batch_norm native_batch_norm"), BatchNorm())
 _plane = normal(2, 3, 4)
 
@@ -72,13 +85,18 @@ _plane = normal(2, 3, 4)
 @op("layer_norm native_layer_norm", sample(_plane, [4], normal(4), zeros(4), 1e-5, weights={2, 3}))
 @op("layer_norm native_layer_norm", sample(normal(4, 3), [3], None, None, 1e-5))
 def layer_norm(call: Call) -> Results:
-    """Mean and variance over the last axes: entries may be permuted, never negated one by one."""
+    """Mean and variance over the last axes: entries may be permuted, never negated one by one.
+
+    Returns the representation of the result; of `native_layer_norm` also those of the mean (odd) and of 1 / standard
+    deviation (even). Both have one entry along the normalised axes.
+    """
     solver = call.solver
     x = solver.representation(tensor(call["input"]).rep)
     weight, bias = call.get("weight"), unless_zero(call.get("bias"))
     first = len(x.axes) - len(call["normalized_shape"])
     batch, normalised = x.axes[:first], x.axes[first:]
-    # The same bias is added to every sample, negated or not.
+    # The same bias is added to every sample, negated or not. Without it -x gives minus the result, so a sample, or the
+    # whole tensor, may be negated.
     if bias is not None:
         demand_plain(x, call)
     for position, axis in enumerate(normalised):
@@ -103,6 +121,7 @@ def rms_norm(call: Call) -> Results:
     solver = call.solver
     x = solver.representation(tensor(call["input"]).rep)
     weight = call.get("weight")
+    # Factors move with the entries, and are the same for entries that the mirror negates: their axis is |c|.
     if weight is not None:
         normalised = x.axes[-len(call["normalized_shape"]) :]
         for factor, axis in zip(weight.rep.axes, normalised, strict=True):
@@ -112,7 +131,7 @@ def rms_norm(call: Call) -> Results:
 
 
 def _demand_positive(call: Call, *operands: Operand | None) -> None:
-    """Factors and offsets that are not negated as a whole."""
+    """Factors and offsets are not negated as a whole. Raises Conflict where one is; None stands for an absent one."""
     for operand in operands:
         if operand is not None and not call.solver.positive(call.solver.representation(operand.rep).sign):
             raise Conflict("a factor or an offset is negated", negated=True)
@@ -153,11 +172,16 @@ def instance_norm(call: Call) -> Results:
 @op("group_norm", sample(_channels, 1, normal(4), normal(4), weights={2, 3}))
 @op("group_norm", sample(_channels, 2, normal(4), zeros(4), weights={2, 3}), sample(normal(4, 2, 3), 2, None, None))
 def group_norm(call: Call) -> Results:
-    """Mean and variance over groups of channels and all frames."""
+    """Mean and variance over groups of channels and all frames: x is "batch (groups inside) *frames".
+
+    With 2 groups of 2 channels (a, b | c, d) a mirror may give (d, c | b, a), or (-c, -d | -a, -b), not (a, c | b, d).
+    """
     solver = call.solver
     x = solver.representation(tensor(call["input"]).rep)
     weight, bias = call.get("weight"), unless_zero(call.get("bias"))
     groups, size = call["num_groups"], x.shape[1] // call["num_groups"]
+    # Added to every sample, so none is negated. A sign of the whole input may be one of the axis of channels: the bias
+    # is compared with both together.
     if bias is not None:
         solver.sign_free(x.axes[0])
         if not solver.positive(solver.same(bias.rep.axes[0], x.axes[1], x.sign * bias.rep.sign)):

@@ -4,6 +4,20 @@ Entries stay what they are, so the representation only has to be written for the
 product of both axes; back again, an axis of 51 known entries is factored, and an unknown one becomes a product of two
 unknowns (`Solver.regroup`). Repeated entries make an axis of copies, which may be permuted at will: who reads them says
 how (`_stretched`).
+
+An axis is a tuple of terms, the slowest first; the empty tuple has one entry. With J on 3 joints and C on 4 channels:
+
+    x                     (J,) (C,)         shape 3 4
+    x.view(12)            (J, C)            one axis of two terms
+    x.t()                 (C,) (J,)
+    x.unsqueeze(1)        (J,) () (C,)
+    x.expand(2, 3, 4)     (V,) (J,) (C,)    V unknown on 2 copies
+    x.flip(1)             (J,) (R C R,)     R reverses the 4 channels
+
+None of these demands anything of J and C. What can go wrong is a view that cuts through the middle of a term: 3 x 4
+seen as 2 x 6 keeps the second joint in no one piece. It passes where J and C together are a product of that shape.
+
+`keeps_one_number` stands on rules whose result is one repeated number wherever the operand is.
 """
 
 from __future__ import annotations
@@ -35,6 +49,7 @@ _x = normal(3, 4)
 @op("to.device", sample(_x, "cpu", "float64"), trait=Copy())
 def cast(call: Call) -> Results:
     """The same numbers, maybe in another type; whether one is true does not depend on its sign."""
+    # Types without a minus, such as bytes, are looked after in `OpRule.outputs`, for all rules.
     if call.dtypes[:1] == (torch.bool,):
         return even(call)
     return odd(call)
@@ -74,6 +89,7 @@ def permute(call: Call) -> Results:
     """Axes in another order."""
     rep = call.operands[0].rep
     axes = list(rep.axes)
+    # Told apart by their arguments: `permute` has dims, `movedim` source and destination, `transpose` dim0 and dim1.
     if "dims" in call.arguments:
         axes = [axes[dim] for dim in call["dims"]]
     elif "source" in call.arguments:
@@ -83,13 +99,18 @@ def permute(call: Call) -> Results:
     elif call.target == "aten.mT.default":
         axes[-2:] = axes[:-3:-1]
     elif len(axes) > 1:
+        # `t` names no axes and exchanges the first two; of a vector it is the vector.
         first, second = call.axes([call.get("dim0", 0), call.get("dim1", 1)], len(axes))
         axes[first], axes[second] = axes[second], axes[first]
     return SymbolicRepresentation(tuple(axes), rep.sign)
 
 
 def _moved(axes: Sequence[Axis], source: Sequence[int], destination: Sequence[int]) -> list[Axis]:
-    """Axes after those of `source` have gone to `destination`; the others keep their order."""
+    """Axes after those of `source` have gone to `destination`; the others keep their order.
+
+    Of axes a b c, source 1 2 and destination 0 2 give b a c.
+    """
+    # Filled in from the front, so that what is inserted later moves nothing that has its final position.
     moved = [axis for number, axis in enumerate(axes) if number not in source]
     for target, number in sorted(zip(destination, source, strict=True)):
         moved.insert(target, axes[number])
@@ -139,6 +160,7 @@ def _stretched(call: Call, x: Operand, shape: Shape, key: str) -> SymbolicRepres
             raise Conflict(f"{old} entries repeated to {size}")
         # The axis is copies x entries: repeat lays whole tensors one behind the other, so that copies change slowest.
         count = size // old
+        # An unknown of this place in the graph is the same at every run. Outside a graph nobody could decide on it.
         if key:
             copies = call.solver.unknown_at(f"{key}[{position}]", count)
         else:
@@ -158,7 +180,7 @@ def broadcast(call: Call) -> Results:
 @rule("copy in the type of another", "`a, b -> a`")
 @op("type_as", sample(_x, _x))
 def type_as(call: Call) -> Results:
-    """The same values; nothing is read of the other tensor but its type."""
+    """The same values; nothing is read of the other tensor but its type, so it may transform in any way."""
     return tensor(call["self"]).rep
 
 
@@ -170,6 +192,7 @@ def repeat_each(call: Call) -> Results:
     if call.get("dim") is None:
         raise Conflict("repeat_interleave of a flattened tensor")
     dim = call.axis(call["dim"], len(rep.axes))
+    # (a, b) twice is (a, a, b, b): copies change fastest, and stand behind the entries; in `expand`, in front.
     return rep.with_axis(dim, (*rep.axes[dim], *trivial(call["repeats"])))
 
 
@@ -186,6 +209,7 @@ def flip(call: Call) -> Results:
     for dim, shift in zip(dims, call.get("shifts", [None] * len(dims)), strict=True):
         # Entry k of the result is entry order[k]: the same T in the new order, which `pick` gives.
         entries = list(range(rep.shape[dim]))
+        # `flip` has no shifts. Rolled by 1, (0, 1, 2, 3) becomes (3, 0, 1, 2): the first entry is number -1 modulo 4.
         if shift is None:
             order = entries[::-1]
         else:
@@ -218,6 +242,7 @@ def repeat_some(call: Call) -> Results:
     if call.get("dim") is None:
         raise Conflict("repeat_interleave of a flattened tensor")
     dim = call.axis(call["dim"], len(rep.axes))
+    # Counts (1, 2, 1) make the list of entries (0, 1, 1, 2), and the rule is that of an index with this list.
     counts = entries_of(call, call["repeats"])
     entries = np.repeat(np.arange(rep.shape[dim]), counts).tolist()
     part = picked(call, rep.axes[dim], entries)
