@@ -7,6 +7,17 @@ neither queries nor keys may be negated as a whole; permuted they may be, and he
 
 softmax(T_q A T_k') = T_q softmax(A) T_k' for permutations of rows and columns: of tokens that are joints, T exchanges
 those of the left and of the right. With -A in place of A it would be another function.
+
+Step by step, for queries "q d", keys "k d" and values "k v":
+
+    logits A = Q K'      summed over d, where signs of both cancel; rows carry T_q, columns T_k
+    mask                 added to A, so it moves as rows and columns do
+    weights softmax(A)   without signs; summed over k next
+    output               summed over k, where weights and values move alike; rows carry T_q, columns those of the values
+
+Self-attention on 4 tokens of which the mirror exchanges 0 and 1: weight (0, 2) of x is weight (1, 2) of T x.
+
+Fused layers are the same rules in a row: three linear maps with the heads split off, attention, a linear map.
 """
 
 from __future__ import annotations
@@ -33,7 +44,9 @@ def attention_weights(query: Rep, key: Rep, mask: Operand | None, causal: bool, 
     one, so that their order matters.
     """
     solver = call.solver
+    # A scale is one number for all entries, and demands nothing.
     logits = matrix_product(Operand(query), Operand(_transposed(key)), solver)
+    # Token 0 sees one token and the last one sees all: a mirror that moves tokens would have to move these, too.
     if causal:
         for axis in logits.axes[-2:]:
             solver.trivial(axis)
@@ -49,7 +62,7 @@ def _transposed(rep: Rep) -> Rep:
 
 
 def _macs(call: Call) -> int:
-    """Every query with every key, then every weight with every value."""
+    """Every query with every key, then every weight with every value: heads x q x k x (d + v)."""
     query, key, value = call.operands[:3]
     return prod(query.shape[:-1]) * key.shape[-2] * (key.shape[-1] + value.shape[-1])
 
@@ -81,6 +94,7 @@ def attention(call: Call) -> Results:
     # Grouped queries: 8 heads of queries on 2 of keys are 2 x 4 on 2 x 1, and the 1 is stretched.
     grouped = bool(call.get("enable_gqa", False)) and query.shape[-3] != key.shape[-3]
     if grouped:
+        # Its heads would have to be split like those of the queries.
         if mask is not None and mask.ndim > 2:
             raise Conflict("grouped queries with a mask that has heads")
         count = query.shape[-3]
@@ -94,13 +108,13 @@ def attention(call: Call) -> Results:
 
 
 def _spread(rep: Rep, heads: Sequence[Axis]) -> Rep:
-    """The axis of heads as two."""
+    """The representation with two axes, `heads`, in place of the third from the end, which is that of heads."""
     return Rep((*rep.axes[:-3], *heads, *rep.axes[-2:]), rep.sign)
 
 
 # ---- fused layers, as TorchScript calls them ----------------------------------------------------------------------
 def _linear(x: Rep, weight: Operand, bias: Operand, call: Call) -> Rep:
-    """A linear map with a bias."""
+    """A linear map with a bias: x "... in", weight "out in". A bias of zeros forbids no signs."""
     if bias.zero:
         return _equation.apply(_equation.parse("... i, o i -> ... o"), [Operand(x), weight], call)[0]
     return _equation.apply(_equation.parse("+... i, o i, o -> +... o"), [Operand(x), weight, bias], call)[0]
@@ -114,6 +128,7 @@ def _projections(inputs: Sequence[Rep], call: Call) -> list[Rep]:
     size = weight.shape[0] // 3
     ends = [size, 2 * size, 3 * size]
     rows, entries = solver.cut(weight.axes[0], ends), solver.cut(bias.axes[0], ends)
+    # Each is "batch tokens (heads channels)", and is handed on as "batch heads tokens channels".
     projections: list[Rep] = []
     for x, row, entry in zip(inputs, rows, entries, strict=True):
         part = Operand(Rep((row, weight.axes[1]), weight.sign))
@@ -133,7 +148,7 @@ def _mask(call: Call) -> Operand | None:
 
 
 def _attended(inputs: Sequence[Rep], call: Call) -> tuple[Rep, Rep]:
-    """Output and weights of multi-head attention."""
+    """Output "batch tokens channels" and weights "batch heads queries keys" of multi-head attention."""
     solver = call.solver
     query, key, value = _projections(inputs, call)
     weights = attention_weights(query, key, _mask(call), False, call)
@@ -159,6 +174,7 @@ def _layer_sample(average: bool) -> Sample:
 def multi_head(call: Call) -> Results:
     """The op that a scripted nn.MultiheadAttention calls in eval mode."""
     out, weights = _attended(representations(call, "query", "key", "value"), call)
+    # Averaged over heads: the axis is gone, and it carries no signs, since weights have none.
     if call["average_attn_weights"]:
         weights = Rep((weights.axes[0], *weights.axes[2:]), weights.sign)
     return (out, weights if call["need_weights"] else None)
@@ -182,10 +198,12 @@ def encoder_layer(call: Call) -> Results:
     solver = call.solver
     # Two layer norms with a bias stand around the residual sums, so that all of it has to be without signs.
     x = plain_of(tensor(call["src"]), call)
+    # A factor and an offset for every channel move as the channels do.
     for name in ("norm_weight_1", "norm_bias_1", "norm_weight_2", "norm_bias_2"):
         solver.equal(tensor(call[name]).rep.axes[0], x.axes[2])
     attended, _ = _attended([x, x, x], call)
     hidden = _linear(x, tensor(call["ffn_weight_1"]), tensor(call["ffn_bias_1"]), call)
+    # A ReLU or GELU stands behind the hidden units. Its output carries what they carry.
     demand_plain(hidden, call)
     fed = _linear(hidden, tensor(call["ffn_weight_2"]), tensor(call["ffn_bias_2"]), call)
     return equal_sum([Operand(x), Operand(attended), Operand(fed)], call.shape, solver)

@@ -12,7 +12,18 @@ so that a 1 x 1 convolution takes joints along, and one of 1 x V is a linear map
 Axes are treated apart for that reason. Those whose order matters are settled one by one (`_slid`) and taken away from
 input and weight. What is left is an equation of channels and of the other axes (`_contracted`), and the settled axes
 are put back into its result. For a kernel of 3 x 1 on "batch channel frame joint" the frames are settled and the
-equation is `+... i q, o i 1k, o -> +... o q` with q the joints.
+equation is `+... i p, o i 1k, o -> +... o +p` with p the joints, and without a bias the same without any `+`.
+
+Along one axis, of stride s, padding p and dilation d, output o is the sum over j of w[j] x[s o - p + d j]. Three
+weights on a row of 5 entries that the mirror reverses:
+
+    y[0] = w0 x0 + w1 x1 + w2 x2        y[2] = w0 x2 + w1 x3 + w2 x4
+
+x reversed has to give y reversed: w0 x4 + w1 x3 + w2 x2 = y[2] for all x, so that w0 = w2, the kernel reversed as well.
+With several channels the weights of a pair of channels are those of its mirrored pair reversed, up to signs.
+
+Shapes: input "batch channel *axes", the batch may be absent; weight "out in/groups *window", of a transposed
+convolution "in out/groups *window"; bias "out".
 
 `_SAME` stands for padding "same", of which one entry more lies at the end where the kernel has an even length.
 """
@@ -38,7 +49,12 @@ _SAME = -1
 
 @dataclass(frozen=True)
 class _Window:
-    """The kernel along one axis: its sizes, and how its place in input, weight and output is written."""
+    """The kernel along one axis: its sizes, and how its place in input, weight and output is written.
+
+    size: entries of the input.  count: entries of the output.  kernel: entries of the weight.
+    padding: entries added at either end of the input, or `_SAME`.  grows: `output_padding`, of a transposed convolution
+    entries more at the end of the output.
+    """
 
     size: int
     kernel: int
@@ -52,11 +68,14 @@ class _Window:
     @property
     def order_matters(self) -> bool:
         """Whether the kernel is neither one entry nor as long as the axis."""
+        # A transposed kernel of one entry with a stride of 2 writes entries 0, 2, 4 and leaves zeros between: the
+        # output is another axis than the input, in which it matters where they lie.
         return not (self.passes and (self.stride == 1 or not self.transposed)) and not self.covers
 
     @property
     def layout(self) -> Windows:
         """Where the windows lie: of a transposed convolution, on its result, as many as there are entries."""
+        # "same" adds d (k - 1) entries in all. Half of them, rounded down, stand in front.
         if self.padding == _SAME:
             before = self.dilation * (self.kernel - 1) // 2
         else:
@@ -70,6 +89,7 @@ class _Window:
         if self.transposed:
             return f"a transposed convolution whose output_padding of {self.grows} lies at one end of the axis"
         layout = self.layout
+        # An odd number of entries added by "same" leaves one more behind the axis than in front of it.
         uneven = self.padding == _SAME and self.dilation * (self.kernel - 1) % 2
         return from_one_end(layout, layout.before + 1 if uneven else None)
 
@@ -89,6 +109,7 @@ class _Window:
     def words(self, letter: str) -> tuple[str, str, str]:
         """Tokens of an axis whose order does not matter in the equation: input, weight, output."""
         # A kernel of one entry on an axis of one entry both covers and passes: to pass demands less of it.
+        # A covered axis is summed over like channels. The adjoint makes such an axis out of one entry.
         if self.covers and not self.passes:
             if self.transposed:
                 return "1t", letter, letter
@@ -97,7 +118,10 @@ class _Window:
 
 
 def _windows(call: Call) -> list[_Window]:
-    """The kernel along every axis behind the channels, in the order of these axes."""
+    """The kernel along every axis behind the channels, in the order of these axes.
+
+    Options that the op does not have are taken to be stride 1, no padding, dilation 1.
+    """
     x, kernel = tensor(call["input"]), tensor(call["weight"]).shape[2:]
     count = len(kernel)
 
@@ -123,7 +147,10 @@ def is_transposed(call: Call) -> bool:
 
 
 def convolve(call: Call) -> Results:
-    """The equation of one call: which axes pass, are summed over, or have to be left alone or reversed together."""
+    """The equation of one call: which axes pass, are summed over, or have to be left alone or reversed together.
+
+    Returns the representation of the result, a `Uniform` where that is zero. Raises Conflict where an axis is moved in any other way.
+    """
     # Zeros times anything: the result fits whatever reads it, and says nothing of the weights.
     if vanishes(call, ("input", "weight"), "bias"):
         return Uniform(call.shape, True)
@@ -132,10 +159,12 @@ def convolve(call: Call) -> Results:
     x = _strided(tensor(call["input"]), windows, solver)
     ordered = [number for number, window in enumerate(windows) if window.order_matters]
     written = {number: _slid(call, x, windows, number) for number in ordered}
+    # Settled axes leave input and weight: what T does there agrees by now, and the equation is one of all others.
     behind = len(windows)
     others = [number for number in range(behind) if number not in written]
     x = _without(x, [number - behind for number in ordered], solver)
     weight = _without(tensor(call["weight"]), [number - behind for number in ordered], solver)
+    # The equation's result: batch and channels, and of the axes behind them those that were not settled.
     lead = call.shape[:-behind]
     shape = (*lead, *(call.shape[number - behind] for number in others))
     out = _contracted(call, x, weight, [windows[number] for number in others], shape)
@@ -152,12 +181,14 @@ def _slid(call: Call, x: Operand, windows: Sequence[_Window], number: int) -> Ax
     window, position = windows[number], number - len(windows)
     rep = call.solver.representation(x.rep)
     kernel = call.solver.representation(tensor(call["weight"]).rep).axes[position]
-    # Of a transposed convolution every entry is used, and the windows lie on the result (`layout`).
+    # Of a transposed convolution every entry is used, and the windows lie on the result (`layout`). Of others the
+    # mirror may do anything to entries that no window reads, and turns the rest about the middle of what is read.
     if window.transposed:
         read = end_to_end(rep.axes[position])
     else:
         read = read_by(window.layout, rep.axes[position])
     refusal = "" if window.layout.is_symmetric else window.refusal
+    # Entries that output_padding adds at the end alone would be in front in the other view.
     possible = not (window.transposed and window.grows)
     return turned_or_still(call, [read, end_to_end(kernel)], window.count, f"out {number}", refusal, possible)
 
@@ -173,10 +204,16 @@ def _without(operand: Operand, positions: Sequence[int], solver: Solver) -> Oper
 def _contracted(
     call: Call, x: Operand, weight: Operand, windows: Sequence[_Window], shape: Shape
 ) -> SymbolicRepresentation:
-    """The equation of channels, and of axes whose order does not matter."""
+    """The equation of channels, and of axes whose order does not matter.
+
+    x is "... in *axes", weight "out in *windows" (see above), both without the settled axes; windows: of the axes that
+    are left.  shape: of the result without the settled axes.  Returns its representation.
+    """
     solver, groups, transposed = call.solver, call.get("groups", 1), is_transposed(call)
     bias = unless_zero(call.get("bias"))
     words = [window.words(letter) for window, letter in zip(windows, _LETTERS, strict=False)]
+    # Tokens by axis, (input, weight, output), become a text for each tensor: (p, 1k, p), (q, q, 1t) to "p q", "1k q",
+    # "p 1t". A kernel whose axes are all settled leaves none.
     columns = map(" ".join, zip(*words, strict=True)) if words else ("", "", "")
     given, kernel, written = columns
     # A transposed convolution has its weight as "in out window", any other as "out in window".
@@ -188,6 +225,7 @@ def _contracted(
         # The weight has an axis for outputs of all groups, (g o), and one for inputs of one group, i. Groups may be
         # permuted; the weight follows with |g|, as the signs of g are the input's and the output's.
         text = f"+... g i {given}, |g| {channels} {kernel}, g o -> +... g o {_plus(written)}"
+        # The groups stand in its first axis in both cases: (g o), of a transposed convolution (g i).
         channel = len(shape) - len(windows) - 1
         x, weight = _grouped(x, channel, groups, solver), _grouped(weight, 0, groups, solver)
         bias = _grouped(bias, 0, groups, solver) if bias is not None else None
@@ -204,12 +242,12 @@ def _contracted(
 
 
 def _plus(written: str) -> str:
-    """The output's own axes carry no signs next to a bias."""
+    """The output's own axes carry no signs next to a bias, which is added to all their entries: "p 1t" to "+p 1t"."""
     return " ".join(f"+{word}".replace("+1", "1") for word in written.split())
 
 
 def _strided(x: Operand, windows: Sequence[_Window], solver: Solver) -> Operand:
-    """The entries that a kernel of size 1 looks at."""
+    """The input of which a kernel of size 1 sees all entries: those that its stride leaves out are taken away."""
     rep, first = x.rep, x.ndim - len(windows)
     # A 1 x 1 kernel with stride 2 reads entries 0, 2, 4, ...: a list, which the mirror has to take to itself.
     for dim, window in enumerate(windows, first):
@@ -220,7 +258,10 @@ def _strided(x: Operand, windows: Sequence[_Window], solver: Solver) -> Operand:
 
 
 def _grouped(operand: Operand, dim: int, groups: int, solver: Solver) -> Operand:
-    """An axis as (groups, entries of a group)."""
+    """The operand with the axis `dim` as two, (groups, entries of a group).
+
+    Raises Conflict where the mirror is no product of one of groups and one inside them, Wait while it may be.
+    """
     rep = solver.representation(operand.rep)
     parts = solver.regroup([rep.axes[dim]], [groups, axis_size(rep.axes[dim]) // groups])
     axes = (*rep.axes[:dim], *parts, *rep.axes[dim + 1 :])
@@ -228,13 +269,20 @@ def _grouped(operand: Operand, dim: int, groups: int, solver: Solver) -> Operand
 
 
 def _macs(call: Call) -> int:
-    """Every weight of an output (of a transposed convolution: an input) channel once per position."""
+    """Every weight of an output (of a transposed convolution: an input) channel once per position.
+
+    Positions count batch and channels: each output channel has in/groups times kernel weights, `weight.shape[1:]`.
+    """
     positions = tensor(call["input"]).shape if is_transposed(call) else call.shape
     return prod(positions) * prod(tensor(call["weight"]).shape[1:])
 
 
 def _weighted(*shapes: tuple[int, ...], args: tuple[object, ...] = ()) -> Sample:
-    """Input, weight and perhaps bias, then the other arguments."""
+    """Input, weight and perhaps bias by their shapes, then the other arguments: stride, padding, dilation, groups.
+
+    All but the input are weights, which the oracle projects.
+    """
+    # Where other arguments follow, a bias that is not given stands as None between.
     absent = (None,) if args and len(shapes) == 2 else ()
     return sample(*normals(*shapes), *absent, *args, weights=range(1, len(shapes)))
 

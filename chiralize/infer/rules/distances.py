@@ -2,6 +2,10 @@
 
 |T x| = |x| along the axes that the length is taken of, so they may carry anything and are gone from the result; signs
 of other axes are lost, since a length has none.
+
+    |(a, b)| = |(-b, -a)|           any signed permutation along the axis of the length
+    |x - y| = |T x - T y|           the same one on both: in `dist` x and y are compared, signs included
+    W = g v / |v|                   the direction v carries what W carries; lengths g are permuted with the slices
 """
 
 from __future__ import annotations
@@ -17,7 +21,7 @@ _x = normal(3, 4)
 
 
 def _rep(call: Call, name: str) -> SymbolicRepresentation:
-    """How an argument transforms, as far as is known by now."""
+    """How the tensor argument called `name` transforms, as far as is known by now."""
     return call.solver.representation(tensor(call[name]).rep)
 
 
@@ -34,6 +38,7 @@ def norm(call: Call) -> Results:
     dims, ndim = call.get("dim"), len(rep.axes)
     if dims:
         return without(call, rep, call.axes(dims, ndim))
+    # Without dims a matrix norm is one of the last two axes, with batches before them; other norms are of all entries.
     is_matrix = dims is None and "matrix_norm" in call.target
     return without(call, rep, range(ndim - 2, ndim) if is_matrix else range(ndim))
 
@@ -41,7 +46,7 @@ def norm(call: Call) -> Results:
 @rule("distance", "`a, a ->`")
 @op("dist", sample(_x, normal(3, 4)), sample(_x, normal(3, 4), 1))
 def dist(call: Call) -> Results:
-    """|x - y| over all entries."""
+    """|x - y| over all entries: one number, which the mirror leaves as it is if it does the same to x and y."""
     equal_sum(call.operands, call.operands[0].shape, call.solver)
     return SymbolicRepresentation(())
 
@@ -49,7 +54,10 @@ def dist(call: Call) -> Results:
 @rule("bounded norm", "`... -> ...`")
 @op("renorm", sample(_x, 2, 1, 1.0), sample(_x, 1, 0, 2.0))
 def renorm(call: Call) -> Results:
-    """Slices along an axis are scaled down where their norm is too large."""
+    """Slices along an axis are scaled down where their norm is too large.
+
+    The norm of a slice is the same in both views, and so is the factor: any representation passes.
+    """
     return call.operands[0].rep
 
 
@@ -60,6 +68,7 @@ def renorm(call: Call) -> Results:
 @op("_weight_norm_interface", sample(normal(4, 3), positive(4, 1), 0, read={0}))
 def weight_norm(call: Call) -> Results:
     """g v / |v|, the norm over all axes but one."""
+    # |v| takes no notice of signed permutations inside a slice, and is even: the result is v times lengths.
     solver = call.solver
     direction, length = _rep(call, "v"), _rep(call, "g")
     rep = solver.representation(multiplied(direction, _plain(length, call), solver))
@@ -67,7 +76,7 @@ def weight_norm(call: Call) -> Results:
 
 
 def _plain(rep: SymbolicRepresentation, call: Call) -> SymbolicRepresentation:
-    """Lengths carry no signs: those of the weight belong to its direction."""
+    """Lengths carry no signs: those of the weight belong to its direction. Raises Conflict where they carry any."""
     if not call.solver.positive(rep.sign):
         raise Conflict("all lengths are negated", negated=True)
     for axis in rep.axes:

@@ -5,6 +5,13 @@ entry: same permutation, signs multiplied. Where it is summed over, the signs ha
 
 "bi,ij->bj": i is summed over, so x and w carry the same T there; b comes from x alone, j from w alone.
 "bv,bv,bv->b": all three are permuted alike along v, and the product of their signs is the same for all entries.
+
+In signs: let T take entry e of the letter v to p(e), with factors s_e, t_e and u_e in three operands. Each term x y z is
+moved to p(e) with the factor s_e t_e u_e. Written to the output, v carries (p, s t u). Summed over, the terms change
+places, which a sum does not notice, and s t u has to be 1 everywhere, or -1 everywhere: this sign goes to the result.
+
+The letters of "nkctv,kvw->nctw" become axes_of = {n: [x0], k: [x1, w0], c: [x2], t: [x3], v: [x4, w1], w: [w2]}.
+Summed are k and v, which tie both operands; n, c, t and w are written as they are.
 """
 
 from __future__ import annotations
@@ -32,6 +39,7 @@ def letters_of(equation: str, ndims: Sequence[int]) -> tuple[list[Words], Words]
     text = equation.replace(" ", "")
     left, arrow, right = text.partition("->")
     operands = [_words(part, ndim) for part, ndim in zip(left.split(","), ndims, strict=True)]
+    # The operand with most axes under `...` has all of them. `.1` stands before `.0`: numbers count from the last.
     every = list(chain.from_iterable(operands))
     dots = tuple(sorted({word for word in every if word.startswith(".")}, key=lambda word: -int(word[1:])))
     if arrow:
@@ -43,6 +51,8 @@ def letters_of(equation: str, ndims: Sequence[int]) -> tuple[list[Words], Words]
 
 def _words(part: str, ndim: int) -> Words:
     """The letters of one operand, a word for each of its axes. Raises Conflict where they do not describe it."""
+    # "...td" of three axes has one under the dots: (".0", "t", "d"). Counted from the last, axes of operands with
+    # different numbers of them meet as they do in broadcasting.
     before, dots, after = part.partition("...")
     extra = ndim - len(before) - len(after)
     middle = [f".{number}" for number in reversed(range(extra))] if dots else []
@@ -59,8 +69,9 @@ def _written(part: str, dots: Words) -> Words:
 
 
 def _macs(call: Call) -> int:
-    """Every combination of letters once."""
+    """Every combination of letters once, with a multiplication for every operand but the first; of one operand one."""
     operands, _ = letters_of(call["equation"], [operand.ndim for operand in call.operands])
+    # An axis of one entry is stretched along a longer one of the same letter: the longest counts.
     sizes: dict[str, int] = {}
     for words, operand in zip(operands, call.operands, strict=True):
         for word, size in zip(words, operand.shape, strict=True):
@@ -89,7 +100,10 @@ def _product_of(equation: str, *shapes: tuple[int, ...]) -> Sample:
 @op("einsum", _product_of("...i->...", (3, 4)), _product_of("i,j->ij", (3,), (4,)))
 @op("einsum", _product_of("bi,ij,bj,j->b", (2, 4), (4, 3), (2, 3), (3,)))
 def einsum(call: Call) -> Results:
-    """A sum of products, written with letters."""
+    """A sum of products, written with letters.
+
+    Returns axes in the order of the output's letters, and the signs of all operands and sums as one.
+    """
     solver, tensors = call.solver, call.operands
     operands, written = letters_of(call["equation"], [operand.ndim for operand in tensors])
     axes_of: dict[str, list[Axis]] = {}
@@ -117,14 +131,18 @@ def _openness(axes: Sequence[Axis], solver: Solver) -> int:
 
 
 def _product(axes: Sequence[Axis], solver: Solver) -> Axis:
-    """Entry by entry along one letter."""
+    """The axis of a product entry by entry along one letter; () where all have one entry. Raises as `multiply`."""
     if axes:
         return reduce(lambda left, right: multiply(left, right, solver), axes)
     return ()
 
 
 def _summed(axes: Sequence[Axis], solver: Solver, key: str) -> Sign:
-    """The sign that is left over when a letter is summed over."""
+    """The sign that is left over when a letter is summed over.
+
+    key: the place of a sign that is not known yet; empty to let unknown axes take it.
+    """
+    # With one factor there is nothing that signs could cancel with: it is a plain sum.
     if len(axes) < 2:
         solver.sign_free(axes[0] if axes else ())
         return 1

@@ -4,6 +4,12 @@ Eigenvalues of a symmetric matrix are no such rule: torch reads one of its trian
 
 With P on rows and Q on columns, det(P A Q) = det(P) det(Q) det(A), and the determinant of a signed permutation is 1 or
 -1. Where P = Q both cancel, known or not; -A has det(A) in an even number of rows and -det(A) in an odd one.
+
+    det [[a, b], [c, d]] = a d - b c        rows exchanged: det [[c, d], [a, b]] = -(a d - b c)
+    rows and columns exchanged: a d - b c   as with P = Q
+
+Some ops return the factors of a decomposition as well, which are not unique. Of these nothing is said, and nobody may
+read them. Samples name the outputs in use with `read`.
 """
 
 from __future__ import annotations
@@ -18,7 +24,10 @@ _square = normal(2, 4, 4)
 
 
 def _turned(rep: SymbolicRepresentation, call: Call) -> Sign:
-    """det of what the mirror does to rows and columns, and to the matrix as a whole."""
+    """det of what the mirror does to rows and columns, and to the matrix as a whole: 1 or -1, or a sign still open.
+
+    Raises Wait where rows and columns differ and are not both known.
+    """
     rows, columns = (call.solver.resolve(axis) for axis in rep.axes[-2:])
     common = rep.sign if rep.shape[-1] % 2 else 1
     # det(P) det(P) = 1, even while P is unknown: A A' has the rows of A for rows and columns.
@@ -31,7 +40,10 @@ def _turned(rep: SymbolicRepresentation, call: Call) -> Sign:
 
 
 def _batch(rep: SymbolicRepresentation, call: Call) -> SymbolicRepresentation:
-    """The axes before rows and columns; an even number of rows loses the signs of a matrix."""
+    """The axes before rows and columns, and no sign for the whole, which `_turned` has.
+
+    A batch axis with signs negates whole matrices: an even number of rows loses these signs, an odd one keeps them.
+    """
     axes = rep.axes[:-2]
     return SymbolicRepresentation(axes if rep.shape[-1] % 2 else tuple(map(call.solver.absolute, axes)))
 
@@ -61,6 +73,7 @@ def slogdet(call: Call) -> Results:
     rep = call.solver.representation(call.operands[0].rep)
     _demand_unread(call, 2, "the factors of a matrix")
     size = SymbolicRepresentation(tuple(map(call.solver.absolute, rep.axes[:-2])))
+    # The logarithm needs no orientation: where nobody reads the sign there is nothing to wait for.
     if call.reads(0):
         sign = SymbolicRepresentation(_batch(rep, call).axes, _turned(rep, call))
     else:
@@ -73,10 +86,12 @@ def slogdet(call: Call) -> Results:
 @op("linalg_svdvals", sample(normal(2, 3, 4)), sample(normal(4, 4)))
 def singular_values(call: Call) -> Results:
     """By size: turning rows and columns changes none of them."""
+    # `svdvals` returns the values, `_linalg_svd` (left vectors, values, right vectors).
     rep = call.solver.representation(call.operands[0].rep)
     output = 0 if len(call.shapes) == 1 else 1
     if len(call.shapes) > 1 and (call.reads(0) or call.reads(2)):
         _demand_unread(call, 0, "singular vectors")
+    # Sorted, the largest first: position 0 is the largest for A and for P A Q, so that the mirror moves none.
     axes = (*map(call.solver.absolute, rep.axes[:-2]), trivial((call.shapes[output] or (1,))[-1]))
     out = SymbolicRepresentation(axes)
     if len(call.shapes) == 1:

@@ -6,6 +6,17 @@ the other axes do: a sum keeps them, a norm loses them, a maximum forbids them, 
 
 Where an op also returns positions (`argmax`), these are numbers of entries, which T would renumber: the axis has to
 stay as it is. It has to even where only the choice between equal entries depends on the order (`_keep_in_order`).
+
+For x of 3 x 4, reduced over its 4 columns, with P on the rows:
+
+    op              along the columns         along the rows, and what is left
+    sum, mean       permuted, no signs        P
+    norm            permuted, any signs       P, which loses its signs
+    variance        permuted, no signs        P, which loses its signs
+    largest         permuted, no signs        P, without signs
+    argmax          left alone                P, without signs
+
+Samples: `_dims` reduces one axis, and two of three with `keepdim`; `read={0}` says that positions are not used.
 """
 
 from __future__ import annotations
@@ -27,7 +38,7 @@ _dims = [sample(_x, [1]), sample(normal(2, 3, 4), [1, 2], True)]
 
 
 def _reduced(call: Call, rep: SymbolicRepresentation) -> SymbolicRepresentation:
-    """The representation without the reduced axes, which must carry no signs."""
+    """The representation without the reduced axes, which must carry no signs. Raises Conflict where they do."""
     dims = _dimensions(call, len(rep.axes))
     for dim in dims:
         call.solver.sign_free(rep.axes[dim])
@@ -46,7 +57,7 @@ def without(call: Call, rep: SymbolicRepresentation, dims: Collection[int]) -> S
 
 
 def _dimensions(call: Call, ndim: int) -> set[int]:
-    """The axes that a call names by `dim`: all of them where it names none."""
+    """The axes that a call names by `dim`: all of them where it names none, as an empty list does in torch."""
     dims = call.get("dim")
     if dims is None or (isinstance(dims, Sequence) and not dims):
         return set(range(ndim))
@@ -111,7 +122,8 @@ def extreme(call: Call) -> Results:
     # Unlike of `max`, no `dim` means the last axis here.
     if "kthvalue" in call.target or "mode" in call.target:
         call = replace(call, arguments={"dim": -1, **call.arguments})
-    # The middle of negated numbers is the negated middle, so that signs of other axes pass, unlike for the largest.
+    # The middle of negated numbers is the negated middle, so that signs of other axes pass, unlike for the largest:
+    # of (1, 2, 4) it is 2 and of (-1, -2, -4) it is -2, but the largest are 4 and -1.
     if _is_middle(call):
         values = _reduced(call, call.solver.representation(call.operands[0].rep))
         return first_outputs(call, values)
@@ -125,7 +137,10 @@ def extreme(call: Call) -> Results:
 
 
 def _is_middle(call: Call) -> bool:
-    """Whether the value is the middle of all, as far from the largest as from the smallest: negated with them."""
+    """Whether the value is the middle in size, with as many larger as smaller entries: it is negated with them.
+
+    Positions have no such symmetry: where they are read the answer is False.
+    """
     name, shape = call.target.split(".")[1], call.operands[0].shape
     count = prod(shape[dim] for dim in _dimensions(call, len(shape)))
     # Of an even number of entries the middle lies between two: it is negated with them if it is halfway, and is not if
@@ -169,6 +184,7 @@ def count(call: Call) -> Results:
 @op("bincount", sample(Drawn((4,), "label"), None, 3), sample(Drawn((4,), "label"), normal(4), 3))
 def histogram(call: Call) -> Results:
     """How many entries lie in each bin, or what they sum up to: neither the order nor the place of an entry matters."""
+    # Weights are summed bin by bin. They are paired with the entries, and one sign of them all is one of the sums.
     rep, weights = plain_of(call.operands[0], call), call.get("weights")
     bins = trivial(call.shape[0])
     if weights is None:
@@ -212,6 +228,7 @@ def order(call: Call) -> Results:
     """Entries by size: where they were does not matter, unless it is asked for, or decides in which order they come."""
     rep = plain_of(call.operands[0], call)
     dim = call.axis(call.get("dim", -1), len(rep.axes))
+    # The largest k without `sorted` come in an order that torch does not promise.
     if "argsort" in call.target or call.reads(1) or not call.get("sorted", True):
         _keep_in_order(call, rep.axes[dim])
     # Sorted positions are ranks, the same for x and T x.
@@ -248,9 +265,11 @@ def norm(call: Call) -> Results:
 def cosine(call: Call) -> Results:
     """Inner product along an axis, divided by both lengths."""
     left, right = representations(call)
+    # `dim` counts axes of the broadcast result: in a shorter tensor the same number would be another axis.
     if len(left.axes) != len(right.axes):
         raise Conflict("a cosine between tensors with different numbers of axes")
     dim = call.axis(call.get("dim", 1), len(left.axes))
+    # As in an inner product; the lengths beneath the fraction have no signs and change nothing.
     sign = call.solver.same(left.axes[dim], right.axes[dim])
     result = multiplied(without_axis(left, dim), without_axis(right, dim), call.solver)
     return call.solver.representation(SymbolicRepresentation(result.axes, result.sign * sign))
@@ -262,5 +281,5 @@ def cosine(call: Call) -> Results:
 @op("_softmax _log_softmax", sample(_x, -1, False))
 @op("_safe_softmax", sample(_x, 1))
 def softmax(call: Call) -> Results:
-    """exp, divided by its sum over an axis."""
+    """exp, divided by its sum over an axis, which stays: a sum takes no notice of the order, so entries move along."""
     return plain_of(call.operands[0], call)

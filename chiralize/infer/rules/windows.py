@@ -5,6 +5,14 @@ takes the axis with it, else the order matters: both the places and the entries 
 
 Windows of 2 on (a, b, c, d) are (a, b), (b, c), (c, d). Of (d, c, b, a) they are (d, c), (c, b), (b, a): the places and
 the entries of each window in reversed order.
+
+With P for the exchange of left and right on 4 joints, the cases are
+
+    kernel 1    (P) to places (P), entries ()      each window is one joint
+    kernel 4    (P) to places (), entries (P)      the only window is the whole axis
+    kernel 2    P reverses the axis, places and entries, or leaves all three alone; any other P is refused
+
+`windows_of` answers for the cut, `joined` for its adjoint, which adds overlapping windows up again.
 """
 
 from __future__ import annotations
@@ -23,8 +31,10 @@ def windows_of(call: Call, axis: Axis, windows: Windows, name: str) -> tuple[Axi
     name: tells the axes of one call apart.  Raises Conflict where the mirror does to the axis what no window follows.
     """
     solver = call.solver
+    # One entry a window, none left out: the places are the axis itself.
     if _plain(windows) and windows.kernel == 1:
         return solver.resolve(axis), ()
+    # One window on the whole axis. Its stride does not matter, since there is no second one.
     if windows.before == 0 and windows.dilation == 1 and windows.kernel == windows.size:
         return (), solver.resolve(axis)
     # One bit decides all three, axis, entries and places. Entries are asked first, so that a reader which knows them
@@ -37,7 +47,11 @@ def windows_of(call: Call, axis: Axis, windows: Windows, name: str) -> tuple[Axi
 
 
 def joined(call: Call, places: Axis, entries: Axis, windows: Windows, name: str) -> Axis:
-    """The axis that windows add up to: of as many entries as the windows lie on."""
+    """The axis that windows add up to: of as many entries as the windows lie on.
+
+    places, entries: what `windows_of` returns.  Raises Conflict where they are not both reversed or both left alone, or
+    are reversed and the windows reach the ends of the axis in different ways.
+    """
     solver = call.solver
     if _plain(windows) and windows.kernel == 1:
         return solver.resolve(places)
@@ -73,7 +87,7 @@ def unfold(call: Call) -> Results:
 
 
 def _layouts(call: Call, sizes: tuple[int, int]) -> list[Windows]:
-    """How the windows lie along both axes."""
+    """How the windows lie along rows and columns, which have these sizes; as many as torch's formula says."""
     layouts: list[Windows] = []
     options = zip(sizes, call["kernel_size"], call["stride"], call["padding"], call["dilation"], strict=True)
     for size, kernel, stride, padding, dilation in options:
@@ -91,6 +105,7 @@ def im2col(call: Call) -> Results:
     """Patches as columns (F.unfold)."""
     solver = call.solver
     rep = solver.representation(call.operands[0].rep)
+    # Channels vary slowest within a column of the result, then the rows of a window, then its columns.
     *batch, channel, rows, columns = rep.axes
     down, across = _layouts(call, (axis_size(rows), axis_size(columns)))
     first, inner = windows_of(call, rows, down, "0")
@@ -143,7 +158,7 @@ def pixel_shuffle(call: Call) -> Results:
 @rule("channel shuffle", "`b (g c) ... -> b (c g) ...`")
 @op("channel_shuffle native_channel_shuffle", sample(normal(1, 4, 2, 3), 2), sample(normal(1, 6, 2, 4), 3))
 def channel_shuffle(call: Call) -> Results:
-    """Channels of all groups in turn."""
+    """Channels of all groups in turn: 2 groups (a b c | d e f) become (a d b e c f)."""
     solver = call.solver
     rep = solver.representation(call.operands[0].rep)
     count, groups = rep.shape[1], call["groups"]
