@@ -149,7 +149,8 @@ def is_transposed(call: Call) -> bool:
 def convolve(call: Call) -> Results:
     """The equation of one call: which axes pass, are summed over, or have to be left alone or reversed together.
 
-    Returns the representation of the result, a `Uniform` where that is zero. Raises Conflict where an axis is moved in any other way.
+    Returns the representation of the result, a `Uniform` where that is zero. Raises Conflict where an axis is moved in
+    any other way.
     """
     # Zeros times anything: the result fits whatever reads it, and says nothing of the weights.
     if vanishes(call, ("input", "weight"), "bias"):

@@ -6,8 +6,8 @@ entry: same permutation, signs multiplied. Where it is summed over, the signs ha
 "bi,ij->bj": i is summed over, so x and w carry the same T there; b comes from x alone, j from w alone.
 "bv,bv,bv->b": all three are permuted alike along v, and the product of their signs is the same for all entries.
 
-In signs: let T take entry e of the letter v to p(e), with factors s_e, t_e and u_e in three operands. Each term x y z is
-moved to p(e) with the factor s_e t_e u_e. Written to the output, v carries (p, s t u). Summed over, the terms change
+In signs: let T take entry e of the letter v to p(e), with signs s_e, t_e and u_e in three operands. Each term x y z is
+moved to p(e) with the sign s_e t_e u_e. Written to the output, v carries (p, s t u). Summed over, the terms change
 places, which a sum does not notice, and s t u has to be 1 everywhere, or -1 everywhere: this sign goes to the result.
 
 The letters of "nkctv,kvw->nctw" become axes_of = {n: [x0], k: [x1, w0], c: [x2], t: [x3], v: [x4, w1], w: [w2]}.

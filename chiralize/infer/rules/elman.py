@@ -2,6 +2,8 @@
 
 h' = tanh(W x + V h + b): rows of all weights move with H, columns of V with H, columns of W with the inputs. The walk
 through layers and directions is that of LSTM and GRU (`recurrent`).
+
+tanh is odd, so T h' = tanh(T (W x + V h + b)) for any signed T. relu is not: the hidden units may only be permuted.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ _lists_of_rows = [[0, 2, 2, 1]] * 3
 # ---- what an index tensor names -----------------------------------------------------------------------------------
 @dataclass(frozen=True)
 class _Spread:
-    """An index tensor for one axis that does not change along the other axes: a list."""
+    """An index tensor for one axis that does not change along the other axes: [[3, 1], [3, 1]] is the list 3, 1."""
 
     entries: list[int]
 
@@ -49,7 +49,10 @@ def as_list(index: torch.Tensor, dim: int) -> _Spread | None:
 
 
 def named(call: Call, rep: SymbolicRepresentation, dim: int, index: Operand) -> SymbolicRepresentation:
-    """The entries of `rep` that an index tensor of the same number of axes names along `dim`."""
+    """The representation of the entries that an index tensor of as many axes as `rep` names along `dim`.
+
+    Raises Conflict where the mirror does not take these entries to each other, Wait while that is open.
+    """
     solver = call.solver
     if index.constant is None:
         return _named_by_computed(call, rep, dim, index)
@@ -75,6 +78,9 @@ def _varying(call: Call, axis: Axis, others: Sequence[Axis], dim: int, index: to
 
     out[b, k] = x[b, I[b, k]] becomes out[b', k'] with b' the partner of b. So column k' has to hold, at b', the partner
     of I[b, k]. The column of images is the label that position k has to go to.
+
+    With I = [[0, 1], [1, 0]] and entries 0 and 1 exchanged: column 0 is (0, 1), and its image (1, 0) is column 1, so
+    the positions are exchanged. Where the rows are exchanged as well, the image is (0, 1) again, and they stay.
     """
     known = [call.solver.resolve(other) for position, other in enumerate(others) if position != dim]
     axis = call.solver.resolve(axis)
@@ -166,6 +172,7 @@ def embedding(call: Call) -> Results:
     """Rows of a table, e.g. one for every joint or frame."""
     solver = call.solver
     table, rows = solver.representation(tensor(call["weight"]).rep), tensor(call["indices"])
+    # Computed numbers of rows, such as tokens, are the same in both views, so T must not renumber the table.
     if rows.constant is None:
         rep = plain_of(rows, call)
         solver.trivial(table.axes[0])

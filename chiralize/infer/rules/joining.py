@@ -26,7 +26,8 @@ _x = normal(3, 4)
 def _joined(reps: Sequence[SymbolicRepresentation], dim: int, call: Call) -> SymbolicRepresentation:
     """Side by side along an axis; the sign by which a tensor differs from the first goes into its part.
 
-    Of a part of one entry only the sign is unknown, which the ops that read it may determine.
+    Of a part of one entry only the sign is unknown, which the ops that read it may determine. Raises Conflict where
+    tensors differ along another axis by more than a sign.
     """
     solver, first = call.solver, reps[0]
     parts: list[Axis] = []
@@ -58,7 +59,7 @@ def cat(call: Call) -> Results:
 @op("vstack", sample([_x, normal(2, 4)]))
 @op("column_stack", sample([_x, normal(3, 2)]))
 def sideways(call: Call) -> Results:
-    """Tensors side by side."""
+    """Tensors side by side. Raises Conflict where torch would make rows or columns of vectors first."""
     reps = representations(call)
     least = min(len(rep.axes) for rep in reps)
     if least < 1 or (least < 2 and "hstack" not in call.target):
@@ -71,7 +72,7 @@ def sideways(call: Call) -> Results:
 )
 @op("stack", sample([normal(3, 4), normal(3, 4)], 1), sample([normal(3, 4), normal(3, 4)], -1))
 def stack(call: Call) -> Results:
-    """Tensors along a new axis."""
+    """Tensors along a new axis: each gets an axis of one entry there, and they are joined along it."""
     dim = call.axis(call.get("dim", 0), len(call.shape))
     reps = representations(call)
     widened = [SymbolicRepresentation((*rep.axes[:dim], (), *rep.axes[dim:]), rep.sign) for rep in reps]

@@ -61,11 +61,15 @@ class _Windows:
 
 
 def _windowed(call: Call, axis: Axis, windows: _Windows, name: str) -> Axis:
-    """The axis of outputs that each read one window."""
+    """The axis of outputs that each read one window. name: of the place where it is left open, if nothing decides it.
+
+    Raises Conflict where the mirror takes a window to no window, Wait where an unknown axis would be split by a guess.
+    """
     solver, axis, entries = call.solver, call.solver.resolve(axis), windows.entries
     # Two cases hold for axes known or not: windows of one entry, and one window of all.
     if entries == [(first,) for first in range(windows.size)]:
         return axis
+    # One window of all is a mean or a maximum of the whole axis: any order, no signs, as in `reduction`.
     if len(entries) == 1 and len(entries[0]) == windows.size and windows.inside:
         solver.sign_free(axis)
         return ()
@@ -131,7 +135,7 @@ def _refusal(action: SignedPermutation, windows: _Windows) -> str:
 
 
 def _adaptive(size: int, out: int) -> Entries:
-    """Windows of nearly equal length, which together cover the axis."""
+    """Windows of nearly equal length, which together cover the axis: 5 entries for 2 are (0 1 2), (2 3 4)."""
     windows: Entries = []
     for output in range(out):
         start, end = output * size // out, -((-(output + 1) * size) // out)  # the end is rounded up
@@ -150,7 +154,7 @@ def _sliding(layout: Windows) -> Entries:
 
 
 def _axis_windows(call: Call, rank: int, position: int, size: int, out: int) -> _Windows:
-    """The windows of one axis."""
+    """The windows of axis number `position` of `rank`, which has `size` entries and `out` windows."""
     if "output_size" in call.arguments:
         return _Windows(_adaptive(size, out), size)
     kernel = per_axis(call["kernel_size"], rank)
@@ -197,7 +201,10 @@ _padded = sample(_square, [3], [1], [1])
 @op("_adaptive_avg_pool2d", sample(_plane, [1, 4]))
 @op("_adaptive_avg_pool3d", sample(_solid, [1, 4, 2]))
 def pool(call: Call) -> Results:
-    """Windows along the last axes."""
+    """Windows along the last axes, each by itself: a block of 2 x 3 is a block of 2 and one of 3.
+
+    Returns the pooled tensor, with positions beside it where they are read.
+    """
     solver = call.solver
     rep = solver.representation(call.operands[0].rep)
     rank = int(call.target.split("d_with")[0].split("d.default")[0][-1])  # the 2 of max_pool2d_with_indices

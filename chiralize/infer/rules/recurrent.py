@@ -11,6 +11,15 @@ share one.
 With c' = f c + i g and h' = o tanh(c'), h and c can move with H only if g does, too, and if the gates i, f, o are
 permuted alike without signs. A row of w_ih belongs to one gate of one unit, so its rows move with |H| + |H| + H + |H|
 and its columns with the inputs; w_hh has the same rows, and its columns move with H.
+
+Two hidden units that the mirror exchanges and negates, H (a, b) = (-b, -a): the gates of unit 0 and of unit 1 change
+places, and tanh of the candidate is exchanged and negated. For a GRU of these two units the rows of w_ih are
+
+    r0 r1 z0 z1 n0 n1    which T takes to    r1 r0 z1 z0 -n1 -n0
+
+Weights come as torch has them: w_ih "(gates hidden) input", w_hh "(gates hidden) hidden", both biases "(gates hidden)".
+With a projection w_hh reads "projection" in place of "hidden", and w_hr is "projection hidden". States are
+"(layers directions) batch hidden", of a single step "batch hidden".
 """
 
 from __future__ import annotations
@@ -70,14 +79,20 @@ def _hidden(w_hh: Operand, solver: Solver) -> Axis:
 
 
 def _inputs(rep: SymbolicRepresentation, solver: Solver) -> SymbolicRepresentation:
-    """Everything but the features must be free of signs: biases and gates are added."""
+    """Everything but the features must be free of signs: biases and gates are added.
+
+    Returns the representation with a sign of the whole tensor written into the features, its last axis.
+    """
     for axis in rep.axes[:-1]:
         solver.sign_free(axis)
     return SymbolicRepresentation((*rep.axes[:-1], times(solver.resolve(rep.axes[-1]), rep.sign)))
 
 
 def recurrent_layer(call: Call, states: Sequence[Operand], gates: Gates) -> Results:
-    """Layers and directions of a whole recurrent module."""
+    """Layers and directions of a whole recurrent module.
+
+    Returns the sequence, then the final states where anybody reads them or the first ones are given.
+    """
     solver = call.solver
     x = _inputs(solver.representation(call.operands[0].rep), solver)
     # "frame batch feature", or "batch frame feature". A mirror that reverses time would run the cells backwards.
@@ -238,7 +253,7 @@ def gru(call: Call) -> Results:
 
 
 def recurrent_step(call: Call, states: Sequence[Operand], gates: Gates) -> Results:
-    """One step of a cell: the new state moves with the old one."""
+    """One step of a cell: the new state moves with the old one. Returns h, of an LSTM h and c, which move alike."""
     solver = call.solver
     x = _inputs(solver.representation(call.operands[0].rep), solver)
     weights = [call.get(name) for name in ("w_ih", "w_hh", "b_ih", "b_hh")]

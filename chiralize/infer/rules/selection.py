@@ -33,19 +33,23 @@ _x = normal(3, 4)
 
 
 def part_of(axis: Axis, entries: range, solver: Solver) -> Axis:
-    """The axis of a slice; the whole must be a direct sum with the slice as a part."""
+    """The axis of a slice; the whole must be a direct sum with the slice as a part.
+
+    entries: of the slice, counted from 0.  Raises Conflict where the mirror takes one of them out of the slice.
+    """
     size = axis_size(axis)
     if len(entries) == size:
         return solver.resolve(axis)
     # Only a run of an unknown axis can be cut out. `pick` sees whether a known axis allows it, and waits for others.
     if entries.step != 1 or is_known(solver.resolve(axis)) or not len(entries):
         return solver.pick(axis, entries)
+    # Entries 1 to 2 of 4 end the parts at 1, 3 and 4; the slice is the part that ends at 3.
     ends = sorted({entries.start, entries.stop, size} - {0})
     return solver.cut(axis, ends)[ends.index(entries.stop)]
 
 
 def picked(call: Call, axis: Axis, entries: Sequence[int], name: str = "list") -> Axis:
-    """The axis of entries that a slice or a constant list takes."""
+    """The axis of entries that a slice or a constant list takes; -1 is the last.  name: tells lists of a call apart."""
     size = axis_size(axis)
     chosen = [entry % size for entry in entries]
     run = range(chosen[0], chosen[0] + len(chosen)) if chosen else range(0)
@@ -270,7 +274,10 @@ def _copies(call: Call, position: int, size: int) -> Axis:
 
 
 def computed(call: Call, rep: SymbolicRepresentation, indices: Indices) -> SymbolicRepresentation:
-    """Entries that are computed: the axes that they name must stay in place, the axes of the list may move."""
+    """Entries that are computed: the axes that they name must stay in place, the axes of the list may move.
+
+    Raises Conflict for a computed mask: how many entries it picks, and which, depends on the input.
+    """
     solver = call.solver
     given = {dim: item for dim, item in enumerate(indices) if item is not None}
     dims, reps = list(given), [plain_of(item, call) for item in given.values()]

@@ -2,6 +2,8 @@
 
 A transform mixes all entries of its axis with weights that depend on their places, so T must leave that axis alone.
 Along the others it is the same linear map for every entry, and commutes with any signed permutation.
+
+For x "joint frame", transformed along the frames by F: (T x) F = T (x F) for any T on joints.
 """
 
 from __future__ import annotations

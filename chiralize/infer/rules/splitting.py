@@ -2,6 +2,10 @@
 
 The axis has to be a direct sum of the parts: the mirror mixes no two of them. (Where it exchanges whole parts, as the
 halves of left and right, `Partners.take` has answered before this rule is asked.)
+
+    axis of 4 with (0 1)(2 3), split(2)     two parts, each with its entries exchanged
+    axis of 4 with (0 1)(2 3), unbind       parts of one entry that the mirror exchanges: not for this rule
+    axis of 4 not known yet, split(2)       becomes a direct sum of two unknowns of 2
 """
 
 from __future__ import annotations
@@ -28,6 +32,7 @@ def split(call: Call) -> Results:
     solver = call.solver
     rep = solver.representation(call.operands[0].rep)
     dim = call.axis(call.get("dim", 0), len(rep.axes))
+    # `unbind` returns parts of one entry without the axis: a sign of that entry goes to the tensor.
     unbind = call.target.startswith("aten.unbind")
     sizes = [1] * len(call.shapes)
     if not unbind:
