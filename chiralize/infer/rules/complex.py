@@ -2,6 +2,13 @@
 
 A sign negates both parts of a number, so that taking one part, or the conjugate, commutes with it. An angle turns by
 pi.
+
+    -(x + i y) = (-x) + i (-y)       parts and number carry the same T
+    angle(-z) = angle(z) +- pi       neither odd nor even: no signs
+    r exp(i t)                       odd in r; -t gives the conjugate, so t has no signs
+
+Signs that negate the imaginary part alone (a conjugate) are no signs of the complex number; so the axis of both parts,
+which `view_as_real` adds, has to stay as it is.
 """
 
 from __future__ import annotations

@@ -2,6 +2,10 @@
 
 Entry k of a running sum is the sum of entries 0 to k: exchange two entries, and sums between them change. Along other
 axes sums and differences are linear, so that signs pass; of extrema and products they do not.
+
+    (a, b, c) has the running sums (a, a + b, a + b + c), (b, a, c) has (b, a + b, a + b + c)
+
+The second is no permutation of the first, so the axis stays as it is.
 """
 
 from __future__ import annotations
@@ -38,7 +42,8 @@ def cumulative(call: Call) -> Results:
     rep = solver.representation(call.operands[0].rep)
     dim = call.axis(call.get("dim", -1), len(rep.axes))
     solver.trivial(rep.axes[dim])
-    for other in call.operands[1:]:  # put before or behind
+    # `prepend` and `append` of `diff` stand in the same row, so they carry what the tensor carries along other axes.
+    for other in call.operands[1:]:
         other_rep = solver.representation(other.rep)
         solver.trivial(other_rep.axes[dim])
         sign = rep.sign * other_rep.sign

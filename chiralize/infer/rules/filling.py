@@ -56,6 +56,7 @@ _NUMBERS = {"zeros_like": 0, "new_zeros": 0, "ones_like": 1, "new_ones": 1}
 @op("new_full", sample(_x, [2, 4], 2.0), trait=Filled(sizes="size"))
 def fill(call: Call) -> Results:
     """A tensor of one repeated number."""
+    # `ones_like` has its number in its name; `fill.Tensor` has a tensor of one entry, which has to be a constant.
     default = _NUMBERS.get(call.target.split(".")[1])
     value = call.get("value", call.get("fill_value", default))
     if isinstance(value, Operand):

@@ -3,6 +3,10 @@
 New entry o lies at (o + 1/2) old / new - 1/2 of the old axis, with `align_corners` at o (old - 1) / (new - 1). Seen
 from the other end both are the same places, so that a reversed axis comes reversed. Three things favour one end: a
 factor that does not lead to the new size exactly, rounding down to the nearest entry, and one entry that is the first.
+
+The new entries of 4 resampled to 6 lie at -1/6, 1/2, 7/6, 11/6, 5/2 and 19/6. Each and its counterpart from the other
+end add up to 3, the last entry: 7/6 + 11/6 = 3. `nearest` takes entries 0, 0, 1, 2, 2, 3 for them, which from the other
+end would be 0, 1, 1, 2, 3, 3.
 """
 
 from __future__ import annotations
@@ -45,7 +49,7 @@ _smooth = [sample(_plane, [5, 4], False, None), sample(_plane, [3, 7], False, No
 @op("_upsample_nearest_exact2d.vec", sample(_plane, [6, 4], None))
 @op("upsample_nearest3d.vec _upsample_nearest_exact3d.vec", sample(_solid, [4, 4, 2], None))
 def resample(call: Call) -> Results:
-    """More or fewer entries by interpolation."""
+    """More or fewer entries by interpolation, x "batch channel *axes", each of the last axes by itself."""
     rep = call.solver.representation(call.operands[0].rep)
     factors = call.get("scale_factors") or [None] * len(rep.axes[2:])
     axes: list[Axis] = list(rep.axes[:2])
@@ -60,7 +64,10 @@ describe(overloads("upsample_bicubic2d"), Resampling())
 
 
 def _resampled(call: Call, axis: Axis, new: int, factor: float | None, dim: int) -> Axis:
-    """One axis. factor: as it is given; one that does not lead to the new size exactly is used as it is."""
+    """One axis, of `new` entries behind it. dim: its number, of which the result's name is made.
+
+    factor: as it is given; one that does not lead to the new size exactly is used as it is.
+    """
     solver, old = call.solver, axis_size(axis)
     exact = factor is None or factor * old == new
     if old == new and exact:

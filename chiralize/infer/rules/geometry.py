@@ -35,10 +35,12 @@ def cross(call: Call) -> Results:
     """Perpendicular to both vectors: (P a) x (P b) = det(P) P (a x b) for orthogonal P."""
     solver, ndim = call.solver, len(call.shape)
     left, right = (widened(rep, ndim) for rep in representations(call))
+    # Without a dim `linalg_cross` takes the last axis, and `cross` the first one of three entries.
     given = call.get("dim", -1 if "linalg" in call.target else None)
     if given is None and ndim > 1:
         raise Conflict("torch.cross takes the first axis of size 3, which may be the batch: name one (dim=-1)")
     dim = call.axis(given or 0, ndim)
+    # Both vectors lie in one space. The product is odd in each: a sign by which they differ is one of the result.
     sign = solver.paired(left.axes[dim], right.axes[dim], call.at("pair"))
     space = solver.resolve(left.axes[dim])
     out = multiplied(without_axis(left, dim), without_axis(right, dim), solver)

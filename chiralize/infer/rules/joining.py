@@ -128,7 +128,7 @@ def copy(call: Call) -> Results:
 @op("pad", sample(normal(2, 3, 4), [1, 1], "circular"), sample(_x, [0, 0, 1, 1], "constant", 1.0))
 @op("pad", sample(_x, [1, 1], "replicate"), sample(_x, [2, 2], "reflect"))
 def pad(call: Call) -> Results:
-    """More entries at both ends of the last axes: zeros, a number, or repetitions."""
+    """More entries at both ends of the last axes: zeros, a number, or repetitions. Negative lengths drop entries."""
     solver = call.solver
     rep = solver.representation(call.operands[0].rep)
     lengths = list(call["pad"])

@@ -59,7 +59,11 @@ def spread(call: Call, rep: SymbolicRepresentation, dim: int, source: Operand) -
 
 
 def written(call: Call, rep: SymbolicRepresentation, old: SymbolicRepresentation, source: Operand) -> Results:
-    """Entries `old` of `rep` replaced by (or added to) a tensor that must transform as they do."""
+    """Entries `old` of `rep` replaced by (or added to) a tensor that must transform as they do.
+
+    rep: of the whole, which is what the result carries as well.  old: of the entries, as a read would have it. A source
+    of zeros fits any. Raises Conflict where the source transforms otherwise.
+    """
     solver = call.solver
     if not source.zero:
         equal_sum([Operand(solver.representation(old)), source], old.shape, solver)
@@ -137,7 +141,10 @@ def _masked(call: Call, rep: SymbolicRepresentation, first: int, source: Operand
 
 
 def _once(call: Call, shape: Sequence[int], lists: Sequence[Operand | None], source: Operand) -> None:
-    """Where an entry is written several times the last one wins, and the mirror would change which one that is."""
+    """Demand that no entry is written twice: the last one wins, and the mirror would change which one that is.
+
+    shape: of the tensor that is written into.  lists: as `x[lists] = source` has them.  Raises Conflict.
+    """
     used = [item for item in lists if item is not None]
     # Of writes of one and the same number it makes no difference which comes last.
     if source.zero or math.prod(source.shape) == 1:
