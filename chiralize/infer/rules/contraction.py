@@ -49,7 +49,10 @@ def _weight_macs(call: Call) -> int:
 
 
 def _product_macs(call: Call) -> int:
-    """A product for every entry of the result and of the axis that is summed over, the last one of the left factor."""
+    """A product for every entry of the result and of the axis that is summed over.
+
+    It counts one such axis, the last one of the left factor, as matrix products have it.
+    """
     # The factors are the last two tensors: `baddbmm` has its bias in front of them.
     return prod(call.shape) * call.operands[-2].shape[-1]
 
