@@ -49,12 +49,48 @@ def _weight_macs(call: Call) -> int:
 
 
 def _product_macs(call: Call) -> int:
-    """A product for every entry of the result and of the axis that is summed over.
-
-    It counts one such axis, the last one of the left factor, as matrix products have it.
-    """
+    """A product for every entry of the result and of the last axis of the left factor, which is summed over."""
     # The factors are the last two tensors: `baddbmm` has its bias in front of them.
     return prod(call.shape) * call.operands[-2].shape[-1]
+
+
+def _inner_macs(call: Call) -> int:
+    """The same where another axis may be summed over."""
+    left, right = call.operands
+    if "dim" not in call.arguments:
+        return _product_macs(call)
+    ndim = max(left.ndim, right.ndim)
+    dim = call.axis(call.get("dim", -1), ndim) - ndim  # from the end, where both have it
+    return prod(call.shape) * max(left.shape[dim], right.shape[dim])
+
+
+def _tensordot_macs(call: Call) -> int:
+    """The same for any axes that are summed over."""
+    left = call.operands[0]
+    return prod(call.shape) * prod(map(left.shape.__getitem__, call.axes(call["dims_self"], left.ndim)))
+
+
+def _chain_macs(call: Call) -> int:
+    """Products from the left: as many rows as the first factor has, times every entry of each other factor."""
+    first, *others = call.operands
+    rows = first.shape[0] if first.ndim > 1 else 1
+    return rows * sum(prod(factor.shape) for factor in others)
+
+
+def _power_macs(call: Call) -> int:
+    """One product less than the power says."""
+    return (call["n"] - 1) * prod(call.shape) * call.shape[-1]
+
+
+def _sum_macs(call: Call) -> int:
+    """Of the product of the last two tensors: `addbmm` sums over its batch, too, and `addr` over nothing."""
+    match call.target.split(".")[1]:
+        case "addbmm":
+            return prod(call.operands[-2].shape) * call.operands[-1].shape[-1]
+        case "addr":
+            return prod(call.shape)
+        case _:
+            return _product_macs(call)
 
 
 @rule(
@@ -121,7 +157,7 @@ def matmul(call: Call) -> Results:
 @rule(
     "inner product",
     "`m k, n k -> m n` (inner); `... k, ... k -> ...`, other axes multiplied entry by entry (vecdot)",
-    macs=_product_macs,
+    macs=_inner_macs,
 )
 @op("inner", _data((2, 3, 4), (3, 4)), _weighted((3, 4), (2, 4)), _data((4,), (4,)))
 @op("linalg_vecdot", _data((3, 4), (3, 4)), _data((3, 4), (4,)), _data((3, 4), (1, 4), args=(0,)))
@@ -148,7 +184,7 @@ def inner(call: Call) -> Results:
     return SymbolicRepresentation(out.axes, out.sign * sign)
 
 
-@rule("tensor product with sums", "`m.. k.., k.. n.. -> m.. n..`, any axes summed", macs=_product_macs)
+@rule("tensor product with sums", "`m.. k.., k.. n.. -> m.. n..`, any axes summed", macs=_tensordot_macs)
 @op("tensordot", _weighted((2, 3, 4), (4, 3), args=([2], [0])), _data((2, 3, 4), (4, 2, 3), args=([2, 1], [0, 2])))
 @op("tensordot", _data((3,), (4,), args=([], [])))
 def tensordot(call: Call) -> Results:
@@ -159,7 +195,7 @@ def tensordot(call: Call) -> Results:
     return contracted(left, right, ours, theirs, call.solver)
 
 
-@rule("chain of matrix products", "`a b, b c, c d -> a d`", macs=_product_macs)
+@rule("chain of matrix products", "`a b, b c, c d -> a d`", macs=_chain_macs)
 @op("chain_matmul", sample([normal(3, 4), normal(4, 3), normal(3, 2)]))
 @op("linalg_multi_dot", sample([normal(4), normal(4, 3), normal(3, 4)]))
 @op("linalg_multi_dot", sample([normal(2, 4), normal(4, 3), normal(3)]))
@@ -172,7 +208,7 @@ def chain(call: Call) -> Results:
     return rep
 
 
-@rule("power of a matrix", "`... a a -> ... a a` for whole powers from 1 on", macs=_product_macs)
+@rule("power of a matrix", "`... a a -> ... a a` for whole powers from 1 on", macs=_power_macs)
 @op("matrix_power linalg_matrix_power", _data((2, 3, 3), args=(3,)), _data((4, 4), args=(2,)))
 def power(call: Call) -> Results:
     """A square matrix times itself: columns have to move as rows do. Raises Conflict for powers below 1."""
@@ -190,7 +226,7 @@ def power(call: Call) -> Results:
     "matrix product and sum",
     "a sum of the first tensor and of the product of the other two: `... m k, ... k n` (baddbmm), summed over "
     "the batch too (addbmm), `m k, k` (addmv), `m, n` (addr)",
-    macs=_product_macs,
+    macs=_sum_macs,
 )
 @op("baddbmm", trait=Product("self"))
 @op("baddbmm", _data((2, 3, 4), (2, 3, 4), (2, 4, 4)), _data((1, 3, 4), (2, 3, 4), (2, 4, 4)))
