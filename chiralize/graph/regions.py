@@ -132,11 +132,13 @@ def _collapsed(captured: CapturedModel, region: str) -> CapturedModel | None:
     # One node for the region; its results are taken from it under their old names, so readers do not change.
     where = replace(inside[0].where, module=path_of(region) or inside[0].where.module)
     operands = {"operands": [Ref(name) for name in inner.inputs]}
-    call = Node(region, TARGET, operands, inner.output_shapes, frozenset(range(len(results))), where, inner)
+    dtypes = tuple(next(iter(node.dtypes), None) for node in results)
+    call = Node(region, TARGET, operands, inner.output_shapes, frozenset(range(len(results))), where, inner, dtypes)
     picks = []
     for index, node in enumerate(results):
         arguments = {"value": Ref(region), "index": index}
-        picks.append(Node(node.name, "getitem", arguments, (node.shapes[0],), frozenset({0}), node.where))
+        shapes, first = (node.shapes[0],), frozenset({0})
+        picks.append(Node(node.name, "getitem", arguments, shapes, first, node.where, dtypes=(dtypes[index],)))
     # The region as a whole may have to come later than its first op, and what reads it later still. If it reads what
     # depends on itself (a branch that leaves and comes back), no order does.
     ordered = _sorted([call, *picks, *outside], {name: index for index, name in enumerate(captured.by_name)})

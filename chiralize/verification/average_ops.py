@@ -2,6 +2,7 @@
 
 Each function takes a `Reading`, whose earlier values are known, and a node. It returns the results of the node, or
 None where its arguments are not understood: then the op is opaque, which is always sound. `OPS` says which op is which.
+Sums and multiples are understood of floating-point and complex numbers alone: 0.5 * (x + x) is x for none of uint8.
 An action is out[i] = sign[i] * in[source[i]] along one axis. Of x with 4 entries, where S exchanges its halves:
 
     x.index_select(0, [2, 3, 0, 1])     (2, 3, 0, 1) #0     an action on x, S itself
@@ -21,7 +22,7 @@ import torch
 from chiralize.graph.model import Node, Ref
 from chiralize.symmetry.involution import IntArray
 from chiralize.verification.average_reading import Known, Reading
-from chiralize.verification.combinations import IDENTITY, Array, Combination, Term, along_axis, beside_axis, normal
+from chiralize.verification.combinations import Array, Combination, Term, along_axis, beside_axis, normal
 
 # Ops by what the proof makes of them. Other ops are opaque, which is always sound.
 _COPIES = {"aten.clone.default", "aten.contiguous.default", "aten.lift_fresh_copy.default"}
@@ -58,21 +59,17 @@ def _expanded(reading: Reading, node: Node) -> Known:
 def _scattered(reading: Reading, node: Node) -> Known:
     """A write of all entries. A write of some of them is not understood."""
     source = node.arguments["src"].name
-    if reading.shapes[source] != node.shapes[0]:
-        return None
+    if reading.shapes[source] != node.shapes[0] or not _same_type(reading, node, source):
+        return None  # what is written takes the type of what it is written into
     return (reading.value(source),)
 
 
 def _cast(reading: Reading, node: Node) -> Known:
-    """A cast to another type; twice is once. (In a program the second view casts what the first one did.)"""
-    value, dtype = reading.operand(node), node.arguments.get("dtype")
-    if dtype is None:
-        return (value,)
-    wanted = ("cast", repr(dtype))
-    # One term that is not moved or scaled, whose expression is a cast to the same type: that term, unchanged.
-    if len(value) == 1 and value[0][::2] == (IDENTITY, 1.0) and reading.table.all[value[0][1]][:2] == wanted:
-        return (value,)
-    return (reading.opaque(*wanted, value),)
+    """A cast to another type, opaque; none to the type that a value has. (A second view casts what the first did.)"""
+    operand = node.arguments["self"].name
+    if _same_type(reading, node, operand):
+        return _unchanged(reading, node)
+    return (reading.opaque("cast", str(reading.dtypes[node.name]), reading.described(operand)),)
 
 
 def _picked(reading: Reading, node: Node) -> Known:
@@ -189,21 +186,21 @@ def _gather(reading: Reading, node: Node, dim: int, entries: IntArray) -> Combin
     source = node.arguments["self"].name
     value, size = reading.value(source), (reading.shapes[source] or (1,))[dim]
     if sorted(entries.tolist()) != list(range(size)):
-        return reading.opaque(node.target, dim, tuple(entries.tolist()), value)
+        return reading.opaque("gathered", dim, tuple(entries.tolist()), reading.described(source))
     return reading.table.apply(((dim, tuple(entries.tolist()), (1,) * len(entries)),), value)
 
 
 def _negated(reading: Reading, node: Node) -> Known:
     """The same terms, with the factor -1."""
-    return (reading.table.scale(reading.operand(node), -1.0),)
+    return reading.scaled(node, reading.operand(node), -1.0)
 
 
 def _quotient(reading: Reading, node: Node) -> Known:
     """Division by a number other than 0."""
     divisor = node.arguments["other"]
-    if not isinstance(divisor, (int, float)) or not divisor:
+    if not isinstance(divisor, (int, float)) or not divisor or not reading.is_real(node.arguments["self"].name):
         return None
-    return (reading.table.scale(reading.operand(node), 1.0 / divisor),)
+    return reading.scaled(node, reading.operand(node), 1.0 / divisor)
 
 
 def _product(reading: Reading, node: Node) -> Known:
@@ -212,14 +209,16 @@ def _product(reading: Reading, node: Node) -> Known:
     Other constants make an opaque product: an action is a signed permutation and has no other factors.
     """
     first, second = node.arguments["self"], node.arguments["other"]
+    if not reading.is_real(first.name) or not reading.is_real(node.name):
+        return None
     if isinstance(second, (int, float)):
-        return (reading.table.scale(reading.value(first.name), float(second)),)
+        return reading.scaled(node, reading.value(first.name), float(second))
     constant = reading.constant(second)
-    if constant is None or reading.shapes[first.name] != node.shapes[0]:
+    if constant is None or constant.is_complex() or reading.shapes[first.name] != node.shapes[0]:
         return None  # the product of two values, or one that the constant broadcasts
     array = _doubles(constant)
     if array.size == 1:
-        return (reading.table.scale(reading.value(first.name), float(array.reshape(()))),)
+        return reading.scaled(node, reading.value(first.name), float(array.reshape(())))
     lead = len(node.shapes[0] or ()) - array.ndim  # broadcasting aligns the last axes
     filled = [lead + axis for axis, size in enumerate(array.shape) if size != 1]
     if len(filled) != 1 or not np.isin(array, (-1.0, 1.0)).all():
@@ -233,8 +232,11 @@ def _sum(reading: Reading, node: Node) -> Known:
     """The sum of two tensors. A constant counts by its numbers, since T may add one; nothing else is broadcast."""
     if not isinstance(node.arguments["other"], Ref) or node.arguments.get("alpha", 1) != 1:
         return None
+    operands = (node.arguments["self"], node.arguments["other"])
+    if not all(map(reading.is_real, (node.name, *(operand.name for operand in operands)))):
+        return None
     terms: list[Term] = []
-    for operand in (node.arguments["self"], node.arguments["other"]):
+    for operand in operands:
         constant = reading.constant(operand)
         if constant is not None and constant.is_floating_point():
             # With as many axes as the sum, so that an action finds the axis that it acts along.
@@ -280,8 +282,16 @@ def _concatenation(reading: Reading, node: Node) -> Known:
     """One expression that knows its parts: `Expressions.apply` may exchange them."""
     parts = [ref.name for ref in node.arguments["tensors"]]
     dim = node.arguments.get("dim", 0) % len(node.shapes[0] or (1,))
-    sizes = tuple((reading.shapes[name] or (1,))[dim] for name in parts)
-    return (reading.opaque("cat", dim, sizes, tuple(map(reading.value, parts))),)
+    shapes = [reading.shapes[name] or () for name in parts]
+    if any(len(shape) != len(node.shapes[0] or ()) for shape in shapes):
+        return None  # an empty list of numbers, which counts for nothing beside tensors of more axes
+    sizes = tuple(shape[dim] for shape in shapes)
+    return (reading.opaque("cat", dim, sizes, tuple(map(reading.described, parts))),)
+
+
+def _same_type(reading: Reading, node: Node, name: str) -> bool:
+    """Whether a value has the type of the node's result, and both are known."""
+    return reading.dtypes[node.name] is not None and reading.dtypes[node.name] == reading.dtypes[name]
 
 
 def _doubles(tensor: torch.Tensor) -> Array:

@@ -5,7 +5,8 @@ signed permutation per axis. This is done twice: as a function of x, and as a fu
 applied to the first, the network is equivariant, since actions compose exactly, T T = 1, and all other ops are taken
 as opaque functions that give equal results for equal arguments. Gathers and sign changes along an axis, sums, scaling,
 slices and concatenations are understood, and so are constants that are added (an affine mirror adds 2 c, in the
-precision of the tensor); nothing needs a rule. Weights and constants are what they hold, not what they
+precision of the tensor); nothing needs a rule. Sums and scaling are those of floating-point and complex numbers:
+integers wrap and bools saturate, so that these ops are opaque there. Weights and constants are what they hold, not what they
 are called: each view may come with a copy of its own.
 
 Example: y = (g(x) + S g(S x)) / 2, with a layer g and S, which swaps the two entries of x. The values in terms of x:
@@ -19,8 +20,10 @@ way round, since S S = I:
 
 S times the first y is S #1 / 2 + I #2 / 2: the same terms. Nothing was asked of g.
 
-The proof is cautious: where an op or its arguments are not understood, the value gets an expression of its own, and two
-values count as equal only if they were computed alike. It may miss an equality. Rounding is left out of it.
+The proof is cautious: where an op or its arguments are not understood, the value gets an expression of its own. Two of
+these count as equal only if one op was called on equal values of the same types and shapes. Around them two values are
+equal if they are the same sum as real numbers. It may miss an equality. Rounding is left out of it, and so is whether
+numbers overflow on the way or a zero has a sign.
 
 Called by `judge` for results of `average`, by `regions` for stretches that are averaged, and by `other_proofs`.
 `average_reading` writes a graph down, `average_ops` knows what ops make of combinations.
@@ -74,6 +77,7 @@ def why_no_average(
     # written into one of them on T x has to be what is written into its partner on x.
     for leaf, name in captured.mutations.items():
         partner = swapped_states.get(leaf, leaf)
-        if captured.mutations.get(partner) is None or plain.value(captured.mutations[partner]) != turned.value(name):
+        written = captured.mutations.get(partner)
+        if written is None or plain.described(written) != turned.described(name):
             return f"state {captured.leaves[leaf].names[0]}"
     return None

@@ -35,7 +35,7 @@ class Reading:
     the graph as a function of x.  swapped: state leaf -> the one whose value stands in its place.
 
     ops: what the results of an op are, by its target; every other op is opaque, which is always sound.
-    values: every result of every leaf and node.  shapes: of their first results, None for what is no tensor.
+    values: every result of every leaf and node.  shapes, dtypes: of their first results, None for what is no tensor.
     constants: the tensors that do not depend on inputs and whose numbers are looked at, as orders and signs.
     """
 
@@ -51,11 +51,12 @@ class Reading:
         self.ops = ops
         self.leaves = captured.leaves
         self.shapes: dict[str, tuple[int, ...] | None] = {}
+        self.dtypes: dict[str, torch.dtype | None] = {}
         self.values: dict[str, tuple[Combination, ...]] = {}
         self.constants: dict[str, torch.Tensor] = {}
         self.dtype = _precision(captured)
         for leaf in self.leaves.values():
-            self.shapes[leaf.name] = leaf.shape
+            self.shapes[leaf.name], self.dtypes[leaf.name] = leaf.shape, leaf.tensor.dtype
             if leaf.kind in ("constant", "statistic"):
                 self.constants[leaf.name] = leaf.tensor
             if leaf.kind in ("input", "state"):
@@ -66,12 +67,43 @@ class Reading:
             turn = mirrored.get(leaf.name)
             self.values[leaf.name] = (value if turn is None else self.turned(value, turn, leaf.tensor.dtype),)
         for node in captured.nodes:
-            self.shapes[node.name] = node.shapes[0]
+            self.shapes[node.name], self.dtypes[node.name] = node.shapes[0], next(iter(node.dtypes), None)
             self.values[node.name] = self._read(node)
 
     def value(self, name: str) -> Combination:
         """The first (mostly the only) result of a leaf or a node."""
         return self.values[name][0]
+
+    def described(self, name: str) -> tuple[Any, ...]:
+        """A value as an argument of an opaque op: its combination alone says neither of which size nor type it is.
+
+        Ones of 2 and of 3 entries are the same constant, and integers wrap where floating-point numbers do not.
+        """
+        return str(self.dtypes[name]), self.shapes[name], self.value(name)
+
+    def is_real(self, name: str) -> bool:
+        """Whether sums and multiples of a value are those of real or complex numbers, but for rounding.
+
+        False of integers, which wrap and are cut off, of bools, and of values whose type nobody knows.
+        """
+        dtype = self.dtypes[name]
+        return dtype is not None and (dtype.is_floating_point or dtype.is_complex)
+
+    def scaled(self, node: Node, value: Combination, factor: float) -> Known:
+        """A value times a number, as the result of a node.
+
+        None where the number, or a factor of the result, is 0 or outside the range of its type: 0 times infinity is no
+        number, x - x is 0 and (-1) (x - x) is -0, and what became infinite is not brought back by another factor.
+        """
+        dtype = self.dtypes[node.name]
+        if dtype is None or not self.is_real(node.name):
+            return None
+        out = self.table.scale(value, factor)
+        limits = torch.finfo(dtype)
+        for size in map(abs, (factor, *self.table.factors(out))):
+            if not limits.tiny <= size <= limits.max:
+                return None
+        return (out,)
 
     def operand(self, node: Node) -> Combination:
         """The value of the tensor that an op is called on."""
@@ -100,7 +132,8 @@ class Reading:
             return known
         # Random numbers are equal to those of the same node alone, and only if they were drawn from the same: a dropout
         # of a(x) is none of a(T x). What a region computes is not in its arguments: it is equal to itself alone, too.
-        is_alone = node.draws_numbers or node.inner is not None
+        # So are views by strides, since equal tensors may lie in memory in different orders.
+        is_alone = node.draws_numbers or node.inner is not None or node.target.startswith("aten.as_strided")
         arguments_read = ((name, self._plain(value)) for name, value in sorted(arguments.items()))
         key: tuple[Any, ...] = (node.target, node.name if is_alone else "", *arguments_read)
         return tuple(self.opaque(*key, index) for index in range(len(node.shapes)))
@@ -110,12 +143,12 @@ class Reading:
         return ((IDENTITY, self.table.number(*expression), 1.0),)
 
     def _plain(self, value: Any) -> Any:
-        """An argument as a hashable value: tensors by their combination, whatever else by its text.
+        """An argument as a hashable value: tensors by type, shape and combination, whatever else by its text.
 
         By its text, since 0.0 == -0.0 and 1 == True == 1.0, while an op may tell them apart.
         """
         if isinstance(value, Ref):
-            return self.value(value.name)
+            return self.described(value.name)
         if isinstance(value, (list, tuple)):
             return tuple(map(self._plain, value))
         return repr(value)

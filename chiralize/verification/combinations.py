@@ -12,7 +12,7 @@ Expressions are tuples whose first entry says what they are. These are taken apa
 
     "cat", axis, sizes of the parts, parts          "run", axis, first entry, entries, number
     "selected", axis, entry, entries, number        "permuted", order of the axes, number
-    "constant", shape, bytes                        "cast", type, value
+    "constant", shape, bytes
 """
 
 from __future__ import annotations
@@ -73,11 +73,15 @@ class Expressions:
                 constants.append(factor * self.arrays[number])
             else:
                 total[action, number] = total.get((action, number), 0.0) + factor
-        # x - x leaves no term, as a constant of zeros does: nothing is written in two ways.
-        collected = [(action, number, factor) for (action, number), factor in total.items() if factor != 0.0]
+        # x - x stays a term, 0 x: it is no number where x is infinite.
+        collected = [(action, number, factor + 0.0) for (action, number), factor in total.items()]
         if constants:
             collected += self.constant(np.asarray(sum(constants[1:], constants[0])))
         return tuple(sorted(collected))
+
+    def factors(self, value: Combination) -> list[float]:
+        """The factors of the terms that are no constants."""
+        return [factor for _, number, factor in value if number not in self.arrays]
 
     def scale(self, value: Combination, factor: float) -> Combination:
         """A combination times a number."""
@@ -110,10 +114,12 @@ class Expressions:
         if along is None:
             return action, number
         (_, dim, sizes, parts), (_, entries, signs) = expression, along
+        if len(set(sizes)) != 1:
+            return action, number
         width, starts = sizes[0], entries[:: sizes[0]]  # where each part of the result begins in the operand
         # Parts of one size, each moved as a whole, none negated, and each begins where a part began.
         whole = entries == tuple(start + step for start in starts for step in range(width))
-        if len(set(sizes)) != 1 or not whole or min(signs, default=1) < 0 or any(start % width for start in starts):
+        if not whole or min(signs, default=1) < 0 or any(start % width for start in starts):
             return action, number
         reordered = tuple(parts[start // width] for start in starts)
         return tuple(beside_axis(action, dim)), self.number("cat", dim, sizes, reordered)

@@ -199,3 +199,88 @@ def test_one_number_that_is_negated(read: int, answered: int) -> None:
     assert why_no_average(captured, (turns[0],), (turns[1],), {}) is None
     kept = rep(SignedPermutation.identity(answered))
     assert why_no_average(captured, (turns[0],), (kept,), {}) == "output 0"
+
+
+# ---- equal as real numbers, and not as what they are -----------------------------------------------------------------
+def compared(pair: Callable[[Tensor], tuple[Tensor, ...]]) -> str | None:
+    """Whether two values of x, which has 6 entries, are proved to be what T makes of each other, and change places.
+
+    T exchanges entries 4 and 5 of x and leaves the others alone.
+    """
+
+    class Two(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.cat([value.to(x.dtype).reshape(3, 1) for value in pair(x)], 1)
+
+    args, swap = (torch.rand(3, 6, dtype=torch.float64),), SignedPermutation.of([(4, 5)], size=6)
+    captured = capture(export(Two().eval(), args, {}), args, {})
+    answer = rep(SignedPermutation.of([(0, 1)], size=2))
+    return why_no_average(captured, (rep(swap),), (answer,), {})
+
+
+def whole(x: Tensor, dtype: torch.dtype) -> tuple[Tensor, ...]:
+    """Entries 4 and 5 as numbers of another type."""
+    return (x[:, 4] * 100).to(dtype), (x[:, 5] * 100).to(dtype)
+
+
+def folded(x: Tensor, op: Callable[[Tensor], Tensor], dtype: torch.dtype) -> tuple[Tensor, ...]:
+    """An op that is the identity for real numbers, on one of two numbers of another type."""
+    left, right = whole(x, dtype)
+    return op(left), right
+
+
+def strided(x: Tensor) -> Tensor:
+    return x.as_strided((3,), (1,)).sin()
+
+
+def headless(part: Tensor, x: Tensor) -> Tensor:
+    """A list whose first part is empty, turned round."""
+    return torch.cat([torch.zeros(3, 0), part, x[:, :1]], 1).flip(1).prod(1)
+
+
+DIFFERENT: dict[str, Callable[[Tensor], tuple[Tensor, ...]]] = {
+    "bytes that wrap": lambda x: folded(x, lambda v: (v + v) * 0.5, torch.uint8),
+    "bytes that are negated twice": lambda x: folded(x, lambda v: v.neg() / 2 * -2, torch.uint8),
+    "truth values that saturate": lambda x: folded(x, lambda v: (v + v) * 0.5, torch.bool),
+    "integers times a constant": lambda x: folded(x, lambda v: v * torch.tensor([3]) * 0.5 / 1.5, torch.int8),
+    "a factor that a type does not hold": lambda x: folded(x, lambda v: v * 1e-9 * 1e9, torch.float16),
+    "a factor that no type holds": lambda x: (x[:, 4] * 1e200 * 1e200, x[:, 5] * 1e300 * 1e300),
+    "zero times other numbers": lambda x: (x[:, 0].log() * 0, x[:, 1].exp() * 0),
+    "zero of two shapes": lambda x: ((x[:, :2] * 0).logsumexp(1), (x[:, :3] * 0).logsumexp(1)),
+    "cancelled in two shapes": lambda x: ((x + (-x))[:, :2].logsumexp(1), (x + (-x))[:, :3].logsumexp(1)),
+    "constants of two shapes": lambda x: (
+        (torch.ones(3, 2) + torch.zeros(3, 2)).logsumexp(1) + x[:, 0],
+        (torch.ones(3, 3) + torch.zeros(3, 3)).logsumexp(1) + x[:, 0],
+    ),
+    "the sign of a zero": lambda x: (
+        torch.copysign(x[:, 0], x[:, 1] + (-x[:, 1])),
+        torch.copysign(x[:, 0], -(x[:, 1] + (-x[:, 1]))),
+    ),
+    "two types of one value": lambda x: ((x[:, 4] + torch.zeros(3)).half().sin(), x[:, 5].sin()),
+    "a complex factor": lambda x: ((x[:, 4] * torch.tensor([1 + 1j])).abs(), (x[:, 5] * torch.tensor([1 + 2j])).abs()),
+    "written into integers": lambda x: (
+        torch.slice_scatter(torch.zeros(3, 1, dtype=torch.int64), x[:, 4:5], 1, 0, 1),
+        torch.slice_scatter(torch.zeros(3, 1, dtype=x.dtype), x[:, 5:], 1, 0, 1),
+    ),
+    "read by strides": lambda x: (strided(x[:, :3].t().clone()), strided(x[:, :3].t().contiguous())),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", DIFFERENT)
+def test_values_that_only_real_numbers_would_make_equal(name: str) -> None:
+    assert compared(DIFFERENT[name]) == "output 0"
+
+
+EQUAL: dict[str, Callable[[Tensor], tuple[Tensor, ...]]] = {
+    "floating-point numbers": lambda x: folded(x, lambda v: (v + v) * 0.5, torch.float32),
+    "complex numbers": lambda x: tuple(v.abs() for v in folded(x, lambda v: (-v) / -1, torch.complex128)),
+    "integers that are moved": lambda x: folded(x, lambda v: v.flip(0).flip(0), torch.int32),
+    "cast once and twice": lambda x: folded(x, lambda v: v.to(torch.float32), torch.float32),
+    "another constant sum": lambda x: (x[:, 4] + torch.ones(3) + torch.ones(1), x[:, 5] + torch.full((3,), 2.0)),
+    "an empty part": lambda x: (headless(x[:, 4:5], x), headless(x[:, 5:], x)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", EQUAL)
+def test_values_that_are_equal(name: str) -> None:
+    assert compared(EQUAL[name]) is None
