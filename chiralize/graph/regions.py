@@ -165,15 +165,16 @@ def _inner(captured: CapturedModel, inside: Sequence[Node], results: Sequence[No
             of_kind[name] = leaf
     for node in captured.nodes:
         if node.name in read:
-            inputs[node.name] = _entry(node.name, node.shapes[0] or ())
+            inputs[node.name] = _entry(node)
     outputs = tuple(node.name for node in results)
     shapes = tuple(node.shapes[0] or () for node in results)
     return CapturedModel(inputs | stored, tuple(inside), tuple(inputs), outputs, shapes, {})
 
 
-def _entry(name: str, shape: tuple[int, ...]) -> Leaf:
-    """A value that flows into a region, as an input of it."""
-    return Leaf(name, "input", (name,), torch.empty(shape, device="meta"))
+def _entry(node: Node) -> Leaf:
+    """A value that flows into a region, as an input of it: its shape and dtype without its numbers."""
+    tensor = torch.empty(node.shapes[0] or (), dtype=next(iter(node.dtypes), None), device="meta")
+    return Leaf(node.name, "input", (node.name,), tensor)
 
 
 def _sorted(nodes: Sequence[Node], positions: Mapping[str, int]) -> list[Node] | None:

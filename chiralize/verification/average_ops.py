@@ -22,7 +22,7 @@ import torch
 from chiralize.graph.model import Node, Ref
 from chiralize.symmetry.involution import IntArray
 from chiralize.verification.average_reading import Known, Reading
-from chiralize.verification.combinations import Array, Combination, Term, along_axis, beside_axis, normal
+from chiralize.verification.combinations import IDENTITY, Array, Combination, Term, along_axis, beside_axis, normal
 
 # Ops by what the proof makes of them. Other ops are opaque, which is always sound.
 _COPIES = {"aten.clone.default", "aten.contiguous.default", "aten.lift_fresh_copy.default"}
@@ -30,6 +30,7 @@ _ALIASES = {"aten.alias.default", "aten.detach.default"}
 _RUNS = {"aten.chunk.default", "aten.split.Tensor", "aten.split_with_sizes.default", "aten.slice.Tensor"}
 _VIEWS = {"aten.view.default", "aten.reshape.default", "aten.unsqueeze.default", "aten._unsafe_view.default"}
 _CASTS = {"aten.to.dtype", "aten.to.dtype_layout", "aten.to.device", "aten._to_copy.default"}
+_STRIDED = {"aten.as_strided.default", "aten.as_strided_copy.default", "aten.as_strided_scatter.default"}
 
 
 def _unchanged(reading: Reading, node: Node) -> Known:
@@ -62,6 +63,11 @@ def _scattered(reading: Reading, node: Node) -> Known:
     if reading.shapes[source] != node.shapes[0] or not _same_type(reading, node, source):
         return None  # what is written takes the type of what it is written into
     return (reading.value(source),)
+
+
+def _strided(reading: Reading, node: Node) -> Known:
+    """A view by strides, equal to itself alone: equal tensors may lie in memory in different orders."""
+    return reading.unknown(node, is_alone=True)
 
 
 def _cast(reading: Reading, node: Node) -> Known:
@@ -210,7 +216,9 @@ def _product(reading: Reading, node: Node) -> Known:
     """
     first, second = node.arguments["self"], node.arguments["other"]
     if not reading.is_real(first.name) or not reading.is_real(node.name):
-        return None
+        if isinstance(second, Ref):
+            return None
+        return _each(reading, node, [first.name], repr(second))
     if isinstance(second, (int, float)):
         return reading.scaled(node, reading.value(first.name), float(second))
     constant = reading.constant(second)
@@ -233,8 +241,9 @@ def _sum(reading: Reading, node: Node) -> Known:
     if not isinstance(node.arguments["other"], Ref) or node.arguments.get("alpha", 1) != 1:
         return None
     operands = (node.arguments["self"], node.arguments["other"])
-    if not all(map(reading.is_real, (node.name, *(operand.name for operand in operands)))):
-        return None
+    names = [operand.name for operand in operands]
+    if not all(map(reading.is_real, (node.name, *names))):
+        return _each(reading, node, names)
     terms: list[Term] = []
     for operand in operands:
         constant = reading.constant(operand)
@@ -248,6 +257,17 @@ def _sum(reading: Reading, node: Node) -> Known:
         else:
             terms += reading.value(operand.name)
     return (reading.table.collect(terms),)
+
+
+def _each(reading: Reading, node: Node, names: list[str], number: str = "") -> Known:
+    """An op on integers or bools that does the same to all entries, whatever it does to one of them.
+
+    names: its operands, whose order does not count.  number: what else it is called with.  None where it broadcasts.
+    """
+    parts = [reading.described(name) for name in names]
+    if any(reading.shapes[name] != node.shapes[0] for name in names):
+        return None
+    return (((IDENTITY, reading.table.each((node.target, number), parts), 1.0),),)
 
 
 def _parts(reading: Reading, node: Node) -> Known:
@@ -303,6 +323,7 @@ OPS: dict[str, Callable[[Reading, Node], Known]] = {
     **dict.fromkeys(_COPIES | _ALIASES, _unchanged),
     **dict.fromkeys(_VIEWS, _viewed),
     **dict.fromkeys(_CASTS, _cast),
+    **dict.fromkeys(_STRIDED, _strided),
     **dict.fromkeys(("aten.index_select.default", "aten.index.Tensor"), _picked),
     **dict.fromkeys(("aten.permute.default", "aten.transpose.int"), _permuted),
     **dict.fromkeys(_RUNS, _parts),

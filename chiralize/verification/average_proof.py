@@ -6,8 +6,8 @@ applied to the first, the network is equivariant, since actions compose exactly,
 as opaque functions that give equal results for equal arguments. Gathers and sign changes along an axis, sums, scaling,
 slices and concatenations are understood, and so are constants that are added (an affine mirror adds 2 c, in the
 precision of the tensor); nothing needs a rule. Sums and scaling are those of floating-point and complex numbers:
-integers wrap and bools saturate, so that these ops are opaque there. Weights and constants are what they hold, not what they
-are called: each view may come with a copy of its own.
+integers wrap and bools saturate, so that these ops are opaque there. Weights and constants are what they hold, not
+what they are called: each view may come with a copy of its own.
 
 Example: y = (g(x) + S g(S x)) / 2, with a layer g and S, which swaps the two entries of x. The values in terms of x:
 

@@ -132,9 +132,11 @@ class Reading:
             return known
         # Random numbers are equal to those of the same node alone, and only if they were drawn from the same: a dropout
         # of a(x) is none of a(T x). What a region computes is not in its arguments: it is equal to itself alone, too.
-        # So are views by strides, since equal tensors may lie in memory in different orders.
-        is_alone = node.draws_numbers or node.inner is not None or node.target.startswith("aten.as_strided")
-        arguments_read = ((name, self._plain(value)) for name, value in sorted(arguments.items()))
+        return self.unknown(node, node.draws_numbers or node.inner is not None)
+
+    def unknown(self, node: Node, is_alone: bool) -> tuple[Combination, ...]:
+        """One opaque expression per result.  is_alone: those of another node are never equal to them."""
+        arguments_read = ((name, self._plain(value)) for name, value in sorted(node.arguments.items()))
         key: tuple[Any, ...] = (node.target, node.name if is_alone else "", *arguments_read)
         return tuple(self.opaque(*key, index) for index in range(len(node.shapes)))
 

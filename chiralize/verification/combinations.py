@@ -12,7 +12,7 @@ Expressions are tuples whose first entry says what they are. These are taken apa
 
     "cat", axis, sizes of the parts, parts          "run", axis, first entry, entries, number
     "selected", axis, entry, entries, number        "permuted", order of the axes, number
-    "constant", shape, bytes
+    "constant", shape, bytes                        "each", op and numbers, parts as (type, shape, combination)
 """
 
 from __future__ import annotations
@@ -102,11 +102,15 @@ class Expressions:
     def _inside(self, action: Action, number: int) -> tuple[Action, int]:
         """An action that only exchanges the parts of a concatenation is carried out on the list of parts.
 
-        Returned are the rest of the action, and the number of the expression that it acts on. So cat([b, a]) and the
+        One without signs is carried out on the parts of an op that does the same to all entries (`each`). Returned are
+        the rest of the action, and the number of the expression that it acts on. So cat([b, a]) and the
         halves of cat([a, b]) exchanged are one expression: with parts of 2 entries the action has the sources
         (2, 3, 0, 1), and `starts` is (2, 0).
         """
         expression = self.all[number]
+        if expression[0] == "each" and not has_signs(action):
+            parts = [(dtype, shape, self.apply(action, value)) for dtype, shape, value in expression[2]]
+            return IDENTITY, self.each(expression[1], parts)
         if expression[0] == "cat":
             along = along_axis(action, expression[1])
         else:
@@ -123,6 +127,14 @@ class Expressions:
             return action, number
         reordered = tuple(parts[start // width] for start in starts)
         return tuple(beside_axis(action, dim)), self.number("cat", dim, sizes, reordered)
+
+    def each(self, op: tuple[str, ...], parts: Sequence[tuple[Any, ...]]) -> int:
+        """The number of an op that does the same to all entries, and for which the order of its parts does not count.
+
+        parts: type, shape and combination of each; all have one shape. What moves the result moves them: `_inside`
+        makes S |a + b| to |S a + S b| for bytes, whose sums are no sums of real numbers.
+        """
+        return self.number("each", op, tuple(sorted(parts)))
 
     def run(self, value: Combination, dim: int, run: range) -> Combination | None:
         """A run of entries of every term, None where a permutation takes it apart.
@@ -183,6 +195,11 @@ def normal(axes: list[AxisAction]) -> Action:
         if source != tuple(range(len(source))) or min(signs, default=1) < 0:
             changing.append((axis, source, signs))
     return tuple(sorted(changing))
+
+
+def has_signs(action: Action) -> bool:
+    """Whether an action negates some entry."""
+    return any(min(signs, default=1) < 0 for _, _, signs in action)
 
 
 def _composed(outer: Action, inner: Action) -> Action:

@@ -233,6 +233,10 @@ def strided(x: Tensor) -> Tensor:
     return x.as_strided((3,), (1,)).sin()
 
 
+def sum_of(left: Tensor, right: Tensor) -> Tensor:
+    return 0.5 * (left + right)
+
+
 def headless(part: Tensor, x: Tensor) -> Tensor:
     """A list whose first part is empty, turned round."""
     return torch.cat([torch.zeros(3, 0), part, x[:, :1]], 1).flip(1).prod(1)
@@ -262,6 +266,10 @@ DIFFERENT: dict[str, Callable[[Tensor], tuple[Tensor, ...]]] = {
         torch.slice_scatter(torch.zeros(3, 1, dtype=torch.int64), x[:, 4:5], 1, 0, 1),
         torch.slice_scatter(torch.zeros(3, 1, dtype=x.dtype), x[:, 5:], 1, 0, 1),
     ),
+    "bytes that are added twice": lambda x: (
+        0.5 * (whole(x, torch.uint8)[0] + whole(x, torch.uint8)[1]),
+        0.5 * (whole(x, torch.uint8)[0] + whole(x, torch.uint8)[0]),
+    ),
     "read by strides": lambda x: (strided(x[:, :3].t().clone()), strided(x[:, :3].t().contiguous())),
 }  # fmt: skip
 
@@ -276,6 +284,7 @@ EQUAL: dict[str, Callable[[Tensor], tuple[Tensor, ...]]] = {
     "complex numbers": lambda x: tuple(v.abs() for v in folded(x, lambda v: (-v) / -1, torch.complex128)),
     "integers that are moved": lambda x: folded(x, lambda v: v.flip(0).flip(0), torch.int32),
     "cast once and twice": lambda x: folded(x, lambda v: v.to(torch.float32), torch.float32),
+    "sums of integers": lambda x: (sum_of(*whole(x, torch.uint8)), sum_of(*whole(x, torch.uint8)[::-1])),
     "another constant sum": lambda x: (x[:, 4] + torch.ones(3) + torch.ones(1), x[:, 5] + torch.full((3,), 2.0)),
     "an empty part": lambda x: (headless(x[:, 4:5], x), headless(x[:, 5:], x)),
 }  # fmt: skip
@@ -284,3 +293,21 @@ EQUAL: dict[str, Callable[[Tensor], tuple[Tensor, ...]]] = {
 @pytest.mark.parametrize("name", EQUAL)
 def test_values_that_are_equal(name: str) -> None:
     assert compared(EQUAL[name]) is None
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int64, torch.bool])
+def test_answers_that_are_integers(dtype: torch.dtype) -> None:
+    """An average of integers is one, whether its sums wrap or not: what T exchanges is added in either order."""
+
+    class Whole(Views):
+        def mirror(self, x: Tensor) -> Tensor:
+            return x.index_select(1, self.get_buffer("order"))
+
+        def forward(self, x: Tensor) -> Tensor:
+            first, second = (self.net(x) * 100).to(dtype), (self.net(self.mirror(x)) * 100).to(dtype)
+            return 0.5 * (first + self.mirror(second if self.change == "" else first))
+
+    swap = SignedPermutation.of([(0, 1), (2, 3)], size=6)
+    assert broken(Whole(), swap) is None
+    assert broken(Whole("one view"), swap) == "output 0"
+    assert broken(Whole(), SIX) == "output 0"
