@@ -33,17 +33,28 @@ def even_and_odd(node: Node, call: Call, partners: Partners) -> SymbolicRepresen
     whole, part = call.operands if in_order else call.operands[::-1]
     first, second = call.solver.representation(whole.rep), call.solver.representation(part.rep)
     if first.shape != second.shape or whole.zero:
+        _check_open(node, partners)
         return None
     if not part.zero:
         # A sign that is still open is no evidence. Of a quaternion, ij - kw and ij + kw are both in the network, with
         # signs that turn out to be the same; the ordinary rule for sums makes them so.
         if first.sign * second.sign != -1:
+            _check_open(node, partners)
             return None
         for left, right in zip(first.axes, second.axes, strict=True):
             if call.solver.same(left, right) < 0:
                 raise Conflict("an even and an odd part that do not belong to the same entries")
     partners.pair(node.name, other.name)
     return first
+
+
+def _check_open(node: Node, partners: Partners) -> None:
+    """Raises Conflict for a node that T takes to its partner, as an earlier run decided of other signs or shapes.
+
+    The rule of a sum would answer for it as if T took it to itself, while its readers count on its partner.
+    """
+    if partners.exchanged(node.name):
+        raise Conflict("a sum and a difference of two values of which T does not negate one")
 
 
 def _other_of_two(node: Node, partners: Partners) -> Node | None:

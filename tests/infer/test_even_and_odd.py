@@ -13,6 +13,14 @@ from torch import Tensor
 import chiralize
 from chiralize.body.tensors import parse_spec
 from chiralize.errors import UnsupportedError
+from chiralize.graph.export import export
+from chiralize.infer.capture import capture
+from chiralize.infer.parity import even_and_odd
+from chiralize.infer.partners import Partners
+from chiralize.infer.registry import Call, Operand
+from chiralize.infer.solver.unify import Conflict, Solver
+from chiralize.symmetry.involution import SignedPermutation
+from chiralize.symmetry.symbolic import SymbolicRepresentation, known_axis
 from tests.support.small_body import Net, normal
 
 SPEC = """\
@@ -130,6 +138,24 @@ outputs: [{layout: "b j"}]
     judgement = chiralize.verify(Units().eval(), spec, (normal(4, 2),), samples=2).judgement
     assert not judgement.numeric.passed
     assert judgement.certificate is None or not judgement.certificate.passed
+
+
+@pytest.mark.parametrize(("sign", "zero"), [(1, False), (-1, True)])
+def test_a_pair_of_an_earlier_run_that_does_not_fit_any_more(sign: int, zero: bool) -> None:
+    """T is no longer said to negate one of the two, or the first is 0: the rule of sums must not answer for a pair."""
+    args = (normal(4, 2, 2),)
+    captured = capture(export(net(met).double(), args, {}), args, {})
+    sums = [node for node in captured.nodes if node.target in ("aten.add.Tensor", "aten.sub.Tensor")]
+    whole, difference = sums[-2:]  # the first two are u + v and u - v
+    partners, solver = Partners(captured), Solver()
+    axes = tuple(known_axis(SignedPermutation.identity(size)) for size in (4, 2))
+    first, second = SymbolicRepresentation(axes), SymbolicRepresentation(axes, sign)
+    operands = {"self": Operand(first, zero=zero), "other": Operand(second)}
+    call = Call(whole.target, operands, whole.shapes, solver)
+    assert even_and_odd(whole, call, partners) is None
+    partners.pair(whole.name, difference.name)
+    with pytest.raises(Conflict, match="two values of which T does not negate one"):
+        even_and_odd(whole, call, partners)
 
 
 # ---- a law: whatever is proved holds --------------------------------------------------------------------------------
