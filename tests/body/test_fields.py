@@ -262,6 +262,8 @@ def test_as_many_numbers_as_coordinates_are_questioned() -> None:
             {"axial": "base_lin_vel"},
             "axial 'base_lin_vel' is by its name one of the other kind: {vector: base_lin_vel}",
         ),
+        ({"axial": "projected_gravity"}, "one of the other kind: {vector: projected_gravity}"),
+        ({"vector": "roll_pitch_yaw_vel"}, "one of the other kind: {axial: roll_pitch_yaw_vel}"),
         ({"axial": "base_ang_vel"}, None),
         ({"vector": "gravity"}, None),
         ({"vector": "ee_target"}, None),
@@ -393,6 +395,9 @@ QUESTIONED = {
     "{signs: [1, -1, 1], name: command}": "'command' has the signs [1, -1, 1]",
     "{scalar: 3, name: anchor_pos_b}": "keeps all three entries; by its name it may be {vector: anchor_pos_b}",
     "{scalar: 3, name: base_ang_vel}": "keeps all three entries; by its name it may be {axial: base_ang_vel}",
+    "{scalar: 3, name: base_rpy}": "keeps all three entries; by its name it may be {axial: base_rpy}",
+    "{scalar: 3, name: gyro_position}": "by its name it may be {vector: gyro_position}",
+    "{scalar: 3, name: moment_arm}": "by its name it may be {vector: moment_arm}",
     "{scalar: 2, name: gait_phase}": "the clock of a gait is half a period later in the mirror",
     "{signs: [-1, 1], name: clock}": "'clock' has the signs [-1, 1]",
     "{scalar: 4, name: clock}": "four clocks are mostly one for every leg, which swap under the mirror",
@@ -429,6 +434,25 @@ def test_commands_and_clocks_are_questioned(block: str) -> None:
         assert QUESTIONED[block] in notice
     else:
         assert not notices
+
+
+KINDS_OF_NAMES = (
+    *"ang_vel rotational_velocity rot_vel rotation_vel rpy_velocity roll_pitch_yaw_vel turn_vel".split(),
+    *"spin_acceleration euler_rates_vel orientation_pos_error lin_ang_vel base_vel base_pos com_acc force_torque".split(),
+)
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        *map("{{axial: {}}}".format, KINDS_OF_NAMES),
+        *map("{{vector: {}}}".format, "moment_arm gyro_position torque_sensor_pos lin_ang_vel force_torque".split()),
+    ],
+)
+def test_vectors_are_questioned_only_where_the_name_speaks_for_one_kind(block: str) -> None:
+    """A velocity may be of either kind, a rotation has many words, and a position is a vector, whatever it is of."""
+    head = "joints: [left_hip, right_hip]\npairs: [[left_hip, right_hip]]\ndims: [q]\nlateral: y\nnegate: []\n"
+    assert not list(doubts_of(parse_spec(f"{head}inputs:\n  - fields: [{block}]\n")))
 
 
 @pytest.mark.parametrize(

@@ -24,10 +24,9 @@ from chiralize.body.skeleton.skeleton import AXES, Skeleton
 from chiralize.body.tensors.fields.field import Field, dotted, other_signs
 from chiralize.body.tensors.fields.plain_doubts import (
     LIMBS,
-    OF_SPACE,
-    kinds_by_name,
     of_clocks,
     of_commands,
+    of_kinds,
     of_vectors,
     one_for_each,
     sided_entries,
@@ -115,10 +114,7 @@ class Measured(Field):
 
     def doubts(self, body: Skeleton) -> Iterator[str]:
         """A rotation written as a polar vector, or the other way round, as far as its name tells."""
-        # The surer kind comes last: `ang_vel` speaks of both, and is axial.
-        kinds = kinds_by_name(self.name)
-        if self.kind in OF_SPACE and kinds and kinds[-1] != self.kind:
-            yield f"{self.kind} {self.name!r} is by its name one of the other kind: {{{kinds[-1]}: {self.name}}}"
+        yield from of_kinds(self.kind, self.name)
 
     def _with(self, quantity: Quantity) -> Field:
         """The block with another quantity of the same name."""

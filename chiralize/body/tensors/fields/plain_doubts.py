@@ -4,6 +4,7 @@ A doubt is a sentence for a warning, never an error: names are not always right.
 file alone. The functions here read names and counts, `plain` asks them for its blocks:
 
     {scalar: 3, name: base_lin_vel}       of_vectors     three numbers called a velocity have one that points sideways
+    {vector: base_ang_vel}                of_kinds       an angular velocity is axial
     {scalar: [ball_x, ball_y]}            sideways       ball_y is a coordinate that the mirror of y negates
     {scalar: 3, name: commands}           of_commands    vx, vy and a yaw rate have the signs 1, -1, -1
     {scalar: 2, name: gait_clock}         of_clocks      sine and cosine are both negated, half a period later
@@ -30,11 +31,16 @@ _COMMANDED, _COMMANDED_AHEAD = (1, -1, -1), (-1, 1, -1)
 """Signs of vx, vy and a yaw rate under the mirror of y, and of x."""
 _POINTS = frozenset(("ball", "com", "cube", "goal", "head", "object", "obj", "puck", "racket", "root", "target", "tip"))
 """Things of which coordinates are observed; of sizes, spreads, turns and quaternions another sign is right."""
-OF_SPACE = {
-    "vector": re.compile(r"pos(?:ition)?s?|vel(?:ocit(?:y|ies))?|acc(?:eleration)?s?|lin(?:ear)?|gravity|forces?|com"),
-    "axial": re.compile(r"ang(?:ular)?|gyro|omega|torques?|moments?"),
+_OF_SPACE = {
+    "vector": re.compile(r"lin(?:ear)?|gravity|forces?"),
+    "position": re.compile(r"pos(?:ition)?s?"),
+    "either": re.compile(r"vel(?:ocit(?:y|ies))?|acc(?:eleration)?s?|com"),
+    "axial": re.compile(r"ang(?:ular)?|omega|rot(?:ation(?:al)?)?|rpy|roll|pitch|yaw|spin|turn|euler|orientation"),
+    "measured": re.compile(r"gyro|torques?|moments?"),
 }
-"""Words in names of three numbers that are mostly a vector, or a rotation."""
+"""Words in names of three numbers, by what they speak for. A velocity may be of either kind, and is mostly a vector."""
+_ARM = re.compile(r"(?<![a-z])moments?[^a-z]+arms?(?![a-z])")
+"""A moment arm leads from one point to another."""
 _NOT_OF_SPACE = {*"joint joints motor motors dof dofs actuator height heights history command commands gain".split()}
 """Words beside these of numbers that are none."""
 _CLOCK, _PARTS, _FEET = re.compile(r"gait|clock|phase"), 2, 4
@@ -68,21 +74,44 @@ def one_for_each(name: str, body: Skeleton) -> str:
 
 def of_vectors(name: str, count: int) -> Iterator[str]:
     """Three numbers by whose name they are a position, a velocity or a rotation of space have a sideways entry."""
-    kinds = kinds_by_name(name)
-    if count == len(AXES) and kinds:
-        yield f"scalar {name!r} keeps all three entries; by its name it may be {{{kinds[-1]}: {name}}}"
+    speaking = _speaking(name)
+    if count == len(AXES) and speaking:
+        # `ang_vel` has a word of each, and is axial.
+        kind = "axial" if "axial" in speaking else "vector"
+        yield f"scalar {name!r} keeps all three entries; by its name it may be {{{kind}: {name}}}"
 
 
-def kinds_by_name(name: str) -> list[str]:
-    """The kinds of vectors that words of a name speak of, the surer last: `ang_vel` has a word of each, and is axial.
+def of_kinds(kind: str, name: str) -> Iterator[str]:
+    """A rotation written as a polar vector, or the other way round, where words of the name speak for nothing else."""
+    speaking = _speaking(name)
+    if kind == "vector" and "axial" in speaking and speaking.isdisjoint(("vector", "position")):
+        other = "axial"
+    elif kind == "axial" and "vector" in speaking and "axial" not in speaking:
+        other = "vector"
+    else:
+        return
+    yield f"{kind} {name!r} is by its name one of the other kind: {{{other}: {name}}}"
+
+
+def _speaking(name: str) -> set[str]:
+    """What words of a name speak for: `vector`, `axial`, `position` or `either`.
 
     Empty where another word says that the numbers are of joints or the like.
     """
+    words = re.split(r"[^a-z]+", _ARM.sub("position", name.lower()))
     # `joint_pos` and `height_scan` are no vectors, whatever other words stand beside.
-    words = re.split(r"[^a-z]+", name.lower())
     if _NOT_OF_SPACE & set(words):
-        return []
-    return [kind for kind, pattern in OF_SPACE.items() if any(map(pattern.fullmatch, words))]
+        return set()
+    speaking = set[str]()
+    for kind, pattern in _OF_SPACE.items():
+        if any(map(pattern.fullmatch, words)):
+            speaking.add(kind)
+    # What a gyro or a torque sensor measures is a rotation; where it sits is a position as any other.
+    if "measured" in speaking:
+        speaking.remove("measured")
+        if "position" not in speaking:
+            speaking.add("axial")
+    return speaking
 
 
 def of_commands(name: str, signs: tuple[int, ...]) -> Iterator[str]:
