@@ -438,7 +438,8 @@ def test_commands_and_clocks_are_questioned(block: str) -> None:
 
 KINDS_OF_NAMES = (
     *"ang_vel rotational_velocity rot_vel rotation_vel rpy_velocity roll_pitch_yaw_vel turn_vel".split(),
-    *"spin_acceleration euler_rates_vel orientation_pos_error lin_ang_vel base_vel base_pos com_acc force_torque".split(),
+    *"spin_acceleration euler_rates_vel orientation_pos_error lin_ang_vel base_vel base_pos com_acc".split(),
+    "force_torque",
 )
 
 
