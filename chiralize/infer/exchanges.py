@@ -17,7 +17,7 @@ from typing import Any
 
 from chiralize.graph.model import CapturedModel, Node, Ref
 from chiralize.graph.traits import Extremum, Scaling, Sum
-from chiralize.infer.calls import holds, names_read
+from chiralize.infer.calls import names_read
 from chiralize.infer.constants import equal
 from chiralize.infer.picks import AxisOf, Picks, taken_by
 from chiralize.infer.registry import traits
@@ -111,7 +111,7 @@ class Exchanges:
         if isinstance(ours, (list, tuple)) and isinstance(theirs, (list, tuple)):
             both = zip(ours, theirs, strict=False)
             return len(ours) == len(theirs) and all(self._agree(a, b, pairs, deep) for a, b in both)
-        return type(ours) is type(theirs) and ours == theirs  # 1, 1.0 and True are equal and not the same
+        return _setting(ours) == _setting(theirs)
 
     def _agree_names(self, ours: str, theirs: str, pairs: dict[str, str]) -> bool:
         """Whether one value is the partner of another, or both may become partners since no input decides on them."""
@@ -166,9 +166,18 @@ class Exchanges:
         return True
 
 
-def settings(node: Node) -> list[Any]:
-    """The arguments of an op that are no tensors."""
-    return [value for value in node.arguments.values() if not holds(value)]
+def settings(node: Node) -> dict[str, Any]:
+    """The arguments of an op by name, with all that two ops have in common if they differ in their tensors alone."""
+    return {key: _setting(value) for key, value in node.arguments.items()}
+
+
+def _setting(value: Any) -> Any:
+    """An argument with its type, since 1, 1.0 and True are equal and not the same; one tensor is as good as another."""
+    if isinstance(value, Ref):
+        return Ref
+    if isinstance(value, (list, tuple)):
+        return tuple(map(_setting, value))
+    return type(value), value
 
 
 def sign_of_exchange(node: Node) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -10,6 +11,8 @@ from torch import Tensor
 
 import chiralize
 from chiralize.errors import UnsupportedError
+from chiralize.graph.model import Node, Ref, Where
+from chiralize.infer.exchanges import settings
 from tests.support.small_body import Net, normal
 
 SPEC = {"skeleton": "coco", "inputs": [{"layout": "b c h ~w"}], "outputs": [{"layout": "b c h ~w"}]}
@@ -44,3 +47,24 @@ def test_places_of_two_stacks(name: str) -> None:
             report.judgement.numeric.passed,
         )
     assert (passed, proved) == (exact, exact)
+
+
+A, B = Ref("a"), Ref("b")
+ARGUMENTS: dict[str, tuple[bool, dict[str, Any], dict[str, Any]]] = {
+    "other tensors": (True, {"self": A, "min": 0.1}, {"self": B, "min": 0.1}),
+    "a list and a tuple": (True, {"self": A, "dim": [1, 2]}, {"self": B, "dim": (1, 2)}),
+    "another bound": (False, {"self": A, "min": 0.1}, {"self": B, "max": 0.1}),
+    "another bound, a tensor": (False, {"self": A, "min": B, "max": None}, {"self": A, "min": None, "max": B}),
+    "another axis": (False, {"self": A, "indices": [None, B]}, {"self": A, "indices": [B, None]}),
+    "a number and a truth": (False, {"self": A, "other": 1}, {"self": B, "other": True}),
+    "a whole number": (False, {"self": A, "other": 1}, {"self": B, "other": 1.0}),
+    "a list of truths": (False, {"self": A, "dim": [0, 1]}, {"self": B, "dim": [False, True]}),
+}
+
+
+@pytest.mark.parametrize("name", ARGUMENTS)
+def test_settings_tell_arguments_apart(name: str) -> None:
+    """Two ops with equal settings differ in their tensors alone."""
+    alike, *arguments = ARGUMENTS[name]
+    one, two = (settings(Node(name, "aten.op", given, ((2,),), frozenset((0,)), Where())) for given in arguments)
+    assert (one == two) == alike
