@@ -55,8 +55,3 @@ def macs_of(captured: CapturedModel) -> int:
         if rule is not None and rule.macs is not None:
             total += rule.macs(bare(node))
     return total
-
-
-def holds(value: Any) -> bool:
-    """Whether an argument is a tensor, or holds some."""
-    return isinstance(value, Ref) or (isinstance(value, (list, tuple)) and any(map(holds, value)))

@@ -69,7 +69,7 @@ class Uniform:
 Result = SymbolicRepresentation | Uniform | None
 """What a rule says of an output; None of one that is no tensor or that nobody reads."""
 Results = Result | tuple[Result, ...]
-"""Of the only output, or of all."""
+"""What a rule answers: one result for its only output, or a tuple for several."""
 
 
 @dataclass(frozen=True)

@@ -144,7 +144,7 @@ def recipe(
             # Without held batches the latest weights count.
             if not held or now < best:
                 best, weights = now, copy.deepcopy(network.state_dict())
-    # No step is projected from here on; the weights that are loaded were.
+    # No step is projected from here on; the weights loaded below have been projected.
     projection()
     network.load_state_dict(weights)
     return network.eval()

@@ -190,7 +190,8 @@ class _Spread:
 
     def _count_from(self, shift: torch.Tensor) -> None:
         """Move the point that squares are summed about, or begin with sums of nothing.  shift: "entry..."."""
-        units = self.units.within(-1)  # of what has no axis of samples
+        # The point has no axis of samples, so that the axis of units is one earlier than in answers.
+        units = self.units.within(-1)
         if self.shift is None or self.total is None:
             self.total, self.apart = torch.zeros_like(shift), torch.zeros_like(shift)
             self.gap, self.drift, self.energy, self.square = (units.summed(torch.zeros_like(shift)) for _ in range(4))

@@ -89,7 +89,7 @@ def _chosen(globs: Sequence[tuple[str, T]], by_depth: Sequence[T], depth: int, m
 
 
 def _one_or_list(values: list[str]) -> object:
-    """A list of one as its value, as a file writes it."""
+    """The value itself where the list has one, as files write it; else the list."""
     if len(values) == 1:
         return values[0]
     return values

@@ -225,11 +225,9 @@ class Resizing:
         """The new size of an axis."""
         return self.lifting.representation(SymbolicRepresentation((axis,))).shape[0]
 
-    def _shape(self, rep: SymbolicRepresentation | None) -> Shape:
-        """The new shape of a tensor; () where nothing is known of it."""
-        if rep is not None:
-            return self.lifting.representation(rep).shape
-        return ()
+    def _shape(self, rep: SymbolicRepresentation) -> Shape:
+        """The new shape of a tensor; () of a single number."""
+        return self.lifting.representation(rep).shape
 
     def _shapes(self, node: Node) -> tuple[Shape | None, ...]:
         """The new shapes of an op's results; None of one whose shape is not known."""
@@ -242,7 +240,7 @@ class Resizing:
         return tuple(shapes)
 
     def _new_shape(self, leaf: Leaf) -> Shape:
-        """The shape that a leaf has now."""
+        """The new shape of a leaf: `filled` of a constant of one number, the old one where its action is not known."""
         if leaf.name in self.filled:
             return self.filled[leaf.name]
         rep = self.repmap.leaves.get(leaf.name)

@@ -73,7 +73,8 @@ class Spreads:
         ratio = self._log_ratio(rows, totals, squares)
         if ratio is None:
             return None
-        # The jackknife: the ratio without each block in turn. sqrt((n - 1) / n) times their spread is its error.
+        # The jackknife: the ratio without each of n blocks in turn. The squared error of the whole is (n - 1) / n times
+        # the sum of squared distances of these from their mean.
         others = list[float]()
         for count, total, square in zip(self.rows, self.totals, self.squares, strict=True):
             other = self._log_ratio(rows - count, totals - total, squares - square)

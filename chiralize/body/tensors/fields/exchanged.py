@@ -103,7 +103,7 @@ def _within(block: Field) -> Iterator[tuple[str, Field]]:
 def _reversed(block: Scalar) -> Items:
     """The numbers of which the first and the last swap, the second and the last but one, and so on.
 
-    Legs are numbered so that go round the body, 1 to 6, and rows of sensors that go from side to side.
+    So are legs numbered that go round the body, 1 to 6, and rows of sensors from side to side.
     """
     ends: list[tuple[int, int]] = []
     for at in range(block.count // 2):

@@ -80,9 +80,9 @@ def absorb(captured: CapturedModel, representations: Mapping[str, TensorRepresen
         symmetric = {name: reynolds.project(tensor, representations[name]) for name, tensor in tensors.items()}
         try:
             taken = Walk(graph, symmetric).taken()
-        # Each turn drops at least one tensor, so the loop ends. The rest is walked anew, since maps of all tensors
-        # mix.
         except Stuck as stuck:
+            # Each turn drops at least one tensor, so the loop ends. The rest is walked anew, since what a reader takes
+            # up may come from several tensors.
             for name in sorted(stuck.sources or apart):
                 moved = apart.pop(name)
                 blocked.append(Blocked(graph.leaves[name], moved, stuck.at, stuck.shift, stuck.scales))
