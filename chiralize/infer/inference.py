@@ -111,7 +111,7 @@ class Inference(Search):
     inputs, outputs: representation of every tensor argument and result, None where it is to be found.
     joined: pairs of (`input` or `output`, position) that transform alike.  given: what is known of weights, by name.
     symmetrize: constants that the model stores may be changed; `symmetrized` then names those that the mirror changes.
-    idle: nodes that change nothing, each with the value that it is.  now: the propagation that went furthest.
+    idle: nodes that change nothing, each with the value that it is.  now: the propagation that came to rest.
     Raises NoRuleError, NeverEquivariantError, NegatedChannelsError, AsymmetricConstantError, each at its node.
     """
 

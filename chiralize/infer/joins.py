@@ -149,8 +149,8 @@ class Joins(Exchanges):
         if not isinstance(traits().get(node.target), Join):
             return False
         names = names_read(node)
-        # Left and right stand next to each other in a list of limbs, or half of the list apart: no part is compared
-        # with one that is farther away.
+        # Left and right stand next to each other in a list of limbs, or about half of the list apart: parts that are
+        # farther away from each other than that by more than one are not compared.
         for position, one in enumerate(names):
             nearest = names[position + 1 : position + 2 + len(names) // 2]
             if any(self._mates(one, two, {}) for two in nearest):

@@ -73,8 +73,8 @@ class Along:
             phase 0    t0[0]   t0[1] + t2[0]   t0[2] + t2[1]   t2[2]
             phase 1    t1[0]   t1[1] + t3[0]   t1[2] + t3[1]   t3[2]
 
-        and the phases are interleaved. Windows have to fill whole strides (`fills`), so that those of each first
-        entry are as many, and the mirror exchanges the first of them with the last.
+        and the phases are interleaved. Windows have to fill whole strides (`fills`): then the answer does, too, and the
+        mirror exchanges its first phase with the last.
         """
         # How far behind its first entry a window writes, and by how many windows that is.
         reach = self.dilation * (self.taps - 1)

@@ -242,7 +242,7 @@ class Butterfly(Tables):
 
 
 def _runs(order: np.ndarray, pairs: int) -> int:
-    """How many runs [firsts, seconds] an axis of `pairs` plain pairs is made of; 0 where it is not.
+    """How many runs [firsts, seconds] an axis of `pairs` plain pairs is made of, two at least; 0 where it is not.
 
     order: the firsts of all pairs, then their seconds. (0 1 4 5 2 3 6 7) are two runs: 0 1 with 2 3, and 4 5 with 6
     7.

@@ -26,8 +26,7 @@ WIDE, WIDE_GATHERED = 512, 1024
 plain pairs in halves, and of spaces whose entries have to be gathered."""
 WIDE_FOR_ANY, MANY = 768, 32
 """Hidden units from which these steps are faster for every batch, and samples from which they are with fewer units.
-With fewer, only in
-training: without gradients the kernel's dense weights are kept."""
+Below both only in training: without gradients the kernel's dense weights are kept."""
 _GATES = {"LSTM": "||.|", "GRU": "||."}  # | for |H|, . for H
 _SETTINGS = ("num_layers", "bias", "batch_first", "dropout", "bidirectional")
 

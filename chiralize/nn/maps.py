@@ -1,8 +1,8 @@
 """The even and odd blocks of an equivariant linear map, with or without kernel axes.
 
 All linear layers and convolutions of this folder, and the gates of recurrent ones, are made from `ChiralMap`. A
-weight that commutes with T is block-diagonal in the isotypic bases of its two axes. Between two pairs it is four
-numbers in two, and the blocks hold one each:
+weight that commutes with T is block-diagonal in the isotypic bases of its two axes. Between two pairs its four
+entries are two numbers A and B, and the blocks hold one each, E and O:
 
     [[A, B], [B, A]]      E = A + B,  O = A - B        (u, v) -> even E (u + v) / 2, odd O (u - v) / 2
 
@@ -26,7 +26,7 @@ Apply = Callable[[Tensor, Tensor, "Tensor | None"], Tensor]
 
 
 class ChiralMap(ChiralModule):
-    """y = T_out W T_in-equivariant map of one axis: W is block-diagonal in the isotypic bases of its two axes.
+    """An equivariant map of one axis, W = T_out W T_in: it is block-diagonal in the isotypic bases of its two axes.
 
         E_out x E_in + O_out x O_in weights, E_out biases        (dense: n_out x n_in, n_out)
 
@@ -62,7 +62,7 @@ class ChiralMap(ChiralModule):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draw weights and bias as the dense layer does by default: W uniform, its two blocks independent."""
+        """Draw weights and bias as large as the dense layer does by default: both blocks uniform, and independent."""
         # Between pairs E = A + B with independent A, B in U(-b, b), so E has twice their variance; between a pair and
         # a fixed entry it is sqrt 2 of the entry of W.
         bound = self.fan**-0.5 if self.fan else 0.0

@@ -29,7 +29,8 @@ class _BatchNorm(ChiralModule):
 
     The running variance is unbiased as torch's, n / (n - 1) with n = 2 * batch * frames. weight_even and
     running_var_even: one number for each pair and fixed channel; bias_even and running_mean_even: none for channels
-    that T negates. Without signs and fixed channels a pair is one channel of a batch twice as long, seen by a view.
+    that T negates. Pairs in halves, without signs and fixed channels, are by a view single channels of a batch twice as
+    long.
     """
 
     layer: Any
@@ -209,7 +210,7 @@ class BatchNorm2d(_BatchNorm):
 class LayerNorm(ChiralModule):
     """Normalisation over the last axis, with a scale and a shift that T leaves alone.
 
-    Raises NegatedChannelsError for a representation with signs: the mean of entries that change sign does not.
+    Raises NegatedChannelsError for a representation with signs: T changes the mean of entries that it negates.
     """
 
     weight, bias = dense_weight("weight"), dense_weight("bias")

@@ -227,7 +227,7 @@ def induced(butterfly: Butterfly | SharedAxis, representation: Representation) -
 
 
 def smallest_block(reps_in: Sequence[Representation], reps_out: Sequence[Representation]) -> int:
-    """The fewest coordinates, of either axis, that some block would have: a layer without some of them stays dense."""
+    """The fewest coordinates of any block, on either axis; 0 where one is empty, so that the layer stays dense."""
     return min(*_block_sizes(reps_in), *_block_sizes(reps_out))
 
 

@@ -6,7 +6,7 @@ all other axes (frames, joints). Those axes are mirrored back first: the answer 
 compared with the answer to x of unit j at the right wrist.
 
 Values that contractions read are used, since there the units are what the next layer sees. Sums are kept, not answers:
-five vectors and one matrix "unit unit" for a space. `FromActivations` in `match` makes pairs of them.
+four vectors and one matrix "unit unit" for a space. `FromActivations` in `match` makes pairs of them.
 """
 
 from __future__ import annotations

@@ -207,7 +207,7 @@ def _learnt(parts: Sequence[Part], size: int, solver: Solver) -> SignedPermutati
 
 
 def _paired(ties: Sequence[Tie]) -> SignedPermutation | None:
-    """An action on the positions that every list allows: copies in order, those of an entry that stays alone.
+    """An action on the positions that every list allows: the copies of an entry go to those of its image, in order.
 
     ties: lists of one length, read side by side. None where no action fits them all.
     """

@@ -138,7 +138,7 @@ class Lifting:
         return new
 
     def _earlier_along(self, axis: Axis, old: Representation, number: int) -> Representation:
-        """Raises MethodUnavailableError for an axis that is more than one space between known factors."""
+        """How another mirror acts on the new axis. Raises MethodUnavailableError for one of more than one space."""
         if not self.holds(SymbolicRepresentation((axis,))):
             return old
         positions = [position for position, term in enumerate(axis) if (_number(term),) in self.by_key]

@@ -8,8 +8,8 @@ about half the size, and only the even one has a bias. Two features that the mir
 
     W = [[a, b], [b, a]]        even: (a + b) on (x1 + x2) / sqrt 2        odd: (a - b) on (x1 - x2) / sqrt 2
 
-Samples enter through their second moments alone, which are
-summed batch by batch: memory does not grow with their number, and sums of several processes can be added.
+Samples enter through their second moments alone, which are summed batch by batch: memory does not grow with their
+number, and sums of several processes can be added.
 D holds the features' own spreads, which makes the strength of the ridge a pure number. Features are known to a few
 digits of their level, not of their spread: what rounding adds to them is added to their moments, or a weight would
 make an answer of the last digits of one that hardly moves (a slow wave of a table of time steps). A feature whose
@@ -42,8 +42,8 @@ STRENGTHS = (1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
 _UNTESTED = 1e-5
 _ROWS = 1024  # samples that are taken to float64 at a time
 _ROUNDED, _COARSE = 64, 1e-3
-"""Eps of its level that a feature is known to (its own, and what earlier layers made of theirs), this much at most: of
-half types one."""
+"""A feature is known to so many eps of its level (its own, and what earlier layers made of theirs), but to this share
+of it at least; of half types to one eps."""
 _MOST_ENLARGED, _MORE_ENLARGED = 16.0, 2.0
 _FIRST_UNKNOWN, _MORE_UNKNOWN = 1e-4, 4.0
 """Share of its level that a feature is known to, where a fit enlarges rounding too much: at first, and times this."""

@@ -204,7 +204,10 @@ class CellTask:
         return self.lifting.value(views[0], views[1], SymbolicRepresentation((trivial(batch), trivial(time), axis)))
 
     def solve(self, weights: Weights) -> float:
-        """Both weights and both biases; what the states add has no bias of its own."""
+        """Both weights and both biases; the error is that of the gates that are fitted on [x, h] together.
+
+        Of two biases only the sum counts, so that of the states is 0. A GRU's candidate has one for each of its parts.
+        """
         # The weights that were lifted only say how far rounding may be enlarged; the ridge pulls to 0.
         names, old = self.cell.weights, [weights[name] for name in self.cell.weights]
         width = old[0].shape[1]  # of the input: the features are [x, h]

@@ -56,7 +56,7 @@ class Trunk:
 
 
 def trunks(captured: CapturedModel, repmap: RepMap) -> list[Trunk]:
-    """All of them."""
+    """The trunks of a graph that may be turned, in the order of its spaces."""
     sites = sites_of(captured)
     searched = (_Search(space, captured, repmap, sites).trunk() for space in repmap.spaces)
     return [trunk for trunk in searched if trunk is not None]

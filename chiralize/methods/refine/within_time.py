@@ -19,11 +19,11 @@ from chiralize.graph.running import Arguments, Call
 from chiralize.graph.time_limit import Stopwatch
 
 _SAMPLES, _FEWEST = 2000, 200
-"""Of a round, about; and where time is short, of a round and of those held out."""
+"""Samples of a round, about; and the fewest, of a round and of those held out, where time is short."""
 _SHARE_HELD = 0.25
 """Of a round's time, for the held-out inputs."""
 _LOOKS = 3
-"""Of a round at the held-out inputs, one for every share of its step."""
+"""How often a round looks at the held-out inputs: once for every share of its step."""
 _TICK = 1e-6
 """Seconds that anything takes at least."""
 
