@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import Phase, given, settings
+from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
@@ -104,7 +104,7 @@ class Read(nn.Module):
         if way in ("linear and batch norm", "two linears"):
             self.two = nn.Linear(12, 8, bias=False)
             self.norm = norm(8, 5, affine=True)
-        if way in ("matmul", "einsum"):
+        if way in ("matmul", "einsum", "transposed twice"):
             self.weight, self.bias = nn.Parameter(torch.zeros(12, 8)), nn.Parameter(torch.zeros(8))
         if way == "convolution":
             self.one = nn.Conv1d(12, 8, 1)
@@ -124,6 +124,8 @@ class Read(nn.Module):
             return self.norm(self.two(y))
         if self.way == "matmul":
             return y @ self.weight + self.bias
+        if self.way == "transposed twice":
+            return y @ self.weight.t().t() + self.bias
         if self.way == "einsum":
             return torch.einsum("bi,ih->bh", y, self.weight) + self.bias
         if self.way == "convolution":
@@ -135,6 +137,7 @@ class Read(nn.Module):
 
 WAYS = (
     "linear", "two linears", "joined", "linear and batch norm", "matmul", "einsum", "convolution", "gru", "lstm cell",
+    "transposed twice",
 )  # fmt: skip
 
 
@@ -187,8 +190,9 @@ def stays(after: Network, name: str) -> bool:
 
 
 # ---- the law --------------------------------------------------------------------------------------------------------
-@settings(max_examples=6, deadline=None, phases=[Phase.reuse, Phase.generate])
+@settings(max_examples=6, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])
 @given(st.sampled_from(sorted(NORMALISERS)), st.sampled_from(WAYS), st.integers(0, 99))
+@example("spread", "transposed twice", 3)
 def test_the_function_stays_and_the_normaliser_becomes_symmetric(kind: str, way: str, seed: int) -> None:
     net = policy(kind, way, seed)
     before, after = made(net)

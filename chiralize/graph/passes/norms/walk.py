@@ -333,7 +333,8 @@ class Walk(Interpreter[Map]):
         """The parameter that an operand is, and whether it is transposed; None for any other operand."""
         before = self.old.nodes.get(operand.name)
         if before is not None and isinstance(self.old.trait(before), Transpose):
-            return self._stored(before.arguments["self"])[0], True
+            name, turned = self._stored(before.arguments["self"])
+            return name, not turned
         leaf = self.old.leaves.get(operand.name)
         if leaf is None or leaf.kind != "parameter":
             return None, False
