@@ -40,10 +40,18 @@ def exclusive(function: Callable[P, R]) -> Callable[P, R]:
     @functools.wraps(function)
     def in_turn(*args: P.args, **kwargs: P.kwargs) -> R:
         """Wait until no other thread runs a wrapped function, then run."""
-        with _TURN, _made_on_the_cpu(), log_filters:
+        with turn(), _made_on_the_cpu(), log_filters:
             return function(*args, **kwargs)
 
     return in_turn
+
+
+def turn() -> contextlib.AbstractContextManager[Any]:
+    """Context that one thread at a time is in, which may enter it again within; it waits for wrapped functions, too.
+
+    For contexts that change what all threads share. Two that overlap would each put back what the other changed.
+    """
+    return _TURN
 
 
 def _made_on_the_cpu() -> contextlib.AbstractContextManager[Any]:

@@ -5,6 +5,8 @@ order to know these, though the graph keeps it as one op: of five LSTMs over 60 
 9 s with the shapes written down. It fixed the number of steps, and forbade a single sample.
 
 Distributions compare their parameters with bounds, which no graph can hold: the capture failed.
+
+Both contexts change what all threads share, so that one thread at a time is in them (`isolation.turn`).
 """
 
 from __future__ import annotations
@@ -19,6 +21,8 @@ from torch import Tensor
 from torch._decomp import decomposition_table
 from torch._subclasses.fake_tensor import FakeTensor
 
+from chiralize.graph.isolation import turn
+
 _ATEN = torch.ops.aten
 _LAYERS = (_ATEN.lstm.input, _ATEN.gru.input, _ATEN.rnn_tanh.input, _ATEN.rnn_relu.input)
 _KEYS = (torch.DispatchKey.CompositeImplicitAutograd, torch.DispatchKey.Autograd)  # pyright: ignore
@@ -28,6 +32,13 @@ Layer = Callable[..., tuple[Tensor, ...]]
 @contextmanager
 def recurrent_shapes() -> Iterator[None]:
     """Context in which recurrent layers of tensors without values are not taken apart."""
+    with turn(), _shapes_written_down():
+        yield
+
+
+@contextmanager
+def _shapes_written_down() -> Iterator[None]:
+    """The context itself, for one thread at a time."""
     before = {op: dict(op.py_kernels) for op in _LAYERS}
     # Where a size is a symbol, torch asks this table and no kernel.
     table = {op: decomposition_table[op] for op in _LAYERS}
@@ -81,9 +92,10 @@ def _fit(given: Tensor, states: Sequence[Tensor], weights: Sequence[Tensor], is_
 def unchecked_distributions() -> Iterator[None]:
     """Context in which `torch.distributions` do not look at their parameters."""
     base = torch.distributions.Distribution
-    before = base._validate_args
-    base.set_default_validate_args(False)
-    try:
-        yield
-    finally:
-        base.set_default_validate_args(before)
+    with turn():
+        before = base._validate_args
+        base.set_default_validate_args(False)
+        try:
+            yield
+        finally:
+            base.set_default_validate_args(before)

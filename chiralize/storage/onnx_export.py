@@ -33,6 +33,7 @@ from torch.export import ExportedProgram
 from torch.utils import _pytree as pytree
 
 from chiralize.errors import ExportError, ParityError
+from chiralize.graph.isolation import exclusive
 from chiralize.graph.running import Call
 from chiralize.graph.while_capturing import recurrent_shapes
 from chiralize.storage.atomic import write_bytes
@@ -170,8 +171,12 @@ def exported_model(program: ExportedProgram, path: Path, optimize: bool = True) 
     return model
 
 
+@exclusive
 def _translated(program: ExportedProgram, names: list[str], optimize: bool) -> Any:
-    """The program in the exporter's words, as onnx.ModelProto; what the exporter prints and warns is not shown."""
+    """The program in the exporter's words, as onnx.ModelProto; what the exporter prints and warns is not shown.
+
+    Taking turns with conversions: the exporter works on tables of torch that all threads share.
+    """
     # Taken apart step by step, a GRU of two directions fails over frames whose number a strided layer halves.
     with _silent(), recurrent_shapes():
         exported = torch.onnx.export(

@@ -8,17 +8,20 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch._decomp import decomposition_table
 
 from chiralize import chiralize, verify
 from chiralize.graph.isolation import Isolated, exclusive
 from chiralize.graph.running import Runner
 from chiralize.graph.silence import quiet
+from chiralize.graph.while_capturing import recurrent_shapes, unchecked_distributions
+from chiralize.storage import onnx_export
 
 BODY = {
     "joints": ["hip", "left", "right"], "pairs": [["left", "right"]],
@@ -89,6 +92,50 @@ def test_two_conversions_at_once() -> None:
         both = (net(x) + (net(x[:, swap] * turn) * turn)[:, swap]) / 2
         torch.testing.assert_close(answer, both, rtol=0, atol=1e-6)
         assert passed
+
+
+def _shared() -> list[object]:
+    """What the contexts below change for all threads."""
+    op = torch.ops.aten.lstm.input
+    return [decomposition_table[op], dict(op.py_kernels), torch.distributions.Distribution._validate_args]
+
+
+@pytest.mark.parametrize("context", [recurrent_shapes, unchecked_distributions])
+def test_what_changes_torch_for_all_threads_takes_turns(context: Callable[[], AbstractContextManager[None]]) -> None:
+    """Of two that overlap, the first would end in the second, which would then put back what the first had changed."""
+    before, inside = _shared(), threading.Event()
+
+    def enter() -> None:
+        with context():
+            inside.set()
+
+    with ThreadPoolExecutor(1) as pool:
+        with context(), context():  # one thread may enter twice
+            future = pool.submit(enter)
+            assert not inside.wait(0.2)
+            assert _shared() != before
+        future.result(5)
+    assert inside.is_set() and _shared() == before
+
+
+def test_writing_onnx_takes_turns_with_conversions(monkeypatch: pytest.MonkeyPatch) -> None:
+    inside = threading.Event()
+
+    def export(*args: object, **kwargs: object) -> object:
+        inside.set()
+        raise ValueError("as far as this")
+
+    monkeypatch.setattr(torch.onnx, "export", export)
+    program = torch.export.export(nn.Linear(2, 2), (torch.zeros(1, 2),))
+
+    @exclusive
+    def convert(pool: ThreadPoolExecutor) -> Future[object]:
+        future = pool.submit(onnx_export._translated, program, ["y"], True)
+        assert not inside.wait(0.2)
+        return future
+
+    with ThreadPoolExecutor(1) as pool, pytest.raises(ValueError, match="as far as this"):
+        convert(pool).result(5)
 
 
 @pytest.mark.parametrize("double", [False, True])
