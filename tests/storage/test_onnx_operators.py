@@ -220,6 +220,13 @@ REFUSED = [
     (Sample("ConstantOfShape", [], [whole(2**31)]), "its result has 2,147,483,648 entries"),
     (Sample("Range", [], [np.array(0.0), np.array(1e12), np.array(1.0)]), "its result has 1,000,000,000,000 entries"),
     (Sample("Tile", [draw(1, 1)], [whole(2**20, 2**20)]), "its result has 1,099,511,627,776 entries"),
+    (Sample("Flatten", [draw(2, 3, 4)], attributes={"axis": -4}), "its axis is -4, its input has 3 axes"),
+    (Sample("Flatten", [draw(2, 3, 4)], attributes={"axis": 4}), "its axis is 4, its input has 3 axes"),
+    (Sample("Range", [], [np.array(0), np.array(5), np.array(0)]), "it counts from 0 to 5 in steps of 0"),
+    (Sample("Range", [], [np.array(0.0), np.array(np.inf), np.array(1.0)]), "it counts from 0.0 to inf in"),
+    (Sample("Range", [], [np.array(0.0), np.array(np.nan), np.array(1.0)]), "it counts from 0.0 to nan in"),
+    (Sample("Pad", [draw(4)], [whole(1, 1)], {"mode": "reflect"}), "mode 'reflect' of an input of one axis"),
+    (Sample("Pad", [draw(4)], [whole(1, 1)], {"mode": "edge"}), "mode 'edge' of an input of one axis"),
 ]  # fmt: skip
 
 
@@ -270,8 +277,93 @@ def test_stored_values_that_double_and_double(monkeypatch: pytest.MonkeyPatch) -
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=9)
     assert read_back(model)(torch.zeros(1))["y"].shape == (1024,)
     monkeypatch.setattr(reading, "MOST_ENTRIES", 500)
-    with pytest.raises(CaptureError, match="Concat_4.*values computed from stored ones have 992 entries"):
+    with pytest.raises(CaptureError, match="Concat_5.*values computed from stored ones have 1,008 entries more than"):
         read_back(model)
+
+
+def folded(nodes: list[Any], stored: dict[str, np.ndarray]) -> ModelProto:
+    """x (2, 4) plus the sum of the value "t", which nodes compute from stored values."""
+    last = [helper.make_node("ReduceSum", ["t"], ["s"], keepdims=0), helper.make_node("Add", ["x", "s"], ["y"])]
+    port = helper.make_tensor_value_info("x", TensorProto.FLOAT, [2, 4])
+    tensors = [numpy_helper.from_array(array, name) for name, array in stored.items()]
+    answer = helper.make_empty_tensor_value_info("y")
+    graph = helper.make_graph([*nodes, *last], "folded", [port], [answer], tensors)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+
+
+VAST = 60_000
+LARGE: dict[str, tuple[list[Any], dict[str, np.ndarray], str]] = {
+    "a product": (
+        [helper.make_node("MatMul", ["a", "b"], ["t"])],
+        {"a": np.ones((VAST, 1), np.float32), "b": np.ones((1, VAST), np.float32)},
+        "its result has 3,600,000,000 entries",
+    ),
+    "a broadcast sum": (
+        [helper.make_node("Add", ["a", "b"], ["t"])],
+        {"a": np.ones((VAST, 1), np.float32), "b": np.ones((1, VAST), np.float32)},
+        "its result has 3,600,000,000 entries",
+    ),
+    "entries picked again and again": (
+        [helper.make_node("Gather", ["a", "b"], ["t"])],
+        {"a": np.ones((1, VAST), np.float32), "b": np.zeros(VAST, np.int64)},
+        "its result has 3,600,000,000 entries",
+    ),
+    "within an operator": (
+        [helper.make_node("Einsum", ["a", "b", "a", "b"], ["t"], equation="i,j,i,j->")],
+        {"a": np.ones(VAST, np.float32), "b": np.ones(VAST, np.float32)},
+        "its result has 3,600,000,000 entries",
+    ),
+    "powers of numbers": (
+        [
+            helper.make_node("Unsqueeze", ["a", "axis"], ["b"]),
+            helper.make_node("Expand", ["b", "more"], ["c"]),
+            helper.make_node("Pow", ["c", "a"], ["t"]),
+        ],
+        {"a": whole(*[1] * 4000), "axis": whole(-1), "more": whole(10**5, 4000, 1)},
+        "its result has 400,000,000 entries",
+    ),
+    "numbers of sizes": (
+        [
+            helper.make_node("Unsqueeze", ["a", "axis"], ["b"]),
+            helper.make_node("Mul", ["a", "b"], ["t"]),
+        ],
+        {"a": whole(*[1] * 4000), "axis": whole(-1)},
+        "its result has 16,000,000 numbers that sizes are computed from",
+    ),
+    "a whole number without end": (
+        [helper.make_node("Mul", [f"n{step}" if step else "a"] * 2, [f"n{step + 1}"]) for step in range(9)]
+        + [helper.make_node("Cast", ["n9"], ["t"], to=TensorProto.FLOAT)],
+        {"a": whole(3)},
+        "it computes a whole number that 64 bits do not hold",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", LARGE)
+def test_stored_values_that_would_fill_the_memory(case: str) -> None:
+    """Refused before the node runs: what it asks for is not there to be asked for."""
+    nodes, stored, facts = LARGE[case]
+    with pytest.raises(CaptureError, match=f"ONNX node .*{facts}"):
+        read_back(folded(nodes, stored))
+
+
+def test_weights_that_nodes_move_are_no_growth(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A large network whose exporter wrote every weight turned: as many entries as the file has."""
+    monkeypatch.setattr(reading, "MOST_ENTRIES", 10)
+    nodes = [
+        helper.make_node("Transpose", ["a"], ["b"]),
+        helper.make_node("Reshape", ["b", "sizes"], ["c"]),
+        helper.make_node("Identity", ["c"], ["d"]),
+        helper.make_node("Cast", ["d"], ["e"], to=TensorProto.FLOAT),
+        helper.make_node("MatMul", ["x", "e"], ["f"]),
+        helper.make_node("ReduceSum", ["f"], ["t"], keepdims=0),
+    ]
+    model = folded(nodes, {"a": draw(5, 4), "sizes": whole(4, 5)})
+    assert read_back(model)(torch.from_numpy(draw(2, 4)))["y"].shape == (2, 4)
+    nodes.append(helper.make_node("MatMul", ["x", "g"], ["h"]))
+    nodes.append(helper.make_node("Neg", ["a"], ["g"]))  # a second reader: now both are held
+    with pytest.raises(CaptureError, match="values computed from stored ones have 20 entries more than these"):
+        read_back(folded([nodes[-1], *nodes[:-1]], {"a": draw(5, 4), "sizes": whole(4, 5)}))
 
 
 def test_names_and_kinds_of_what_a_recurrent_layer_reads() -> None:

@@ -21,6 +21,8 @@ from chiralize.storage.onnx_reading.sizes import Value, listed
 
 MOST_ENTRIES = 2**28
 """Entries of a result that a node may ask for by numbers alone: 1 GiB in float32."""
+MOST_NUMBERS = 2**16
+"""Entries of an array of Python numbers, which take ten times the memory of a tensor's. Sizes are a handful."""
 # What leads on from any refusal: the method `average` needs the answers of the file only, not its operators.
 REMEDY = "export it again with torch.onnx.export, or use --method average, which runs the file as it is"
 
@@ -58,6 +60,10 @@ class NodeCall:
         """
         entries = prod(size for size in sizes if isinstance(size, int))
         self.require(entries <= MOST_ENTRIES, f"its result has {entries:,} entries")
+
+    def check_numbers(self, entries: int) -> None:
+        """Refuse an array of Python numbers of this many entries, where no sizes are computed from so many."""
+        self.require(entries <= MOST_NUMBERS, f"its result has {entries:,} numbers that sizes are computed from")
 
     def numbers(self, name: str, values: Sequence[Value], position: int, since: int) -> list[Any] | None:
         """Whole numbers that are an attribute in old operators, and an input `since` a version; None where left out.

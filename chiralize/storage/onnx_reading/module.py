@@ -11,9 +11,11 @@ import inspect
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
 from torch import Tensor, nn
 
 from chiralize.storage.onnx_reading import movement, pointwise, products, recurrent
@@ -35,11 +37,20 @@ def run(call: NodeCall, values: Sequence[Any]) -> tuple[Any, ...]:
     """
     on_numbers = arithmetic(call.kind, call.get("fmod", 0))
     if on_numbers is not None and all(map(is_numbers, values)):
-        return (on_numbers(*values),)
+        call.check_numbers(prod(np.broadcast_shapes(*[value.shape for value in values])))
+        result = on_numbers(*values)
+        # Python's whole numbers have no end: one that is squared forty times fills the memory.
+        call.require(all(map(_is_held, result.flat)), "it computes a whole number that 64 bits do not hold")
+        return (result,)
     result = OPERATORS[call.kind](call, values)
     if isinstance(result, tuple):
         return result
     return (result,)
+
+
+def _is_held(number: Any) -> bool:
+    """Whether a number fits into an int64; all but Python's whole numbers do."""
+    return not isinstance(number, int) or -(2**63) <= number < 2**63
 
 
 class NodeModule(nn.Module):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from torch.nn import functional as F
 
 from chiralize.storage.onnx_reading.call import NodeCall, Operator
 from chiralize.storage.onnx_reading.sizes import (
+    LARGEST,
     Value,
     as_tensor,
     is_numbers,
@@ -57,6 +59,7 @@ def _flatten(call: NodeCall, values: Sequence[Any]) -> Tensor:
     """Two axes: those before `axis` in one, the others in one; (2, 3, 4) becomes (6, 4) for axis 2 and for axis -1."""
     (x,) = values
     axis = call.get("axis", 1)
+    call.require(-x.ndim <= axis <= x.ndim, f"its axis is {axis}, its input has {x.ndim} axes")
     if axis < 0:
         axis += x.ndim
     if axis == 1:  # the usual case, as torch's own Flatten, which keeps an open batch as it is
@@ -103,6 +106,7 @@ def _transpose(call: NodeCall, values: Sequence[Any]) -> Value:
 def _concat(call: NodeCall, values: Sequence[Any]) -> Value:
     """One behind the other along an axis; numbers alone stay numbers, since a shape is put together so."""
     if all(map(is_numbers, values)):
+        call.check_numbers(sum(value.size for value in values))
         return np.concatenate([np.atleast_1d(value) for value in values], call.get("axis"))
     # Numbers beside tensors become tensors of their type.
     like = next(value for value in values if isinstance(value, Tensor))
@@ -144,6 +148,7 @@ def _gather(call: NodeCall, values: Sequence[Any]) -> Value:
     x, index = values
     axis = call.get("axis", 0)
     if is_numbers(x):  # a size picked out of a shape stays Python's
+        call.check_numbers(prod(index.shape) * max(x.size // max(x.shape[axis], 1), 1))
         return numbers(np.take(x, np.array(listed(index), dtype=np.int64).reshape(index.shape), axis))
     axis = axis % x.ndim
     # x of shape (2, 17, 3), axis 1.  A single index takes the axis away: (2, 3).  One of shape (4,) gives (2, 4, 3).
@@ -194,6 +199,7 @@ def _pad(call: NodeCall, values: Sequence[Any]) -> Tensor:
         fill = values[2] if len(values) > 2 and values[2] is not None else None
         return F.pad(x, flat, value=call.get("value", 0.0) if fill is None else listed(fill)[0])
     call.require(mode in _MODES, f"mode {mode!r} is not known")
+    call.require(x.ndim > 1, f"mode {mode!r} of an input of one axis")
     # Behind batch and channels torch wants widths for all axes, and takes none for the others, not even zeros.
     while len(flat) > max(2, 2 * (x.ndim - 2)) and flat[-2:] == [0, 0]:
         del flat[-2:]
@@ -207,8 +213,10 @@ def _constant_of_shape(call: NodeCall, values: Sequence[Any]) -> Value:
     number = 0.0 if fill is None else fill.reshape(-1)[0].item()
     kind = torch.float32 if fill is None else fill.dtype
     call.check_size(sizes)
-    if not kind.is_floating_point and len(sizes) <= 1:  # a shape that is filled with ones, say
-        return numbers([number] * (sizes[0] if sizes else 1))
+    size = sizes[0] if sizes else 1
+    is_large = isinstance(size, int) and size > LARGEST
+    if not kind.is_floating_point and len(sizes) <= 1 and not is_large:  # a shape that is filled with ones, say
+        return numbers([number] * size)
     return torch.full(sizes, number, dtype=kind)
 
 
@@ -217,6 +225,8 @@ def _range(call: NodeCall, values: Sequence[Any]) -> Tensor:
     call.require(all(map(is_numbers, values)), "its bounds are computed from data")
     start, end, step = map(single, values)
     if all(isinstance(number, (int, float)) for number in (start, end, step)):  # open sizes are symbols
+        is_finite = all(map(math.isfinite, (start, end, step)))
+        call.require(is_finite and step != 0, f"it counts from {start} to {end} in steps of {step}")
         call.check_size([math.ceil((end - start) / step)])
     return torch.arange(start, end, step)
 

@@ -29,8 +29,11 @@ from chiralize.errors import CaptureError, ChiralizeError
 from chiralize.errors.words import first_line
 from chiralize.storage.onnx_reading import recurrent, sizes
 from chiralize.storage.onnx_reading.call import MOST_ENTRIES, REMEDY, NodeCall
+from chiralize.storage.onnx_reading.growth import Held, entries_beforehand
 from chiralize.storage.onnx_reading.module import OPERATORS, OnnxModule, Step, run, with_names
 
+MOST_SIZES = 2**20
+"""Entries of all arrays of Python numbers that are computed from stored values."""
 _STANDARD = ("", "ai.onnx")
 _WEIGHTS = {
     "Gemm": (1, 2),
@@ -86,7 +89,8 @@ class _Reader:
     """A model that is being read: what is known of its values so far.
 
     tensors, numbers: stored or computed values by name; each value is in one of the two.  uses: how often a value is
-    read, as an output of the graph too.  steps: nodes that are left to be computed.  weights: names of parameters.
+    read, as an output of the graph too.  to_come: how often it still will be.  steps: nodes that are left to be
+    computed.  weights: names of parameters.
     """
 
     def __init__(self, model: Any) -> None:
@@ -97,13 +101,15 @@ class _Reader:
         self.opset = next((entry.version for entry in model.opset_import if entry.domain in _STANDARD), 1)
         if self.graph.sparse_initializer:
             raise CaptureError("ONNX file", "it stores sparse tensors", REMEDY)
-        self.tensors: dict[str, Tensor] = {}
+        self.tensors = Held()
         self.numbers: dict[str, sizes.Numbers] = {}
         for stored in self.graph.initializer:
             self._store(stored.name, _tensor(numpy_helper.to_array(stored)))
+        self.stored = self.tensors.entries  # what the file has by itself
         self.uses = Counter(name for node in self.graph.node for name in node.input)
         self.uses.update(output.name for output in self.graph.output)
-        self.folded = 0  # entries of all values that were computed from stored ones
+        self.to_come = Counter(self.uses)
+        self.computed = 0  # numbers that sizes are computed from, of all that were computed from stored ones
         self.steps: list[Step] = []
         self.weights: set[str] = set()
         self.written: set[str] = set()  # values of Constant nodes, which no training has moved
@@ -178,7 +184,9 @@ class _Reader:
         if node.domain not in _STANDARD:  # other domains may have the same names for other operators
             raise call.refuse(f"it is of the domain {node.domain!r}, whose operators are not read")
         if call.kind == "Constant":
+            before = self.tensors.entries
             self._store(node.output[0], _constant(call))
+            self.stored += self.tensors.entries - before
             self.written.add(node.output[0])
             return
         if call.kind not in OPERATORS and call.kind not in sizes.ARITHMETIC:
@@ -209,28 +217,46 @@ class _Reader:
     def _fold(self, call: NodeCall, inputs: Sequence[str], outputs: Sequence[str]) -> None:
         """Compute a node from stored values; a copy of a weight is that weight.
 
+        Tensors whose last reader it is are forgotten.
+
         Raises CaptureError where it cannot be computed.
         """
-        if call.kind == "Identity" and inputs[0] in self.tensors:
-            self.tensors[outputs[0]] = self.tensors[inputs[0]]
-            return
+        values = [self._value(name) for name in inputs]
+        # What nobody reads after this node is let go, so that weights which are moved are held once.
+        self.to_come.subtract(inputs)
+        past = [name for name in {*inputs} if name in self.tensors and not self.to_come[name]]
+        remaining = self.tensors.entries - sum(map(self.tensors.entries_of_alone, past)) - self.stored
         try:
             with torch.no_grad():
-                results = run(call, [self._value(name) for name in inputs])
+                self._check_growth(call, remaining + entries_beforehand(call, values))
+                results = run(call, values)
         except ChiralizeError:
             raise
         except Exception as error:
             raise call.refuse(f"it cannot be computed ({type(error).__name__}: {first_line(error)})") from error
-        # A file of 2 kB can double a stored value forty times, by as many Concat nodes.
-        for value in results:
-            self.folded += value.size if sizes.is_numbers(value) else value.numel()
-        call.require(self.folded <= MOST_ENTRIES, f"values computed from stored ones have {self.folded:,} entries")
-        # A node may name fewer outputs than its operator has: the rest is not wanted.
+        for name in past:
+            del self.tensors[name]
+        # A node may name fewer outputs than its operator has, and give some that nobody reads: these are not wanted.
         for name, value in zip(outputs, results, strict=False):
-            if sizes.is_numbers(value):
-                self.numbers[name] = value
-            else:
-                self._store(name, value.contiguous())
+            if name and self.to_come[name]:
+                self._note(name, value)
+        facts = f"numbers that sizes come from have {self.computed:,} entries, computed from stored ones"
+        call.require(self.computed <= MOST_SIZES, facts)
+        self._check_growth(call, self.tensors.entries - self.stored)
+
+    def _note(self, name: str, value: Any) -> None:
+        """Note a value that was computed from stored ones, and count it where it is kept as Python's numbers."""
+        if sizes.is_numbers(value):
+            self.numbers[name] = value
+        else:
+            self._store(name, value.contiguous())
+        if name in self.numbers:
+            self.computed += self.numbers[name].size
+
+    def _check_growth(self, call: NodeCall, entries: int) -> None:
+        """Refuse so many entries more than the file has: one of 2 kB doubles a value forty times, by Concat nodes."""
+        facts = f"values computed from stored ones have {entries:,} entries more than these"
+        call.require(entries <= MOST_ENTRIES, facts)
 
     def _with_rows_out(self, call: NodeCall, inputs: list[str]) -> tuple[NodeCall, list[str]]:
         """A product with a stored matrix "in out" as one with "out in", which is how torch's layers have it."""
