@@ -47,6 +47,7 @@ from chiralize.problem.progress import Progress
 from chiralize.problem.stateful import SAMPLES_ALONE, reading_of
 from chiralize.report import AuditReport, PlanReport, VerifyReport
 from chiralize.storage import former_names
+from chiralize.storage.passport import Passport
 
 Model = torch.nn.Module | ExportedProgram
 Spec = str | Path | Mapping[str, Any] | Skeleton | ConversionSpec
@@ -182,7 +183,7 @@ def chiralize(
         # After the inputs are read: the shift of maps is measured on them, and wider pictures change them.
         network, calls = aligned(network, calls, align)
         request = replace(request, calibration=calls, sequences=sequences, remarks=remarks, device=home, progress=step)
-        conversion = uncarried(convert, network, name_of(model), request, trial)
+        conversion = uncarried(convert, network, name_of(model), request, trial, _passport_of(model, loaded))
     result = conversion.module if home == CPU else moved(conversion.module, home)
     example = example_call(network, isinstance(result, TwoView))
     # From here on the module knows its mirror: verify, save and training read it there.
@@ -219,16 +220,15 @@ def verify(
     """
     # A result knows its mirror and how its weights transform; another spec may be given all the same.
     chirality = chirality_of(model)
-    passport = chirality.passport if chirality is not None else None
-    if spec is None and passport is not None:
-        spec = passport.spec
+    if spec is None and chirality is not None:
+        spec = chirality.passport.spec
     if spec is None:
         raise UsageError("verify", "no skeleton is given, and the model does not know its own", "pass spec='h36m'")
     loaded = load_spec(spec, input_layouts=input_layouts, output_layouts=output_layouts, invariant=invariant)
+    passport = _passport_of(model, loaded)
     # A passport names the method that was converted; a result that is a graph has forward alone.
     if entry == "forward" and passport is not None and callable(getattr(type(model), passport.entry, None)):
         entry = passport.entry
-    passport = passport.with_spec(loaded) if passport is not None else None
     with shown(progress) as step:
         step("exporting")
         network = prepared(
@@ -333,6 +333,14 @@ def audit(
             report = report.with_rollout(loop.record(result)[0])
     warn_of(report.cautions, 2)
     return report
+
+
+def _passport_of(model: object, spec: ConversionSpec) -> Passport | None:
+    """What a network that was converted before knows of this mirror; None for other networks."""
+    chirality = chirality_of(model)
+    if chirality is None:
+        return None
+    return chirality.passport.with_spec(spec)
 
 
 def _loop(network: Network, maker: EnvironmentMaker, episodes: Episodes, progress: Progress) -> Loop:

@@ -44,7 +44,7 @@ from chiralize.commands.records import Conversion, Trial
 from chiralize.commands.reporting import report_of
 from chiralize.commands.scripts import why_no_script
 from chiralize.commands.several.converting import convert_for_all
-from chiralize.commands.unchanged import draft_as_it_is, judge_as_it_is, unchanged
+from chiralize.commands.unchanged import draft_as_it_is, judge_as_it_is, unchanged, with_earlier
 from chiralize.errors import NeverEquivariantError
 from chiralize.graph.dtypes import rounding
 from chiralize.graph.isolation import exclusive
@@ -137,7 +137,7 @@ def _converted(
     if request.product == "graph":
         refuse_graph(network)
     if network.others.further:
-        return convert_for_all(network, name, request, trial)
+        return convert_for_all(network, name, request, trial, passport)
     method = method_of(request.method)
     check_request(request, method)
     refuse_untrainable(network, request, method)
@@ -243,7 +243,8 @@ def _as_it_is(problem: Problem, name: str, verdict: Verdict, passport: Passport 
     network, request = problem.network, problem.request
     if request.form in BLOCKS and verdict.repmap is not None:
         finish = _Finish.of(problem, name, Evidence())
-        return finish(problem, Measured(draft_as_it_is(network, verdict), Figures()))
+        conversion = finish(problem, Measured(draft_as_it_is(network, verdict), Figures()))
+        return replace(conversion, passport=with_earlier(conversion.passport, network, verdict, passport))
     return unchanged(network, name, verdict, request.samples, passport)
 
 
@@ -287,7 +288,7 @@ class _Finish:
         real = real_calls(problem, judged.draft.converted)
         own_precision = in_own_precision(judged.network, judged.verdict, self.rounded(), request.samples, real)
         report = replace(report, judgement=replace(report.judgement, own_precision=own_precision))
-        odd_random = on_random_inputs(judged.network, judged.verdict.mirror)[1].odd_after
+        odd_random = on_random_inputs(judged.network, judged.verdict.mirror, judged.passport.example)[1].odd_after
         module = with_modes(without_entry(judged.draft.converted.module))  # forward again, from here on
         passport = stamped(judged.passport, report, odd_random)
         return Conversion(module, judged.network.program, passport, judged.verdict.mirror, report)

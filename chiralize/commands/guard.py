@@ -14,8 +14,9 @@ written into the passport (`stamped`), by which `verify` compares a file with wh
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -27,7 +28,7 @@ from chiralize.problem.network import Network
 from chiralize.problem.problem import Problem
 from chiralize.problem.request import Request
 from chiralize.report import ConvertReport, VerifyReport, raise_for_failure
-from chiralize.storage.passport import Passport, figures_of
+from chiralize.storage.passport import BY_MIRROR, Passport, figures_of
 from chiralize.verification.figures import Figures
 from chiralize.verification.judge import Verdict
 from chiralize.verification.verdicts import FAR_BEYOND, Degeneracy, Drift, Judgement
@@ -174,11 +175,17 @@ def why_no_weights(module: torch.nn.Module, report: ConvertReport) -> str:
     return ""
 
 
-def stamped(passport: Passport, report: ConvertReport, odd_random: Sequence[float] = ()) -> Passport:
+def stamped(
+    passport: Passport,
+    report: ConvertReport,
+    odd_random: Sequence[float] = (),
+    by_mirror: Mapping[str, Sequence[float]] = MappingProxyType({}),
+) -> Passport:
     """The passport with the figures of the report: residual and bound, gap and rho, odd shares, the fit of the mirror.
 
     odd_random: share of each output of the result that is odd on random inputs, which `verify` draws again. Beside it
-    "odd" is the original's share on the inputs that the conversion was measured on.
+    "odd" is the original's share on the inputs that the conversion was measured on.  by_mirror: the same share under
+    each of several mirrors, by their names.
     """
     figures: dict[str, Any] = {}
     numeric, degeneracy = report.judgement.numeric, report.judgement.degeneracy
@@ -190,6 +197,8 @@ def stamped(passport: Passport, report: ConvertReport, odd_random: Sequence[floa
         figures["odd"] = list(degeneracy.odd_before)
     if odd_random:
         figures["odd_random"] = list(odd_random)
+    if by_mirror:
+        figures[BY_MIRROR] = {name: list(shares) for name, shares in by_mirror.items()}
     if report.evidence.fit is not None:
         figures["mirror"] = figures_of(report.evidence.fit)
     return replace(passport, figures=figures)

@@ -13,6 +13,7 @@ from dataclasses import replace
 
 from chiralize.commands.guard import stamped
 from chiralize.commands.records import Conversion
+from chiralize.commands.sides import written_again
 from chiralize.graph.rewrite import with_modes
 from chiralize.problem.constant_answers import asked_again, refuse_constant
 from chiralize.problem.mirror import mirror_if_known, weight_action
@@ -94,7 +95,10 @@ def draft_as_it_is(network: Network, verdict: Verdict) -> Draft:
 def unchanged(
     network: Network, name: str, verdict: Verdict, samples: int | None, before: Passport | None = None
 ) -> Conversion:
-    """An equivariant network as it is, with a report and a passport. before: the one that came with it."""
+    """An equivariant network as it is, with a report and a passport.
+
+    before: the passport that came with it. What it says of the original stays: its gap and rho, its odd shares.
+    """
     repmap = verdict.repmap
     passport = before or Passport(network.resolved.spec, "unchanged", "original", entry=network.handover.entry)
     passport = replace(passport, inputs=call_record(*network.example))
@@ -116,4 +120,27 @@ def unchanged(
         bodies=bodies_of(network.resolved.output_tensors),
     )
     module, program = network.holding({})
-    return Conversion(with_modes(without_entry(module)), program, stamped(passport, report), verdict.mirror, report)
+    passport = with_earlier(stamped(passport, report), network, verdict, before)
+    return Conversion(with_modes(without_entry(module)), program, passport, verdict.mirror, report)
+
+
+def with_earlier(passport: Passport, network: Network, verdict: Verdict, before: Passport | None) -> Passport:
+    """The passport of a network that is handed on, with figures that it has from an earlier conversion, and odd shares.
+
+    before: the passport that the network came with; one of another mirror says nothing of this one.
+    """
+    if before is not None and before.converted_for is not None:
+        before = None
+    passport = with_earlier_figures(passport, before)
+    figures = {key: value for key, value in passport.figures.items() if key != "odd_random"}
+    odd_random = written_again(network, verdict.mirror, passport, before)
+    if odd_random:
+        figures["odd_random"] = list(odd_random)
+    return replace(passport, figures=figures)
+
+
+def with_earlier_figures(passport: Passport, before: Passport | None) -> Passport:
+    """The passport with those figures of an earlier one that it lacks."""
+    if before is None:
+        return passport
+    return replace(passport, figures={**before.figures, **passport.figures})

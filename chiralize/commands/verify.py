@@ -16,6 +16,7 @@ from dataclasses import replace
 from chiralize.commands.completing import claims_of
 from chiralize.commands.other_mirror import remedy_of_other_mirror
 from chiralize.commands.several.verifying import verify_for_all
+from chiralize.commands.sides import compared_with_the_file
 from chiralize.errors import ChiralizeError, UsageError
 from chiralize.graph.isolation import exclusive
 from chiralize.graph.running import Call
@@ -40,9 +41,6 @@ from chiralize.verification.mixing import mixing_notes
 from chiralize.verification.numeric import REAL
 from chiralize.verification.onnx import MOST
 from chiralize.verification.verdicts import Degeneracy, Drift, Evidence, Judgement
-
-_NOTHING = 1e-9
-"""A share of the variance that is rounding."""
 
 
 @exclusive
@@ -131,24 +129,10 @@ def _left_and_right(
 ) -> tuple[Degeneracy, tuple[JointGap, ...]]:
     """How much of the answers tells left from right, and how much did when the file was written.
 
-    Both on the same random inputs: the original's share on real ones says nothing of the share on these, as behind a
-    normaliser that divides an entry which never moved by next to nothing. Files of older versions have only that one,
-    so that of those the two sides count as lost where nothing at all is odd.
     Also the gap of every joint, which is rounding.
     """
-    drift, degeneracy = on_random_inputs(network, verdict.mirror)
-    degeneracy = replace(degeneracy, free_share=free_share(network, verdict.repmap))
-    before = _when_written(passport, degeneracy.odd_after) if passport is not None else ()
-    if len(before) == len(degeneracy.odd_after):
-        degeneracy = replace(degeneracy, odd_before=before)
-    return degeneracy, _joints(drift)
-
-
-def _when_written(passport: Passport, now: Sequence[float]) -> Sequence[float]:
-    """The share of every output that was odd on the same inputs; () where the passport has none to compare with."""
-    if "odd_random" in passport.figures:
-        return passport.figures["odd_random"]
-    return passport.figures.get("odd", ()) if max(now, default=1.0) < _NOTHING else ()
+    drift, degeneracy = compared_with_the_file(network, verdict.mirror, passport)
+    return replace(degeneracy, free_share=free_share(network, verdict.repmap)), _joints(drift)
 
 
 def _asymmetric_joints(network: Network, verdict: Verdict) -> tuple[JointGap, ...]:

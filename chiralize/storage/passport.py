@@ -28,6 +28,9 @@ from chiralize.symmetry.representation import Representation, TensorRepresentati
 
 FORMAT = 1
 """Of the text; other numbers are refused."""
+_LARGEST = 1e300
+BY_MIRROR = "odd_random_by_mirror"
+"""The figure in which files of several mirrors have what `odd_random` is for one, by their names."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +86,15 @@ class Passport:
         """The passport of one of several mirrors alone; itself where there is but one."""
         if not self.mirrors:
             return self
-        return replace(self, spec=self.spec.mirrors()[name], hidden=self.mirrors[name], mirrors={})
+        spec, figures = self.spec.mirrors()[name], dict(self.figures)
+        # Shares on real inputs are of the first mirror; those on random ones are there for every mirror.
+        figures.pop("odd_random", None)
+        if name != next(iter(self.mirrors)):
+            figures.pop("odd", None)
+        by_mirror = figures.pop(BY_MIRROR, {})
+        if name in by_mirror:
+            figures["odd_random"] = by_mirror[name]
+        return replace(self, spec=spec, hidden=self.mirrors[name], figures=figures, mirrors={})
 
     def with_spec(self, spec: ConversionSpec) -> Passport:
         """The passport with another mirror, of which nothing is known: without the figures on how well it fitted."""
@@ -156,7 +167,9 @@ def _from_table(record: Any) -> Passport:
             raise ValueError(f"averaged: {name!r} names no stretch of a graph")
     figures = dict(record["figures"].items())
     for key in figures.keys() & {"odd", "odd_random"}:
-        figures[key] = tuple(map(float, figures[key]))  # JSON has lists in place of tuples
+        figures[key] = _shares(key, figures[key])
+    if BY_MIRROR in figures:
+        figures[BY_MIRROR] = {str(name): _shares(BY_MIRROR, row) for name, row in figures[BY_MIRROR].items()}
     if "mirror" in figures:
         _mirror_fit(figures["mirror"])  # raises now if it is none
     exchanged = {str(name): str(other) for name, other in record.get("exchanged", {}).items()}
@@ -166,6 +179,15 @@ def _from_table(record: Any) -> Passport:
     passport = replace(passport, inputs=record.get("inputs"), mirrors=mirrors)
     _ = passport.example  # raises now if it is no example
     return passport
+
+
+def _shares(key: str, values: Any) -> tuple[float, ...]:
+    """Shares of a variance, by output; JSON has lists in place of tuples. Raises ValueError for what is none."""
+    if not isinstance(values, list) or not all(isinstance(value, (int, float)) for value in values):
+        raise ValueError(f"figures: {key} is no list of numbers")
+    if not all(-_LARGEST <= value <= _LARGEST for value in values):
+        raise ValueError(f"figures: {key} has a number that is not finite")
+    return tuple(map(float, values))
 
 
 def _in_table(representations: Mapping[str, TensorRepresentation], table: dict[str, int]) -> dict[str, list[int]]:

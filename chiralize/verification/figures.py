@@ -7,12 +7,13 @@ that cost further runs (other kinds of inputs, dead inputs) are added afterwards
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 
-from chiralize.errors import ModelRunError
+from chiralize.errors import ModelRunError, UsageError
 from chiralize.graph.mirror import NetworkMirror
-from chiralize.graph.running import Call
+from chiralize.graph.running import Arguments, Call
 from chiralize.problem.cost import affordable_samples, multiplications
 from chiralize.problem.data.cutting import in_one, thinned
 from chiralize.problem.mirror import mirror_at_rest, mirror_if_known
@@ -100,10 +101,38 @@ def with_dead_inputs(problem: Problem, draft: Draft, figures: Figures) -> Figure
     return replace(figures, degeneracy=with_dead)
 
 
-def on_random_inputs(network: Network, mirror: NetworkMirror) -> tuple[Drift, Degeneracy]:
-    """A network against its own flip average, on random inputs that are the same whenever it is asked."""
-    calls = random_inputs(network.args, network.kwargs, _WITNESSES, 1, network.around)
+def on_random_inputs(network: Network, mirror: NetworkMirror, recorded: Call | None = None) -> tuple[Drift, Degeneracy]:
+    """A network against its own flip average, on random inputs that are the same whenever it is asked.
+
+    recorded: the example that its file names, in whose sizes they are drawn; in those of the network's example where
+    there is none, or where the network does not take it. Of one row other numbers are drawn than of four.
+    """
+    example = _in_its_precision(recorded, network)
+    if example is not None:
+        with suppress(ModelRunError, UsageError):
+            return _on_random(network, mirror, example)
+    return _on_random(network, mirror, network.example)
+
+
+def _on_random(network: Network, mirror: NetworkMirror, example: Call) -> tuple[Drift, Degeneracy]:
+    """The same, on inputs of the sizes of this example."""
+    calls = random_inputs(*example, _WITNESSES, 1, network.around)
     return measure(network.module, network.module, mirror, calls, "", probes=0)
+
+
+def _in_its_precision(recorded: Call | None, network: Network) -> Call | None:
+    """A recorded call with tensors of the types that the network's example has; None where it is put together in
+    another way.
+    """
+    if recorded is None:
+        return None
+    ours, theirs = Arguments.of(*network.example), Arguments.of(*recorded)
+    if ours.structure != theirs.structure:
+        return None
+    pairs = list(zip(ours.tensors, theirs.tensors, strict=False))
+    if len(theirs.tensors) != len(ours.tensors) or any(one.ndim != other.ndim for one, other in pairs):
+        return None
+    return theirs.filled([other.to(one.dtype) for one, other in pairs])
 
 
 def loss(converted: Converted, figures: Figures) -> tuple[bool, bool, bool, float]:

@@ -45,6 +45,9 @@ def written() -> str:
         ("figures", 5),
         ("figures", {"odd": ["a"]}),
         ("figures", {"odd": 1}),
+        ("figures", {"odd_random": "12"}),
+        ("figures", {"odd_random_by_mirror": {"left_right": [None]}}),
+        ("figures", {"odd_random_by_mirror": [0.5]}),
         ("hidden", {"layer.weight": [1, 99]}),
         ("hidden", {"layer.weight": [None, 0]}),
         ("hidden", {"layer.weight": [[], 0]}),
@@ -57,6 +60,17 @@ def test_damaged_passports_are_named(written: str, key: str, value: Any) -> None
     Passport.from_json(written, "a.pt2")
     with pytest.raises(ModelFileError, match="CH201  a.pt2: chirality.json cannot be read"):
         Passport.from_json(json.dumps({**json.loads(written), key: value}), "a.pt2")
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999", "9" * 400])
+def test_shares_that_are_no_numbers_are_refused(written: str, number: str) -> None:
+    """A share that is not finite would never be lost: nothing is less than a tenth of it."""
+    record = json.loads(written)
+    assert record["figures"]["odd_random"]
+    record["figures"]["odd_random"] = ["NUMBER"]
+    text = json.dumps(record).replace('"NUMBER"', number)
+    with pytest.raises(ModelFileError, match="figures: odd_random has a number that is not finite"):
+        Passport.from_json(text, "a.pt2")
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from chiralize.commands.one_sided import are_sides_unknown, recalled, refuse_by_
 from chiralize.commands.records import Conversion, Trial
 from chiralize.commands.several.as_it_is import unchanged_for_all
 from chiralize.commands.several.figures import AllFigures, figures_of_all, free_share_of_all, refuse_far_from_all
-from chiralize.commands.several.judging import Verdicts, evidence_of_all, judge_each
+from chiralize.commands.several.judging import Verdicts, evidence_of_all, judge_each, odd_by_mirror
 from chiralize.errors import CaptureError, ChiralizeError, ExportError
 from chiralize.graph.rewrite import with_modes
 from chiralize.graph.running import Call
@@ -67,10 +67,13 @@ _REAL = 8
 Networks = Mapping[str, Network]
 
 
-def convert_for_all(network: Network, name: str, request: Request, trial: Trial | None = None) -> Conversion:
+def convert_for_all(
+    network: Network, name: str, request: Request, trial: Trial | None = None, passport: Passport | None = None
+) -> Conversion:
     """Make the network equivariant under every mirror that its specification names, and judge the result under each.
 
     Steps and exceptions as in `convert`.  trial: decides between the candidates of `auto`, beside the bounds.
+    passport: of a file that was converted before.
     """
     # Refusals that ask the request and the specification alone.
     method = method_of(request.method)
@@ -82,7 +85,7 @@ def convert_for_all(network: Network, name: str, request: Request, trial: Trial 
     networks = under_each(network)
     problem = Problem.of(next(iter(networks.values())), request, method)
     # Step 1. Where blocks are asked for, an equivariant network is converted as any other.
-    as_it_is = None if request.form in BLOCKS else unchanged_for_all(problem, networks, name)
+    as_it_is = None if request.form in BLOCKS else unchanged_for_all(problem, networks, name, passport)
     if as_it_is is not None:
         return as_it_is
     # Step 2, of the first mirror; what inference refuses under others ends the drafting of `methods.several`.
@@ -220,7 +223,8 @@ class _Finish:
         own_precision = in_own_precision(first, next(iter(verdicts.each.values())), None, samples, real)
         report = replace(report, judgement=replace(report.judgement, own_precision=own_precision))
         module = with_modes(without_entry(draft.converted.module))
-        return Conversion(module, program, stamped(passport, report), verdicts.main.mirror, report)
+        by_mirror = odd_by_mirror(results, verdicts, passport)
+        return Conversion(module, program, stamped(passport, report, (), by_mirror), verdicts.main.mirror, report)
 
     def _representations(self, converted: Converted) -> Sequence[Hidden]:
         """How every mirror acts on the weights of the result, the last mirror last; nothing is said of an average's."""

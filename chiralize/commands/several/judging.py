@@ -17,6 +17,7 @@ from chiralize.problem.several import products
 from chiralize.storage.passport import Passport
 from chiralize.verification import numeric
 from chiralize.verification.evidence import joined
+from chiralize.verification.figures import on_random_inputs
 from chiralize.verification.judge import Verdict, judge
 from chiralize.verification.mirror_evidence import outside_evidence
 from chiralize.verification.verdicts import Degeneracy, Evidence, NumericVerdict, OfMirror
@@ -83,6 +84,16 @@ def judge_each(
             batches=batch_sizes(network),
         )
     return Verdicts(verdicts, runs)
+
+
+def odd_by_mirror(
+    networks: Mapping[str, Network], verdicts: Verdicts, passport: Passport
+) -> dict[str, tuple[float, ...]]:
+    """The share of every output that each mirror negates, on random inputs that `verify` draws again, by its name."""
+    shares: dict[str, tuple[float, ...]] = {}
+    for name, network in networks.items():
+        shares[name] = on_random_inputs(network, verdicts.each[name].mirror, passport.example)[1].odd_after
+    return shares
 
 
 def evidence_of_all(

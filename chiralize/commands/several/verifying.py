@@ -7,23 +7,20 @@ that fails the network is asked whether another mirror is nearer. A file tells o
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from chiralize.commands.several.judging import evidence_of_all, judge_each
+from chiralize.commands.sides import compared_with_the_file
 from chiralize.graph.running import Call
-from chiralize.problem.mirror import mirror_of
 from chiralize.problem.network import Network
 from chiralize.problem.progress import Progress, silent
 from chiralize.problem.several import refuse_unsuited, under_each
 from chiralize.report import VerifyReport
 from chiralize.storage.passport import Passport
-from chiralize.verification.drift import measure, random_inputs
 from chiralize.verification.judge import in_own_precision
 from chiralize.verification.mirror_evidence import ask_network
 from chiralize.verification.mixing import mixing_notes
 from chiralize.verification.verdicts import Degeneracy, Evidence, Judgement
-
-_WITNESSES = 4
-"""Random calls on which the share of the answers that a mirror negates is measured."""
 
 
 def verify_for_all(
@@ -52,14 +49,17 @@ def verify_for_all(
     degeneracies: dict[str, Degeneracy] = {}
     for mirror, under in networks.items():
         if verdicts.each[mirror].numeric.passed:
-            degeneracies[mirror] = _sides(under)
+            degeneracies[mirror] = compared_with_the_file(under, verdicts.each[mirror].mirror, passports[mirror])[1]
         else:
             asked[mirror] = ask_network(under, real)
     first = next(iter(networks))
     evidence = evidence_of_all(networks, asked, real)
     own_precision = in_own_precision(networks[first], verdicts.each[first], None, samples, real, tolerance)
     mirrors = verdicts.records(degeneracies)
-    judgement = Judgement(verdicts.numeric, main.certificate, degeneracies.get(first), own_precision, mirrors)
+    # In front stands the first mirror under which the sides are lost, or the first of all.
+    lost = [degeneracy for degeneracy in degeneracies.values() if degeneracy.collapsed]
+    degeneracy = lost[0] if lost else degeneracies.get(first)
+    judgement = Judgement(verdicts.numeric, main.certificate, degeneracy, own_precision, mirrors)
     return VerifyReport(name, judgement, evidence, notes)
 
 
@@ -73,12 +73,6 @@ def _passports(passport: Passport | None, networks: Mapping[str, Network]) -> di
             passports[name] = passport.under(name)
         elif passport.is_average:
             # The file is the flip average of one mirror, with nothing to say of this one; that it runs two views holds
-            # all the same.
-            passports[name] = passport
+            # all the same. Its figures are of that mirror.
+            passports[name] = replace(passport, figures={})
     return passports
-
-
-def _sides(network: Network) -> Degeneracy:
-    """How much of its answers a mirror negates."""
-    calls = random_inputs(network.args, network.kwargs, _WITNESSES, 1, network.around)
-    return measure(network.module, network.module, mirror_of(network, None), calls, "", probes=0)[1]
