@@ -101,8 +101,12 @@ def _shared() -> list[object]:
 
 
 @pytest.mark.parametrize("context", [recurrent_shapes, unchecked_distributions])
-def test_what_changes_torch_for_all_threads_takes_turns(context: Callable[[], AbstractContextManager[None]]) -> None:
+def test_what_changes_torch_for_all_threads_takes_turns(
+    context: Callable[[], AbstractContextManager[None]], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Of two that overlap, the first would end in the second, which would then put back what the first had changed."""
+    # Packages of trainers turn the checks off when they are imported.
+    monkeypatch.setattr(torch.distributions.Distribution, "_validate_args", True)
     before, inside = _shared(), threading.Event()
 
     def enter() -> None:
