@@ -105,7 +105,7 @@ def test_what_changes_torch_for_all_threads_takes_turns(
     context: Callable[[], AbstractContextManager[None]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of two that overlap, the first would end in the second, which would then put back what the first had changed."""
-    # Packages of trainers turn the checks off when they are imported.
+    # torch.compile turns the checks off for good, in whatever test it was called.
     monkeypatch.setattr(torch.distributions.Distribution, "_validate_args", True)
     before, inside = _shared(), threading.Event()
 
