@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from chiralize.body.tensors import parse_spec
-from chiralize.problem.data.remembered import spreadings
+from chiralize.problem.data.remembered import _is_shared, spreadings
 from chiralize.problem.data.scattered import remark_on, with_scattered
 from chiralize.problem.network import Network
 from chiralize.problem.preparation import prepare
@@ -94,6 +94,14 @@ def test_what_never_varied_in_training_either_stays(kept: float) -> None:
     assert torch.equal(spread_by(normalised(mean=mean, spread=spread), samples)[:, 2], samples[:, 2])
     samples[:, 2] = 3.0  # far from where it was: then it did move
     assert not torch.equal(spread_by(normalised(mean=mean, spread=spread), samples)[:, 2], samples[:, 2])
+
+
+def test_normalisers_of_many_entries_take_no_square_of_memory() -> None:
+    """Of a mean picture, say: spreads are compared with their neighbours in order."""
+    spread = torch.linspace(1, 2, 300_000, dtype=torch.float64)
+    spread[7] = spread[70_000] = 0.0123
+    assert _is_shared(spread).nonzero().flatten().tolist() == [7, 70_000]
+    assert _is_shared(torch.full((2, 3), 0.5)).all() and not _is_shared(torch.ones(1, 1)).any()
 
 
 def test_a_small_spread_of_its_own_is_drawn() -> None:

@@ -31,10 +31,15 @@ def regular_pairs(joints: tuple[str, ...]) -> Iterator[tuple[str, Pairs]]:
             yield _named(joints, tuple((joint, joint + apart) for joint in first))
     for size in range(count, 2, -1):
         if count % size == 0:
-            ends: list[tuple[int, int]] = []
+            ends: Pairs = ()
             for start in range(0, count, size):
-                ends += [(start + at, start + size - 1 - at) for at in range(size // 2)]
-            yield _named(joints, tuple(ends))
+                ends += mirrored_at_the_middle(size, start)
+            yield _named(joints, ends)
+
+
+def mirrored_at_the_middle(size: int, start: int = 0) -> Pairs:
+    """The first and the last of `size` numbers in a row, the second and the last but one, and so on."""
+    return tuple((start + at, start + size - 1 - at) for at in range(size // 2))
 
 
 def _named(joints: tuple[str, ...], pairs: Pairs) -> tuple[str, Pairs]:

@@ -8,7 +8,8 @@ hint at another unit (`units`). `checks` hands the remarks on, and `force` makes
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -38,6 +39,7 @@ from chiralize.problem.data.units import unit_by_spread, unit_in_question
 from chiralize.problem.network import Network
 from chiralize.problem.problem import Problem
 
+_Answer = TypeVar("_Answer")
 NOT_SPREAD = "the calibration inputs are not spread as those that the network was trained on"
 _LOOKED_AT = 4_000
 _WORK, _LEAST_LOOKED_AT = 2e11, 48
@@ -133,10 +135,7 @@ def _in_its_unit(network: Network, similarity: Likeness, calls: Sequence[Call]) 
 
 def _put_in_order(network: Network, calls: Sequence[Call]) -> str:
     """The order of the network's coordinates, where the inputs seem to have another one; "" where nothing tells."""
-    try:
-        other = arrangement(network, calls)
-    except ChiralizeError:
-        return ""
+    other = _asked(arrangement, network, calls)
     if other is None:
         return ""
     off = f"the means are then {other.shift:.2g} of their spreads off"
@@ -145,10 +144,7 @@ def _put_in_order(network: Network, calls: Sequence[Call]) -> str:
 
 def _other_axes(network: Network, calls: Sequence[Call]) -> str:
     """That axes of the inputs point elsewhere than in training, where that explains all that their means are off by."""
-    try:
-        other = certain_arrangement(network, calls)
-    except ChiralizeError:
-        return ""
+    other = _asked(certain_arrangement, network, calls)
     if other is None:
         return ""
     return (
@@ -159,10 +155,7 @@ def _other_axes(network: Network, calls: Sequence[Call]) -> str:
 
 def _other_hand(network: Network, calls: Sequence[Call]) -> str:
     """That left is right in the inputs, by the means that the network keeps; "" where it is not, or nothing tells."""
-    try:
-        hand = handedness(network, calls)
-    except ChiralizeError:
-        return ""
+    hand = _asked(handedness, network, calls)
     if hand is None or not hand.is_other:
         return ""
     return f"{_OTHER_HAND} ({hand.example})"
@@ -199,8 +192,15 @@ def is_of_its_kind(network: Network, calls: Sequence[Call]) -> bool:
 
 def _likeness(network: Network, calls: Sequence[Call]) -> Likeness | None:
     """How like the training data the inputs are, by what the network keeps of these; None where it keeps nothing."""
+    return _asked(lambda given, samples: likeness(roomy(given, samples), samples), network, calls)
+
+
+def _asked(
+    question: Callable[[Network, Sequence[Call]], _Answer | None], network: Network, calls: Sequence[Call]
+) -> _Answer | None:
+    """What a question to the network's statistics says of the inputs; None where there is no graph to ask."""
     try:
-        return likeness(roomy(network, calls), calls)
+        return question(network, calls)
     except ChiralizeError:
         return None
 

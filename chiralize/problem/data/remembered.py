@@ -172,10 +172,18 @@ def _never_moved(given: Tensor, spread_here: Tensor, mean: Tensor, spread: Tenso
     is_one = ((spread - 1).abs() < _DEAD) & (off <= _OFF * spread)
     power = 2 * spread.clamp_min(1e-30).log10()  # whole for 0.01, for 1e-4, and for the root of 1e-5
     is_added = (power - power.round()).abs() < _ROUND
-    is_shared = ((spread.flatten()[:, None] - spread.flatten()).abs() <= _DEAD * spread.flatten()).sum(0) > 1
-    is_least = (spread <= _FLOOR) & (off <= spread) & (is_added | is_shared.view_as(spread))
+    is_least = (spread <= _FLOOR) & (off <= spread) & (is_added | _is_shared(spread))
     # A variance of constants is rounding, its root 1e-8 of the constant.
     return (spread_here <= _DEAD * spread + _ROUNDED * given.abs()) & (is_one | is_least)
+
+
+def _is_shared(spread: Tensor) -> Tensor:
+    """Which entries have the spread of another entry, up to rounding."""
+    ordered, order = spread.flatten().sort()
+    is_next = ordered.diff() <= _DEAD * ordered[1:]  # of equal ones, each but the last has one behind it
+    none = is_next.new_zeros(1)
+    alike = torch.cat([is_next, none]) | torch.cat([none, is_next])
+    return torch.empty_like(alike).scatter_(0, order, alike).view_as(spread)
 
 
 def _alike(moments: InputMoments) -> list[int]:

@@ -67,11 +67,6 @@ class Obstacles:
     is_cut_off: bool = False
 
     @property
-    def anything_ran(self) -> bool:
-        """Whether the network took any sizes."""
-        return bool(self.refused or self.contradiction is not None or self.open_inputs)
-
-    @property
     def ambiguous(self) -> Refused | None:
         """The first sizes that run and have several readings."""
         return next(iter(self._ambiguous()), None)

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import chain, pairwise
 
+from chiralize.body.skeleton.regular_pairs import mirrored_at_the_middle
 from chiralize.body.skeleton.skeleton import Skeleton
 from chiralize.body.tensors.fields.field import Field
 from chiralize.body.tensors.fields.items import Items
@@ -105,11 +106,8 @@ def _reversed(block: Scalar) -> Items:
 
     So are legs numbered that go round the body, 1 to 6, and rows of sensors from side to side.
     """
-    ends: list[tuple[int, int]] = []
-    for at in range(block.count // 2):
-        ends.append((at, block.count - 1 - at))
-    numbers = tuple(map(str, range(block.count)))
-    return Items(block.name, "items", numbers, (Scalar("", 1),), tuple(ends), where=block.where)
+    numbers, ends = tuple(map(str, range(block.count))), mirrored_at_the_middle(block.count)
+    return Items(block.name, "items", numbers, (Scalar("", 1),), ends, where=block.where)
 
 
 def _is_as(one: Field, other: Field) -> bool:

@@ -138,11 +138,6 @@ def tells_side(name: str, names: Sequence[str]) -> bool:
     return any(reading.certain or reading.partner in names for reading in readings(name))
 
 
-def names_agree(body: Skeleton) -> bool:
-    """Whether the pairs of the joints are those that their names tell, as far as these tell anything."""
-    return not _against_names(body)
-
-
 def _against_names(body: Skeleton) -> str:
     """The first two joints that names say are partners, and pairs do not; "" where there are none."""
     partner = dict(body.pairs) | {j: i for i, j in body.pairs}
