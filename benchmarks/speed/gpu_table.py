@@ -1,6 +1,6 @@
-"""The tables of docs/speed-machines.md that `benchmarks.speed.cuda` and `.scale_out` measured:
+"""The tables of docs/speed-gpu.md that `benchmarks.speed.cuda` and `.scale_out` measured:
 
-python -m benchmarks.speed.gpu_table [--write docs/speed-machines.md]
+python -m benchmarks.speed.gpu_table [--write docs/speed-gpu.md]
 """
 
 from __future__ import annotations
