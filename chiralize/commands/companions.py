@@ -18,6 +18,7 @@ from torch import Tensor
 
 from chiralize.body.tensors import ResolvedSpec
 from chiralize.commands.records import Conversion
+from chiralize.graph.model import CapturedModel
 from chiralize.problem.network import Network
 from chiralize.storage.weight_notes import SPREADS
 from chiralize.symmetry.involution import SignedPermutation
@@ -29,17 +30,30 @@ _WHOLE = ("two-view", "fused")
 def with_companions(conversion: Conversion, network: Network) -> Conversion:
     """The conversion with spreads that partners share and variances that fit, in its module; with a note on each.
 
-    The module is the conversion's own copy, and changed in place.
+    Nothing that forward reads is touched: the answers stay what was proved and measured. The module is the conversion's own copy, and changed in place.
     """
-    if conversion.report.form in _WHOLE:
+    if conversion.report.form in _WHOLE or network.captured is None:
         return conversion
     before, after = network.module.state_dict(), conversion.module.state_dict()
-    # Whatever the conversion left as it was, and the module still holds, may be something that forward does not read.
-    unread = {name: tensor for name, tensor in after.items() if name in before and _same(tensor, before[name])}
+    # That the conversion left it as it was is not enough: a normaliser's spread may go with the mirror already.
+    read = _read(network.captured)
+    unread = {
+        name: tensor for name, tensor in after.items() if name in before.keys() - read and _same(tensor, before[name])
+    }
     notes = [*_spreads(unread, network), *_variances(unread, before, after)]
     if not notes:
         return conversion
     return replace(conversion, report=replace(conversion.report, notes=(*conversion.report.notes, *notes)))
+
+
+def _read(captured: CapturedModel) -> set[str]:
+    """The keys of what forward reads, also of what is computed from it beforehand, and of what it returns as it is."""
+    names = set[str]()
+    for value in (*captured.read_counts, *captured.results):
+        leaf = captured.leaves.get(value)
+        if leaf is not None:
+            names.update(leaf.names, leaf.sources, leaf.frozen)
+    return names
 
 
 def _same(tensor: Tensor, other: Tensor) -> bool:

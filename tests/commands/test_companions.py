@@ -67,6 +67,34 @@ def test_spreads_and_variances() -> None:
     assert "_var was set to the square of _std" in notes
 
 
+class Feet(nn.Module):
+    """Divides three inputs by a spread called `std`, which is no spread of its three answers."""
+
+    def __init__(self, by_product: bool) -> None:
+        super().__init__()
+        std = torch.tensor([0.2, 4.0, 1.5])
+        self.register_buffer("std", 1 / std if by_product else std)
+        self.by_product = by_product
+        self.hidden, self.head = nn.Linear(3, 8), nn.Linear(8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Positions from accelerations."""
+        x = x * self.std if self.by_product else x / self.std
+        return self.head(self.hidden(x).tanh())
+
+
+@pytest.mark.parametrize("by_product", [False, True])
+def test_a_spread_that_forward_reads_stays(by_product: bool) -> None:
+    """The mirror of the inputs leaves it as it is, and answers have other partners: it was averaged over these."""
+    torch.manual_seed(0)
+    spec = {**SPEC, "inputs": [{"layout": "b f", "fields": [{"signs": [1, -1, 1]}]}]}
+    spec["outputs"] = [{"layout": "b f", "fields": [{"items": ["left", "right", "neck"], "kind": "scalar"}]}]
+    model = Feet(by_product)
+    chiral = chiralize(model, spec, (torch.randn(4, 3),), method="match", force=True)
+    assert torch.equal(chiral.std, model.std)
+    assert "std" not in " ".join(chiral.chirality.report.notes)
+
+
 def test_what_is_no_spread_of_actions_stays() -> None:
     """One that is symmetric already, one of another size (named), a variance that is no square; none of an average."""
     torch.manual_seed(0)

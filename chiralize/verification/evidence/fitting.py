@@ -8,7 +8,7 @@ Under a mirror that is not its own the two have nothing in common.
     ratio        of another mirror O: RMS(f(x) - O f(O x)) / RMS(f(x) - T f(T x)), on the entries where the two differ
 
 The ratio is taken on those entries alone, since two mirrors mostly agree on most: where O exchanges the wrists and T
-does not, all other joints are mirrored alike by both, and would hide the difference.
+does not, all other joints are mirrored alike by both, and would hide the difference (`disputed_entries`).
 
 Example: 17 joints of one coordinate, of which O and T predict 2 differently. f(x) is 0.2 from T f(T x) on 15 of them
 and 1.2 on those two; from O f(O x) it is 0.2 throughout. The gaps are 0.45 and 0.2, and the ratio is 0.2 / 1.2 = 0.17.
@@ -21,7 +21,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache, partial
-from math import inf, isfinite, sqrt
+from math import inf
 
 import torch
 
@@ -29,6 +29,7 @@ from chiralize.graph.mirror import FITS, NetworkMirror
 from chiralize.symmetry.action import act
 from chiralize.verification.evidence.against_names import against_names, places_against_names
 from chiralize.verification.evidence.answers import Answers, of_stacks, relative_rms
+from chiralize.verification.evidence.disputed_entries import NOT_WORSE, disputed
 from chiralize.verification.evidence.mirrors import (
     Key,
     inputs_beside,
@@ -40,10 +41,6 @@ from chiralize.verification.evidence.mirrors import (
 from chiralize.verification.evidence.records import AgainstNames, Candidate, Comparison, MirrorGap
 from chiralize.verification.evidence.skeleton_changes import NO_SWAP
 
-_EQUAL = 1e-9
-"""Of the largest answer: two predictions that are no further apart are the same."""
-_NOT_WORSE = 1.05
-"""The largest ratio of any output up to which a mirror counts as no worse there."""
 _ALL = 0.999
 """The share of what answers vary by from which on it is all."""
 _FEW = 0.25
@@ -126,9 +123,9 @@ def compare(
     for key, candidate in _new(answers, mirror, noted(), most_runs, {given}, tell):
         compared = None
         if answers.first is not None:
-            compared = _compared(answers.first, first, candidate)
+            compared = _compared(answers.first, mirror, first, candidate)
         if compared is None or compared.ratio < limit:
-            compared = _compared(answers, by_mirror, candidate)
+            compared = _compared(answers, mirror, by_mirror, candidate)
         # How it stands beside T: `judging` trusts less what moves less of the inputs.
         other = candidate.mirror
         is_about_another = other.inputs == mirror.inputs and other.outputs == mirror.outputs
@@ -195,7 +192,9 @@ def _new(
             runs += answers.share_run(candidate.mirror)
 
 
-def _compared(answers: Answers, by_mirror: Mapping[int, Sequence[torch.Tensor]], candidate: Candidate) -> MirrorGap:
+def _compared(
+    answers: Answers, mirror: NetworkMirror, by_mirror: Mapping[int, Sequence[torch.Tensor]], candidate: Candidate
+) -> MirrorGap:
     """How well another mirror fits, compared with the given one: its gap, and its ratio where that is smallest.
 
     by_mirror: T f(T x) of every output, by the given one.  The ratio is 1 at least where another output fits worse
@@ -206,31 +205,20 @@ def _compared(answers: Answers, by_mirror: Mapping[int, Sequence[torch.Tensor]],
     best = MirrorGap(name, gap_of(other, answers), inf)
     worst = 0.0
     for index in answers.indices:
-        # Sums of squares over the entries that the two predict differently.
-        here = given = spread = 0.0
-        numbers = 0
-        columns = (answers.plain(index), by_mirror[index], by_other[index], answers.moved(index))
-        for plain, one, two, moved in zip(*columns, strict=True):
-            differ = (one - two).abs() > _EQUAL * plain.abs().max()  # "call ..." of one stack
-            given += float((plain - one).square()[differ].sum())
-            here += float((plain - two).square()[differ].sum())
-            numbers += int(differ.sum())
-            spread += float(moved.square()[differ].sum())
-        if given == here == 0.0:
+        predicted = by_mirror[index], by_other[index]
+        sums = disputed(answers, index, (mirror.outputs[index], other.outputs[index]), predicted)
+        if sums.given == sums.here == 0.0:
             continue  # both predict the same, or both exactly: this output tells nothing
-        ratio = sqrt(here / given) if given else inf
-        if not isfinite(ratio):
-            ratio = inf
-        worst = max(worst, ratio)
-        if ratio < best.ratio:
+        worst = max(worst, sums.ratio)
+        if sums.ratio < best.ratio:
             # Squares a number, of these entries and of all: whether they vary beside the others.
             of_all, count = answers.unit(index), sum(plain.numel() for plain in answers.plain(index))
-            share = relative_rms(spread / numbers, of_all / count)
-            here, given = relative_rms(here, spread), relative_rms(given, spread)
-            is_of_all = spread >= _ALL * of_all
-            best = MirrorGap(name, best.gap, ratio, here, given, is_of_all=is_of_all, numbers=numbers)
+            share = relative_rms(sums.spread / sums.numbers, of_all / count)
+            here, given = relative_rms(sums.here, sums.spread), relative_rms(sums.given, sums.spread)
+            is_of_all = sums.spread >= _ALL * of_all
+            best = MirrorGap(name, best.gap, sums.ratio, here, given, is_of_all=is_of_all, numbers=sums.numbers)
             best = replace(best, share=share)
     # A mirror is better only if no output speaks against it, however well it fits another one.
-    if worst > _NOT_WORSE or best.ratio == inf:
+    if worst > NOT_WORSE or best.ratio == inf:
         return replace(best, ratio=max(worst, 1.0))
     return best
