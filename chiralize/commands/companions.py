@@ -30,7 +30,8 @@ _WHOLE = ("two-view", "fused")
 def with_companions(conversion: Conversion, network: Network) -> Conversion:
     """The conversion with spreads that partners share and variances that fit, in its module; with a note on each.
 
-    Nothing that forward reads is touched: the answers stay what was proved and measured. The module is the conversion's own copy, and changed in place.
+    Nothing that forward reads is touched: the answers stay what was proved and measured.
+    The module is the conversion's own copy, and changed in place.
     """
     if conversion.report.form in _WHOLE or network.captured is None:
         return conversion
