@@ -37,7 +37,7 @@ def pairs(*shares: float, output: int = 0) -> tuple[PairGap, ...]:
         (gaps(0.1, 0.2, 1.2), "; output 2 alone is 1.2 of its spread apart, the others at most 0.2"),
         (gaps(1.2, 1.0), ""),
         (gaps(1.2), ""),
-        (gaps(1.2, pairs=pairs(0.1, 0.6, 0.1, 0.2)), "; 60.0 % of it is in joint 1"),
+        (gaps(1.2, pairs=pairs(0.1, 0.6, 0.1, 0.2)), "; 60.0 % of the whole gap is in joint 1"),
         (gaps(1.2, pairs=pairs(0.25, 0.25, 0.25, 0.25)), ""),
         (gaps(1.2, pairs=pairs(0.9, 0.1)), ""),  # of two, one is half of them
         (gaps(0.4, 0.5, pairs=(*pairs(1.0, 0.0, 0.0, 0.0), *pairs(0.3, 0.3, 0.2, 0.2, output=1))), ""),
@@ -112,7 +112,7 @@ def refused() -> pytest.ExceptionInfo[MirrorError]:
 def test_a_refused_mirror_names_the_output_and_the_joints() -> None:
     caught = refused()
     assert "; output 1 alone is 1.4 of its spread apart, the other " in caught.value.facts
-    assert caught.value.facts.endswith(" of it is in output 1 left_hand/right_hand")
+    assert caught.value.facts.endswith(" of the whole gap is in output 1 left_hand/right_hand")
 
 
 @pytest.mark.parametrize(("work", "most"), [(1e10, 128), (1.0, 32)])

@@ -33,20 +33,20 @@ class Plan:
     """What rounds work on, and how long they may go on, from now on.
 
     batches: of a round.  held: the held-out inputs that decide.  each: the seconds that a round should take.
-    seconds: those that are left for all rounds.
+    seconds: those that are left for all rounds.  watch: the time since then.
     """
 
     batches: int
     held: Sequence[Call]
     each: float = 0.0
     seconds: float = math.inf
-    _watch: Stopwatch = field(default_factory=Stopwatch)
+    watch: Stopwatch = field(default_factory=Stopwatch)
 
     def holds_another(self, done: int) -> bool:
         """Whether one more round ends in time, if it takes as long as those done.  The same in all processes."""
         if self.seconds == math.inf:
             return True
-        elapsed = _mean_of(self._watch.seconds)
+        elapsed = _mean_of(self.watch.seconds)
         each = self.each if done == 0 else elapsed / done
         return elapsed + each <= self.seconds
 
@@ -87,7 +87,7 @@ def limited(
     held = plan.held[:: -(-len(plan.held) // most)]
     most = max(int((left / rounds - of_held * len(held)) / of_a_batch), _batches_of(_FEWEST, seen, rows))
     batches = min(plan.batches, most)
-    return Plan(batches, held, of_a_batch * batches + of_held * len(held), left)
+    return Plan(batches, held, of_a_batch * batches + of_held * len(held), left, Stopwatch())
 
 
 def _batches_of(samples: int, calls: Sequence[Call], rows: bool) -> int:

@@ -23,8 +23,8 @@ gap is mostly of scores that are never the highest.
 def uneven_in_words(measured: Asymmetry) -> str:
     """Where the gap is, if it is in few places: in one of several outputs, in few of its pairs; else "".
 
-    To be read after the gap: `; output 1 alone is 1.1 of its spread apart, the others at most 0.05; 60 % of it is in
-    hip`.
+    To be read after the gap: `; output 1 alone is 1.1 of its spread apart, the others at most 0.05; 60 % of the whole
+    gap is in hip`.
     """
     text = ""
     ordered = sorted(measured.outputs, key=lambda output: -output.gap)
@@ -39,7 +39,7 @@ def uneven_in_words(measured: Asymmetry) -> str:
         if share < _HALF:
             share, holding = share + pair.share, [*holding, pair.label]
     if 0 < len(holding) <= min(len(pairs) // _FEW_OF, _MOST_NAMED):
-        text += f"; {percent(share)} of it is in {' and '.join(holding)}"
+        text += f"; {percent(share)} of the whole gap is in {' and '.join(holding)}"
     return text
 
 

@@ -64,6 +64,10 @@ _AT_TIMES = 0.05
 _FAINT = 0.05
 """Entries whose spread is less than this share of that of their output hardly vary beside the others: in units of so
 small a spread noise is a doubt (blendshapes with spreads of 0.005 beside some of 0.22)."""
+_OPPOSITE = sqrt(3.0)
+"""A gap of T from which answers go against what T predicts: of answers that have nothing in common it is sqrt 2, of
+opposite ones 2, and sqrt 3 where their correlation is -1/2. Noise does not do that.
+"""
 SMALL = 0.02
 """A gap that nobody needs to explain: the network is as good as equivariant."""
 _AS_GOOD = 1.1
@@ -218,8 +222,11 @@ def _is_clearly_better(gap: float, other: MirrorGap, basis: Basis) -> bool:
     is_near = other.given < APART and other.inputs != "same"  # of the same inputs no nearness to known ones tells
     is_measured_well = basis.real and basis.rows >= FEWEST_ROWS and not is_near
     least = min(CLEARLY if is_measured_well else CLEARLY_OF_FEW, by_chance(other.numbers, _SELDOM))
-    # One that fits badly itself proves nothing, but for one that leaves less than a third of the gap.
-    fits = other.here <= FITS or (basis.real and other.ratio <= MUCH and other.here < TELLS_NOTHING)
+    # One that fits badly itself proves nothing, but for one that leaves less than a third of the gap, or where answers
+    # are the opposite of what T predicts.
+    fits = other.here <= FITS or (
+        basis.real and other.here < TELLS_NOTHING and (other.ratio <= MUCH or other.given >= _OPPOSITE)
+    )
     # Where T is as good as exact beside what the output varies by, nothing needs another mirror: entries hardly move.
     return min(gap, other.apart) > SMALL and other.ratio <= least and fits
 
@@ -425,7 +432,7 @@ def _raises_doubt(other: MirrorGap) -> bool:
     if other.moves_less:
         least.append(_OF_LESS)
     is_nearer = other.ratio < min(least)
-    return is_nearer and other.here < TELLS_NOTHING and other.share > _FAINT
+    return is_nearer and other.here < TELLS_NOTHING and (other.share > _FAINT or other.given >= _OPPOSITE)
 
 
 def changes_in_words(names: Sequence[str]) -> str:
