@@ -236,7 +236,7 @@ def test_rounds_have_fewer_inputs_where_time_is_short(monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(_System, "look", look)
     losses = within(scene, 5.0, 1)
-    assert sizes == [1, 219] and len(losses) == 2 and clock.now < 5.1
+    assert sizes == [1, 216] and len(losses) == 2 and clock.now < 5.1
 
 
 def test_a_round_that_takes_too_long_is_not_begun(monkeypatch: pytest.MonkeyPatch) -> None:

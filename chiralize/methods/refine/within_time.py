@@ -77,15 +77,16 @@ def limited(
     look(plan.held[:1])  # the first is not timed: it sets kernels up
     watch = Stopwatch()
     look(plan.held[:1])
-    of_held = max(_mean_of(watch.seconds), _TICK)
+    of_a_look = max(_mean_of(watch.seconds), _TICK)
     rehearse()
     spent = _mean_of(watch.seconds)
-    of_a_batch, of_held = max(spent - of_held, _TICK), _LOOKS * of_held
+    of_a_batch, of_held = max(spent - of_a_look, _TICK), _LOOKS * of_a_look
     # 2. As many as there is time for in a round: first the held-out ones, which have a share of it.
     left = max(seconds - spent, 0.0)
     most = max(int(_SHARE_HELD * left / rounds / of_held), _batches_of(_FEWEST, plan.held, rows))
     held = plan.held[:: -(-len(plan.held) // most)]
-    most = max(int((left / rounds - of_held * len(held)) / of_a_batch), _batches_of(_FEWEST, seen, rows))
+    in_rounds = left - of_a_look * len(held)  # without the look before the first round
+    most = max(int((in_rounds / rounds - of_held * len(held)) / of_a_batch), _batches_of(_FEWEST, seen, rows))
     batches = min(plan.batches, most)
     return Plan(batches, held, of_a_batch * batches + of_held * len(held), left, Stopwatch())
 
