@@ -30,6 +30,13 @@ def simlpe(checkout: Path) -> torch.nn.Module:
         return importlib.import_module("model").siMLPe(options)
 
 
+def load(model: torch.nn.Module, path: Path) -> None:
+    """Read the checkpoint, by the names that its layers have had since."""
+    weights = torch.load(path, map_location="cpu", weights_only=True)
+    layers = "motion_transformer.transformer.", "motion_mlp.mlps."
+    model.load_state_dict({name.replace(*layers): tensor for name, tensor in weights.items()})
+
+
 def frames() -> tuple[torch.Tensor, ...]:
     """Coefficients as normal numbers."""
     return (torch.randn(1, 50, 66, generator=torch.Generator().manual_seed(7)),)
@@ -37,5 +44,13 @@ def frames() -> tuple[torch.Tensor, ...]:
 
 RECIPES = [
     Recipe("siMLPe", *SIMLPE, simlpe, frames, FORECAST),
-    Recipe("siMLPe, its checkpoint", *SIMLPE, simlpe, frames, FORECAST, checkpoint="checkpoints/h36m_model_40000.pth"),
+    Recipe(
+        "siMLPe, its checkpoint",
+        *SIMLPE,
+        simlpe,
+        frames,
+        FORECAST,
+        checkpoint="checkpoints/h36m_model_40000.pth",
+        load=load,
+    ),
 ]
