@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from benchmarks.public_models.judge import judge
+from benchmarks.public_models.judge import _zeroed, judge
 from benchmarks.public_models.page import page
 from benchmarks.public_models.trial import _together
 
@@ -41,6 +41,20 @@ def test_draws_count_together() -> None:
     nothing = _together([_draw(0.0, (0.005, 0.0))])
     assert nothing["problems"] == [] and nothing["kept"] == [[]]
     assert _together([draws[0], {"refusal": "CH303"}]) == {"refusal": "CH303"}
+
+
+def test_opposite_weights_may_cancel() -> None:
+    """Two drawn weights that are exactly opposite average to zero. A row or a bias that is emptied is reported."""
+    before, cancelled, emptied = (nn.Linear(64, 64) for _ in range(3))
+    with torch.no_grad():
+        before.weight[3, 5] = -before.weight[7, 9]
+        cancelled.load_state_dict(before.state_dict())
+        cancelled.weight[3, 5] = cancelled.weight[7, 9] = 0
+        emptied.load_state_dict(before.state_dict())
+        emptied.weight[3] = 0
+        emptied.bias[:1] = 0
+    assert _zeroed(before, cancelled) == ()
+    assert _zeroed(before, emptied) == ("weight", "bias")
 
 
 class _Net(nn.Module):

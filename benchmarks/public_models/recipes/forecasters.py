@@ -125,12 +125,12 @@ _STATE = {"fields": [
 
 
 def _seq2seq(checkout: Path) -> nn.Module:
-    """As src/translate.py has it by default, for all 15 actions. forward asks for a GPU."""
+    """As the README has src/translate.py, for all 15 actions and 25 frames. forward asks for a GPU."""
     without_gpu()
     with importable(checkout / "src", missing=("six", "h5py"), stubs={"six.moves": {"xrange": range}}):
         from seq2seq_model import Seq2SeqModel  # type: ignore[import-not-found]
 
-        return Seq2SeqModel("tied", 50, 10, 1024, 1, 5, 16, 0.005, 0.95, "sampling_based", 15)
+        return Seq2SeqModel("tied", 50, 25, 1024, 1, 5, 16, 0.005, 0.95, "sampling_based", 15)
 
 
 RECIPES = [
@@ -148,7 +148,7 @@ RECIPES = [
     ),
     Recipe(
         name="human-motion-prediction-pytorch", repository="enriccorona/human-motion-prediction-pytorch",
-        commit="84eb9f7bcb6aa35f30eabc025d3d944fba01a095", build=_seq2seq, inputs=_drawn((1, 49, 69), (1, 10, 69)),
+        commit="84eb9f7bcb6aa35f30eabc025d3d944fba01a095", build=_seq2seq, inputs=_drawn((1, 49, 69), (1, 25, 69)),
         spec={**_angles(), "inputs": [_STATE, _STATE], "outputs": [_STATE]},
     ),
     Recipe(
