@@ -217,6 +217,8 @@ class _InFloat64(TorchFunctionMode):
     """Everything in float64, where a network's own code says float32, too."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is torch.Tensor.__deepcopy__:  # one of its arguments holds all that was copied so far
+            return func(*args, **(kwargs or {}))
         args, kwargs = pytree.tree_map(_widen, (tuple(args), dict(kwargs or {})))
         return (torch.Tensor.double if func is torch.Tensor.float else func)(*args, **kwargs)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import csv
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from benchmarks.public_models.judge import _zeroed, judge
+from benchmarks.public_models.judge import _in_float64, _zeroed, judge
 from benchmarks.public_models.page import page
 from benchmarks.public_models.trial import _together
 
@@ -89,3 +90,11 @@ def test_judge_finds_dead_inputs(flat: bool) -> None:
     assert "no longer depends on input 0 r" in found["half"].problems
     both = judge(half, none, spec, x, named=["map.weight"])
     assert (both.dead, both.ignored) == (("input 0 l",), ("input 0 r", "input 1 l", "input 1 r"))
+
+
+def test_copies_do_not_walk_through_what_was_copied() -> None:
+    """A copy is given everything copied before it: to look through that for each buffer takes minutes for an LSTM."""
+    before = torch.zeros(1)
+    with _in_float64():
+        assert copy.deepcopy(torch.zeros(2), {0: before}).dtype == torch.float64
+    assert before.dtype == torch.float32
