@@ -43,13 +43,20 @@ def around(captured: CapturedModel, regions: Sequence[str], name: str) -> tuple[
     start = captured.by_name.get(name)
     if held is None and start is None:
         return None
-    # The smallest that is a proper part of the graph and can be cut out of it; regions inside it are swallowed.
+    # The smallest that is a proper part of the graph, can be cut out of it, and gives what has an average; regions
+    # inside it are swallowed.
     for candidate in _candidates(captured, start, held):
         inside = members(captured, candidate)
-        if inside < captured.by_name.keys() and _collapsed(captured, candidate) is not None:
+        collapsed = _collapsed(captured, candidate) if inside < captured.by_name.keys() else None
+        if collapsed is not None and _gives_numbers(collapsed.by_name[candidate]):
             others = (region for region in regions if not members(captured, region) <= inside)
             return (*others, candidate)
     return None
+
+
+def _gives_numbers(region: Node) -> bool:
+    """Whether all results of a region have an average: a place or a truth value that others read has none."""
+    return all(kind is None or kind.is_floating_point or kind.is_complex for kind in region.dtypes)
 
 
 def _candidates(captured: CapturedModel, start: Node | None, held: str | None) -> Iterator[str]:

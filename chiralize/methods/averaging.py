@@ -10,6 +10,7 @@ both views round each stretch, and `described` says so in the record of the resu
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import copy
 from dataclasses import replace
 from itertools import count, islice
 
@@ -36,8 +37,13 @@ def with_region(network: Network, error: UnsupportedError) -> Network:
         region = None
     else:
         region = regions.around(whole, network.treatment.regions, error.at)
-    if region is None:
+    if region is None and whole.drawing:
         raise error
+    if region is None:
+        # The same refusal, without the advice to average a part of the network, which was tried.
+        refusal = copy(error)
+        refusal.remedy = "average the whole network (--method average): no part of it around this op has an average"
+        raise refusal from error
     return replace(network, treatment=replace(network.treatment, regions=region))
 
 

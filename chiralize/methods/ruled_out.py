@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from chiralize.errors import UnsupportedError
+from chiralize.methods.fill.whole_answers import refuse_unaveraged
 from chiralize.problem.mirror import Inferred
 from chiralize.problem.problem import Method, Problem
 
@@ -50,6 +51,8 @@ def why_ruled_out(problem: Problem, method: Method) -> UnsupportedError | None:
 
 def refuse_ruled_out(problem: Problem, method: Method) -> None:
     """Raises UnsupportedError where a method is bound to end in it."""
+    if _is_average(problem, method):
+        refuse_unaveraged(problem.network)
     error = why_ruled_out(problem, method)
     if error is not None:
         raise error

@@ -79,7 +79,7 @@ class MirrorTensor(nn.Module):
 
 
 class TwoView(nn.Module):
-    """(f(x) + T f(T x)) / 2 for any module f.
+    """(f(x) + T f(T x)) / 2 for any module f; whole numbers and truth values become floating-point numbers first.
 
     inputs, outputs: representation per tensor of the flattened arguments and results (None: a state, of which every
     view keeps its own).  own_buffers: forward writes buffers, so the second view has buffers of its own and shares the
@@ -106,10 +106,11 @@ class TwoView(nn.Module):
             # Each view goes on from its own state; one network would carry the state of the first view into the
             # second.
             self.views.append(with_same_parameters(model))
-        # That of T's shift 2 c: what the network computes in.
+        # That of T's shift 2 c: what the network computes in. Whole numbers are averaged in float32 or finer.
         dtype = next(
             (parameter.dtype for parameter in model.parameters() if parameter.is_floating_point()), torch.float32
         )
+        self.finer = torch.promote_types(dtype, torch.float32)
         self.mirror_inputs = _mirrors(inputs, centers[0], dtype)
         self.mirror_outputs = _mirrors(outputs, centers[1], dtype)
         self.input_states = [rep is None for rep in inputs]
@@ -156,8 +157,14 @@ class TwoView(nn.Module):
             if is_state:
                 results[index] = torch.cat([ours, theirs], -1)
             else:
-                results[index] = 0.5 * (ours + mirror(theirs))
+                results[index] = 0.5 * (self._real(ours) + mirror(self._real(theirs)))
         return pytree.tree_unflatten(results, out_structure)
+
+    def _real(self, answer: Tensor) -> Tensor:
+        """An answer as numbers that have an average: bytes wrap where they are added, and truth values saturate."""
+        if is_real(answer):
+            return answer
+        return answer.to(self.finer)
 
 
 class _Order:
@@ -201,6 +208,11 @@ class _Order:
             facts = f"tensors at {', '.join(tensors)}, in the conversion at {', '.join(self.tensors)}"
             raise UsageError("the arguments", facts, "call it as in the conversion, or convert it for such calls")
         return args, kwargs
+
+
+def is_real(answer: Tensor) -> bool:
+    """Whether an answer holds real or complex numbers, and neither whole numbers nor truth values."""
+    return answer.is_floating_point() or answer.is_complex()
 
 
 def _parameters(model: nn.Module) -> tuple[str, ...]:

@@ -44,7 +44,32 @@ def both_views(model: Any, inputs: Sequence[Turn | None], outputs: Sequence[Turn
     inputs, outputs: T on every tensor in the order of the graph, None for a state.  where: the file, for messages.
     Raises ExportError where an output is no tensor of real numbers, or a state has no fixed size.
     """
+    refuse_whole_numbers(model, [turn is None for turn in outputs], where)
     return _Joining(model, where).joined(inputs, outputs)
+
+
+def refuse_whole_numbers(model: Any, is_state: Sequence[bool], where: str) -> None:
+    """Raise ExportError where an output of a model (onnx.ModelProto) is no tensor of real numbers.
+
+    is_state: of every output whether it is one, of which each view keeps its half.  where: the file.
+    """
+    for value, state in zip(model.graph.output, is_state, strict=True):
+        kind = _kind_of(value)
+        if not state and not np.issubdtype(kind, np.floating):
+            facts = f"output {value.name!r} holds {kind.name}, of which there is no average"
+            raise ExportError(where, facts, _cut(_Joining(model, where), value.name))
+
+
+def _cut(joining: _Joining, output: str) -> str:
+    """The remedy for an output of whole numbers: where ArgMax makes it, its scores can be given instead."""
+    argmax = [node for node in joining.original.node if node.op_type == "ArgMax" and output in node.output]
+    if not argmax:
+        return _INSTEAD
+    inputs = [value.name for value in joining.inputs]
+    return (
+        f"it is the number of the largest score; give the scores, {argmax[0].input[0]!r}, in its place: "
+        f"onnx.utils.extract_model({joining.where!r}, 'scores.onnx', {inputs}, [{argmax[0].input[0]!r}])"
+    )
 
 
 class _Joining:
@@ -179,7 +204,7 @@ class _Joining:
     def _average(self, value: Any, turn: Turn | None, ours: str, theirs: str) -> None:
         """The nodes that give an output: the average, or both states side by side.
 
-        turn: T on it, None for a state.  ours, theirs: what the views have for it.  Raises ExportError for integers.
+        turn: T on it, None for a state.  ours, theirs: what the views have for it.
         """
         from onnx import helper
 
@@ -194,24 +219,10 @@ class _Joining:
             nodes.append(helper.make_node("Concat", [ours, theirs], [value.name], name=name, axis=axis))
             return
         kind = _kind_of(value)
-        if not np.issubdtype(kind, np.floating):
-            facts = f"output {value.name!r} holds {kind.name}, of which there is no average"
-            raise ExportError(self.where, facts, self._cut(value.name))
         total = self._op("Add", [ours, self._turned(value, theirs, turn)], f"{value.name}_sum")
         half = self._constant(np.array(0.5, dtype=kind), f"{value.name}_half")
         name = self._name(f"{value.name}_average")
         nodes.append(helper.make_node("Mul", [total, half], [value.name], name=name))
-
-    def _cut(self, output: str) -> str:
-        """The remedy for an output of whole numbers: where ArgMax makes it, its scores can be given instead."""
-        argmax = [node for node in self.original.node if node.op_type == "ArgMax" and output in node.output]
-        if not argmax:
-            return _INSTEAD
-        inputs = [value.name for value in self.inputs]
-        return (
-            f"it is the number of the largest score; give the scores, {argmax[0].input[0]!r}, in its place: "
-            f"onnx.utils.extract_model({self.where!r}, 'scores.onnx', {inputs}, [{argmax[0].input[0]!r}])"
-        )
 
 
 def _kind_of(value: Any) -> np.dtype[Any]:

@@ -11,6 +11,7 @@ from chiralize.graph import rewrite
 from chiralize.graph.copies import is_large
 from chiralize.graph.running import Arguments
 from chiralize.infer import random_numbers
+from chiralize.methods.fill.whole_answers import notes_on_whole_answers, refuse_unaveraged
 from chiralize.nn.two_view import TwoView
 from chiralize.problem.network import Network
 from chiralize.problem.result import Converted
@@ -44,11 +45,15 @@ def _turn(tensor: ResolvedTensor) -> Turn | None:
 
 
 def averaged(network: Network) -> Converted:
-    """Both views of the network as one module. Raises NoRuleError where it draws random numbers."""
+    """Both views of the network as one module. Raises NoRuleError where it draws random numbers.
+
+    Raises MethodUnavailableError and ExportError for answers that have no average.
+    """
     for node in network.captured.drawing if network.captured else ():
         raise random_numbers(node)
     if network.captured is None and network.answers_vary():
         raise random_numbers(None, type(network.module).__name__)
+    refuse_unaveraged(network)
     # Buffers that forward writes hold a state, which each view needs for itself. Without a graph nobody knows.
     own_buffers = not network.captured or bool(network.captured.mutations or network.origin.unheld)
     resolved = network.resolved
@@ -66,7 +71,7 @@ def averaged(network: Network) -> Converted:
         module_of_original, resolved.inputs, resolved.outputs, own_buffers=own_buffers, centers=centers, example=example
     )
     module.training = False  # a program's module refuses eval(); it is in that mode already
-    notes = _states(network)
+    notes = (*_states(network), *notes_on_whole_answers(network))
     if own_buffers and network.captured:
         names = [network.captured.leaves[leaf].names[0] for leaf in network.captured.mutations]
         names += network.origin.unheld

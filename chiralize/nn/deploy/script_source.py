@@ -11,10 +11,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from chiralize.errors import ExportError
+from chiralize.nn.two_view import is_real
 
 INSTEAD = "write a .pt2, or use --method match or reduce, which change the weights alone"
 _WHERE = "TorchScript"
@@ -165,10 +167,13 @@ class Outputs:
     """Puts the answers of both views together.
 
     numbers: of the tensors among the results, by path.  states: by number, whether a tensor is a state.
+    finer: the type in which whole numbers are averaged.
     """
 
-    def __init__(self, lines: Lines, numbers: Mapping[str, int], states: Sequence[bool]) -> None:
-        self.lines, self.numbers, self.states = lines, numbers, states
+    def __init__(
+        self, lines: Lines, numbers: Mapping[str, int], states: Sequence[bool], finer: torch.dtype = torch.float32
+    ) -> None:
+        self.lines, self.numbers, self.states, self.finer = lines, numbers, states, finer
 
     def join(self, kind: Any, value: Any, ours: str, theirs: str, path: str) -> str:
         """The average of two answers. Raises ExportError for a type that cannot be taken apart.
@@ -182,7 +187,9 @@ class Outputs:
             number = self.numbers[path]
             if self.states[number]:
                 return f"torch.cat([{ours}, {theirs}], -1)"
-            return f"0.5 * ({ours} + self.mirror_outputs[{number}]({theirs}))"
+            # Bytes wrap where they are added, and truth values saturate.
+            cast = "" if is_real(value) else f".to({self.finer})"
+            return f"0.5 * ({ours}{cast} + self.mirror_outputs[{number}]({theirs}{cast}))"
         if is_plain(kind):
             return ours
         # Of each part, the average of both views; a named tuple is refused.
