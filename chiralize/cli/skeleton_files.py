@@ -100,7 +100,7 @@ def infer_command(
         # In a file it would stand among the centre joints, which the mirror leaves at their place.
         if proposal.sided:
             joint = joints[proposal.sided[0]]
-            remedy = "correct the name, or write the file by hand"
+            remedy = "correct the name, or write the file by hand, with all joints in no pair under `center`"
             raise UnpairedJointError("infer", f"joint {joint!r} names a side but has no partner", remedy)
         if file is None:
             skeleton = Skeleton(name, tuple(joints), proposal.pairs, source="pairs inferred from the joint names")

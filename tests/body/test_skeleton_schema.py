@@ -269,8 +269,27 @@ def test_the_message_of_an_unpaired_joint_word_for_word():
     assert str(caught.value) == (
         "UnpairedJointError CH101  dog.yaml:3: left joint 'l_paw_front' has no right partner.\n"
         "    nearest name: 'r_paw_frnt' (line 4).\n"
-        "    Fix: correct the name or the pairs, or list the joint under `center`."
+        "    Fix: correct the name or the pairs; or list the joint under `center`, with all others that are in "
+        "no pair: center: [l_paw_front]"
     )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "joints: [hip, l_arm, r_arm, l_leg, r_ear, head]\npairs: infer\n",
+        "joints: [hip, l_arm, r_arm, l_leg, r_ear, head]\npairs: [[l_arm, r_arm]]\n",
+        "joints: [hip, l_arm, r_arm, l_leg, head, neck]\npairs: infer\ncenter: [l_leg]\n",
+        "joints: [hip, l_arm]\npairs: infer\n",
+    ],
+)
+def test_following_the_remedy_of_an_unpaired_joint_is_enough(text: str) -> None:
+    """One line, which lists every joint that is in no pair, whatever its name says, and however pairs are told."""
+    with pytest.raises(errors.UnpairedJointError) as caught:
+        skeleton_from_yaml(text, "dog.yaml")
+    line = f"center: {caught.value.remedy.partition('center: ')[2]}"
+    skeleton = skeleton_from_yaml(text.partition("center: ")[0] + line, "dog.yaml")
+    assert skeleton.pairs == (((1, 2),) if "r_arm" in skeleton.joints else ())
 
 
 # ---- finding ------------------------------------------------------------------------------------------------------

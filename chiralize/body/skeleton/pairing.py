@@ -21,6 +21,7 @@ from typing import NoReturn
 
 from chiralize.body.skeleton.naming import OPPOSITE, infer_pairs, orient, partner_name, side
 from chiralize.body.skeleton.nodes import Node, nearest, only_key, texts
+from chiralize.body.skeleton.writing import names_in_brackets
 from chiralize.errors import MissingKeyError, NotAnInvolutionError, UnpairedJointError
 from chiralize.errors.words import when
 
@@ -60,7 +61,7 @@ def read_pairing(root: Node, fields: dict[str, Node], joints: Sequence[Node], no
     if key == "flip_idx":
         return Pairing(from_flip_idx(node, names, notices))
     if node.text == "infer":
-        return Pairing(_from_names(node, joints, notices))
+        return Pairing(_from_names(node, joints, fields.get("center"), notices))
     pairs = from_pair_list(node, names, ordered=key == "pairs")
     return Pairing(pairs, explicit_none=not pairs)
 
@@ -216,21 +217,26 @@ def _from_sides(left: Node, right: Node | None, names: Sequence[str]) -> Pairs:
     return collect(listed, names, ordered=True)
 
 
-def _from_names(node: Node, joints: Sequence[Node], notices: list[str]) -> Pairs:
-    """`pairs: infer`. Raises UnpairedJointError where a name has a side and no partner."""
-    proposal = infer_pairs(texts(joints))
-    if proposal.sided:
-        raise unpaired(joints[proposal.sided[0]], joints)
-    if not proposal.pairs:
+def _from_names(node: Node, joints: Sequence[Node], center: Node | None, notices: list[str]) -> Pairs:
+    """`pairs: infer`. Raises UnpairedJointError where a name has a side and no partner.
+
+    center: the joints that the file says are in no pair, None where it says nothing.
+    """
+    names = texts(joints)
+    proposal = infer_pairs(names)
+    listed = {item.index_in(names, "joint") for item in center.sequence("center")} if center else set[int]()
+    for index in proposal.sided:
+        if index not in listed:
+            raise unpaired(joints[index], joints, proposal.pairs)
+    if not proposal.pairs and not proposal.sided:
         node.wrong("`pairs: infer`, but no joint's name tells left or right", "write the pairs out")
-    notices.append(
-        f"{node.where}: {len(proposal.pairs)} pairs and {len(proposal.center)} centre joints inferred from the names"
-    )
+    count = len(names) - 2 * len(proposal.pairs)
+    notices.append(f"{node.where}: {len(proposal.pairs)} pairs and {count} centre joints inferred from the names")
     return proposal.pairs
 
 
-def unpaired(joint: Node, joints: Sequence[Node]) -> UnpairedJointError:
-    """The error for a joint whose name tells a side but which has no partner."""
+def unpaired(joint: Node, joints: Sequence[Node], pairs: Pairs) -> UnpairedJointError:
+    """The error for a joint whose name tells a side but which has no partner.  pairs: those of the other joints."""
     name = joint.text or ""
     joint_side = side(name) or "left"
     others = [node for node in joints if node is not joint]
@@ -241,7 +247,18 @@ def unpaired(joint: Node, joints: Sequence[Node]) -> UnpairedJointError:
         line = next(node.line for node in others if (node.text or "") == near)
         hint = f"\n    nearest name: {near!r}" + when(line, f" (line {line})") + "."
     facts = f"{joint_side} joint {name!r} has no {OPPOSITE[joint_side]} partner.{hint}"
-    return UnpairedJointError(joint.where, facts, "correct the name or the pairs, or list the joint under `center`.")
+    remedy = (
+        "correct the name or the pairs; or list the joint under `center`, with all others that are in no pair: "
+        f"{whole_center(joints, pairs)}"
+    )
+    return UnpairedJointError(joint.where, facts, remedy)
+
+
+def whole_center(joints: Sequence[Node], pairs: Pairs) -> str:
+    """The line of a skeleton file that lists all joints in no pair: where it is, it has to list every one of them."""
+    paired = {index for pair in pairs for index in pair}
+    names = [name for index, name in enumerate(texts(joints)) if index not in paired]
+    return f"center: {names_in_brackets(names)}"
 
 
 def _single(node: Node) -> Node:

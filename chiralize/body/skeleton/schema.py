@@ -21,7 +21,7 @@ from typing import Any
 
 from chiralize.body.skeleton.naming import side
 from chiralize.body.skeleton.nodes import Node, did_you_mean, only_key, read_optional, texts
-from chiralize.body.skeleton.pairing import PAIR_KEYS, Pairing, Pairs, read_pairing, unpaired
+from chiralize.body.skeleton.pairing import PAIR_KEYS, Pairing, Pairs, read_pairing, unpaired, whole_center
 from chiralize.body.skeleton.skeleton import AXES, Signs, Skeleton, common_signs
 from chiralize.errors import (
     MissingKeyError,
@@ -188,10 +188,11 @@ def _check_center(fields: dict[str, Node], joints: Sequence[Node], pairing: Pair
         if index in paired or index in listed:
             continue
         if side(names[index]) and not pairing.explicit_none:
-            raise unpaired(joint, joints)
+            raise unpaired(joint, joints, pairing.pairs)
         if "center" in fields:
             facts = f"joint {names[index]!r} is in no pair and not under `center` (line {fields['center'].line})"
-            raise UnpairedJointError(joint.where, facts, "add it to one of them")
+            remedy = f"pair it, or list every joint that is in no pair: {whole_center(joints, pairing.pairs)}"
+            raise UnpairedJointError(joint.where, facts, remedy)
 
 
 def read_edges(node: Node, names: Sequence[str]) -> tuple[tuple[int, int], ...]:
