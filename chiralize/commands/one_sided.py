@@ -195,10 +195,11 @@ def _of_gaps(
     first = one_class_first(network, data) or when(not is_in_doubt, leaving_out(gaps, WIDEST))
     if advice.kind == "one-sided data":
         first = off_center(network.resolved, data) or first
-    # Noise goes out with an average, as none of it belongs to a side: `--method average` is named without --force.
+    # Noise goes out with an average, as none of it belongs to a side: the one command that is sure to end well is named
+    # first. Methods of one pass have bounds of their own, at which they may stop.
     if advice.is_noise:
         facts += f", but it leans to no side (lean {gaps.lean:.1g}; a side shows from {LEANING} on)"
-        remedy = f"with --force, {advice.remedy}; --method average{_or_one_pass(problem)} needs no --force"
+        remedy = f"with --method average, which needs no --force, {advice.remedy}; {_one_pass_of(problem)}"
     else:
         wider = when(gaps.lean > LEANING and advice.kind in ("uneven", "one-sided network"), _WIDER)
         remedy = f"{wider}{advice.remedy}; {_all_the_same(_or_one_pass(problem))}"
@@ -246,6 +247,14 @@ def _or_one_pass(problem: Problem) -> str:
     if refusal is None:
         return _OTHERS
     return f" (one pass is ruled out at {refusal.where}: {refusal.facts})"
+
+
+def _one_pass_of(problem: Problem) -> str:
+    """What --force adds to an average: that `auto` looks for one pass first; or why none would do."""
+    refusal = why_ruled_out(problem, problem.method)
+    if refusal is None:
+        return "--force lets auto look for one pass first, and average where it finds none"
+    return f"one pass is ruled out at {refusal.where}: {refusal.facts}"
 
 
 def recalled(network: Network) -> Memory:
