@@ -33,7 +33,10 @@ def whole(*numbers: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Sample:
-    """A node: its operator, inputs (those that are stored as well), attributes; the version of operators."""
+    """A node: its operator, inputs (those that are stored as well), attributes; the version of operators.
+
+    stored_first: stored inputs that come before the others.
+    """
 
     kind: str
     inputs: Sequence[np.ndarray]
@@ -41,17 +44,21 @@ class Sample:
     attributes: Mapping[str, Any] = field(default_factory=dict)
     opset: int = 20
     outputs: int = 1
+    stored_first: Sequence[np.ndarray] = ()
 
     def model(self) -> ModelProto:
         """The node as a whole model."""
         names = [f"x{number}" for number in range(len(self.inputs))]
         kept, initializers = [], []
+        first = [f"v{number}" for number in range(len(self.stored_first))]
+        for name, array in zip(first, self.stored_first, strict=True):
+            initializers.append(numpy_helper.from_array(np.asarray(array), name))
         for number, array in enumerate(self.stored):
             kept.append("" if array is None else f"w{number}")
             if array is not None:
                 initializers.append(numpy_helper.from_array(array, f"w{number}"))
         results = [f"y{number}" for number in range(self.outputs)]
-        node = helper.make_node(self.kind, [*names, *kept], results, name="the_node", **self.attributes)
+        node = helper.make_node(self.kind, [*first, *names, *kept], results, name="the_node", **self.attributes)
         ports = []
         for name, array in zip(names, self.inputs, strict=True):
             ports.append(helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(array.dtype), array.shape))
@@ -94,6 +101,24 @@ SAMPLES = [
     Sample("Cast", [3 * draw(2, 3)], attributes={"to": TensorProto.INT64}),
     Sample("Pow", [POSITIVE], [np.float32(2.0)]),
     Sample("Pow", [POSITIVE, draw(4)]),
+    # the result has the type of the base
+    Sample("Pow", [draw(2, 3), whole(2, 3, -1)]),
+    Sample("Pow", [draw(2, 3)], [whole(3)]),
+    Sample("Pow", [whole(2, -3, 5, 9), np.array([0.5, 2.0, -1.0, 1.5], np.float32)]),
+    Sample("Pow", [whole(2, 3, 5)], [np.float32(1.5)]),
+    Sample("Pow", [whole(2, -3, 5)], [whole(3)]),
+    Sample("Pow", [whole(2, -3, 1)], [whole(-1)]),
+    Sample("Pow", [whole(2, -3, 1), whole(-1, 2, -2)]),
+    Sample("Pow", [whole(2, 3).astype(np.int32), whole(5, 2)]),
+    Sample("Pow", [POSITIVE, draw(4).astype(np.float64)]),
+    Sample("Pow", [POSITIVE], [np.array([0.3])]),
+    Sample("Pow", [POSITIVE.astype(np.float64)], [np.float32(0.3)]),
+    Sample("Pow", [POSITIVE.astype(np.float64), draw(4)]),
+    Sample("Pow", [draw(4)], stored_first=[np.float32(1.3)]),
+    Sample("Pow", [draw(4).astype(np.float64)], stored_first=[np.array([0.1])]),
+    Sample("Pow", [draw(4)], stored_first=[whole(3)]),
+    Sample("Pow", [whole(2, 3)], stored_first=[np.float32(1.3)]),
+    Sample("Pow", [whole(2, 3)], stored_first=[np.array([1.3, 0.1], np.float32)]),
     Sample("Add", [draw(2, 3)], [draw(3)]),
     Sample("Sub", [draw(2, 3)], [np.float32(0.25)]),
     Sample("Div", [whole(7, -7, 9)], [whole(2)]),
@@ -159,6 +184,9 @@ SAMPLES = [
     Sample("Conv", [IMAGE], [draw(6, 2, 3)], {"group": 2, "dilations": [2], "pads": [3, 0]}),
     Sample("Conv", [draw(1, 2, 5, 6)], [draw(3, 2, 3, 3), draw(3)], {"pads": [1, 0, 1, 0]}),
     Sample("ConvTranspose", [IMAGE], [draw(4, 3, 3), draw(3)], {"strides": [2], "pads": [1, 1], "output_padding": [1]}),
+    Sample("ConvTranspose", [IMAGE], [draw(4, 3, 3), draw(3)], {"strides": [2], "pads": [0, 2], "output_padding": [1]}),
+    Sample("ConvTranspose", [draw(2, 4, 3, 5)], [draw(4, 2, 3, 4)], {"strides": [1, 2], "pads": [0, 1, 0, 1]}),
+    Sample("ConvTranspose", [draw(2, 4, 3, 5)], [draw(4, 1, 3, 4), draw(2)], {"group": 2, "pads": [1, 0, 0, 2]}),
     Sample("MaxPool", [IMAGE], attributes={"kernel_shape": [3], "strides": [2], "pads": [1, 1]}),
     Sample("MaxPool", [IMAGE], attributes={"kernel_shape": [3], "strides": [2], "pads": [0, 1]}),
     Sample("AveragePool", [IMAGE], attributes={"kernel_shape": [3], "strides": [2], "pads": [1, 1]}),

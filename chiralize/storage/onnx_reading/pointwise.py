@@ -95,11 +95,31 @@ def _quotient(one: Any, other: Any) -> Tensor:
 
 
 def _power(call: NodeCall, values: Sequence[Any]) -> Tensor:
-    """base ** exponent, a single exponent as a number and not as a tensor."""
-    base, exponent = values
+    """base ** exponent in the type of the base, a single exponent as a number and not as a tensor.
+
+    The two may be of different types: 2.5 ** 3 is 15.625, and of whole numbers 3 ** 1.5 is 5, cut off from 5.196.
+    """
+    base, exponent = as_tensor(values[0], _real(values[1])), values[1]
     if is_numbers(exponent) and exponent.size == 1:
-        return torch.pow(as_tensor(base), single(exponent))
-    return torch.pow(as_tensor(base), as_tensor(exponent, base))
+        exponent = single(exponent)
+    else:
+        exponent = as_tensor(exponent, _real(base))
+    if not base.is_floating_point() and _leaves_whole_numbers(exponent):
+        return torch.pow(base.double(), exponent).to(base.dtype)
+    result = torch.pow(base, exponent)
+    return result if result.dtype == base.dtype else result.to(base.dtype)
+
+
+def _real(value: Any) -> Tensor | None:
+    """The value where it is a floating-point tensor, whose type numbers beside it take."""
+    return value if isinstance(value, Tensor) and value.is_floating_point() else None
+
+
+def _leaves_whole_numbers(exponent: Any) -> bool:
+    """Whether powers of whole numbers may be fractions: the exponent has some, or may be negative."""
+    if isinstance(exponent, Tensor):
+        return True
+    return isinstance(exponent, float) or exponent < 0
 
 
 def _clip(call: NodeCall, values: Sequence[Any]) -> Tensor:

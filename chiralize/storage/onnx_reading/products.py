@@ -63,18 +63,27 @@ def _padding(call: NodeCall, x: Tensor, fill: float = 0.0) -> tuple[Tensor, list
     torch's layers pad both ends of an axis alike.  pads [2, 1] of one axis: x is padded by hand, [0] is left.
     fill: what stands in the padding made by hand.  Raises CaptureError where the pads depend on sizes (SAME_UPPER).
     """
-    auto = call.get("auto_pad", "NOTSET")
-    call.require(auto in ("NOTSET", "VALID"), f"auto_pad {auto!r} depends on sizes")
     count = x.ndim - 2  # axes behind batch and channels
-    widths = list(call.get("pads") or [0] * 2 * count)
-    # ONNX: all beginnings, then all ends.  torch: beginning and end of the last axis, of the one before it, ...
-    # [1, 2, 3, 4] of two axes is 1 and 3 around the first, 2 and 4 around the last; F.pad wants [2, 4, 1, 3].
-    if widths[:count] == widths[count:]:
-        return x, widths[:count]
+    starts, ends = _pads(call, count)
+    # torch: beginning and end of the last axis, of the one before it, ... [1, 2, 3, 4] of two axes is 1 and 3 around
+    # the first, 2 and 4 around the last; F.pad wants [2, 4, 1, 3].
+    if starts == ends:
+        return x, starts
     flat: list[int] = []
     for axis in reversed(range(count)):
-        flat += [widths[axis], widths[axis + count]]
+        flat += [starts[axis], ends[axis]]
     return F.pad(x, flat, value=fill), [0] * count
+
+
+def _pads(call: NodeCall, count: int) -> tuple[list[int], list[int]]:
+    """What is padded, or cut off, at the beginnings of the axes and at their ends, in the order of ONNX.
+
+    Raises CaptureError where it depends on sizes.
+    """
+    auto = call.get("auto_pad", "NOTSET")
+    call.require(auto in ("NOTSET", "VALID"), f"auto_pad {auto!r} depends on sizes")
+    widths = list(call.get("pads") or [0] * 2 * count)
+    return widths[:count], widths[count:]
 
 
 def _conv(call: NodeCall, values: Sequence[Any]) -> Tensor:
@@ -92,19 +101,23 @@ def _conv_transpose(call: NodeCall, values: Sequence[Any]) -> Tensor:
     """The transpose of a convolution.  Its pads are cut off the result, so that x cannot be padded in their place.
 
     x: (batch, in, ...).  weight: (in, out / group, kernel...), in both libraries.  Raises CaptureError where sizes of
-    the output are given, or where pads are not one and the same number everywhere.
+    the output are given.
     """
-    x, padding = _padding(call, values[0])
+    x = values[0]
     count = x.ndim - 2
     call.require(count in _TRANSPOSED and call.get("output_shape") is None, "its sizes are given otherwise")
-    # `_padding` pads x where two ends differ, which is wrong here; where all pads are one number it left x alone.
-    # This is stricter than torch asks for: it could cut each axis by a number of its own.
-    call.require(len(set(call.get("pads") or [0])) <= 1, "its two ends are cut differently")
+    starts, ends = _pads(call, count)
+    # torch cuts as much off both ends of an axis; what one end has to lose beyond that is cut off the result.
+    padding = [min(pair) for pair in zip(starts, ends, strict=True)]
     ones = [1] * count
     bias = values[2] if len(values) > 2 else None
     more = call.get("output_padding", [0] * count)
     strides, dilations, group = call.get("strides", ones), call.get("dilations", ones), call.get("group", 1)
-    return _TRANSPOSED[count](x, values[1], bias, strides, padding, more, group, dilations)
+    result = _TRANSPOSED[count](x, values[1], bias, strides, padding, more, group, dilations)
+    for axis, (start, end, both) in enumerate(zip(starts, ends, padding, strict=True)):
+        if start != end:
+            result = result.narrow(axis + 2, start - both, result.shape[axis + 2] - (start - both) - (end - both))
+    return result
 
 
 def _pool(pools: dict[int, Callable[..., Tensor]], is_mean: bool) -> Operator:
