@@ -100,8 +100,8 @@ class Constants:
         closed = {unknown for unknown, value in values if axis_size(value) > 1 and value == trivial(axis_size(value))}
         decided: set[Axis] = set()
         for dim, axis in enumerate(rep.axes):
-            # A constant that is the same all along an axis fits whatever the axis is.
-            if bool((tensor != tensor.narrow(dim, 0, 1)).any()):
+            # A constant that is the same all along an axis fits whatever the axis is, and so does one without entries.
+            if tensor.numel() and bool((tensor != tensor.narrow(dim, 0, 1)).any()):
                 decided |= {(var,) for var in variables((axis,))}
         closed &= decided
         return tensor.is_floating_point() and bool(closed) and self._on_the_way(closed, reps, solver)

@@ -49,7 +49,7 @@ def _joined(reps: Sequence[SymbolicRepresentation], dim: int, call: Call) -> Sym
 def cat(call: Call) -> Results:
     """Tensors side by side along an axis."""
     # torch lets an empty vector stand beside tensors of any shape, as lists that a loop grows begin with.
-    tensors = [operand for operand in call.operands if operand.shape != (0,)]
+    tensors = [operand for operand in call.operands if operand.shape != (0,)] or call.operands
     dim = call.axis(call.get("dim", 0), tensors[0].ndim)
     return _joined([call.solver.representation(operand.rep) for operand in tensors], dim, call)
 
