@@ -32,6 +32,9 @@ from chiralize.infer.calls import BareCalls, names_read, shapes_by_name
 from chiralize.infer.registry import traits
 from chiralize.infer.taking import taken, takes
 
+_EMPTY = (0,)
+"""The shape of an empty vector."""
+
 
 def canonical(captured: CapturedModel) -> tuple[CapturedModel, Mapping[str, str]]:
     """The graph with every chain of writes that fills a whole axis, and is read only at its end, as one op.
@@ -123,15 +126,18 @@ def _whole(node: Node) -> Any:
 def _with_whole_joins(captured: CapturedModel) -> CapturedModel:
     """A concatenation that only another one along the same axis reads is a part of that one: a list that a loop grows.
 
-    The mirror may leave the whole list alone, and no beginning of it.
+    The mirror may leave the whole list alone, and no beginning of it. Such lists begin with an empty vector, which
+    torch takes beside tensors of any axes and which adds nothing: it is left out.
     """
-    readers = _readers(captured)
+    readers, shapes = _readers(captured), shapes_by_name(captured)
     joins: dict[str, Node] = {}
     for node in captured.nodes:
         if not _is_join(node):
             continue
         parts: list[Ref] = []
         for ref in node.arguments["tensors"]:
+            if shapes.get(ref.name) == _EMPTY != node.shapes[0]:
+                continue
             inner = joins.get(ref.name)
             # Popped, not copied: a beginning that something else reads has to stay a value of its own.
             if inner is not None and readers[ref.name] == 1 and _dim(inner) == _dim(node):
