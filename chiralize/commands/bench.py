@@ -29,7 +29,7 @@ from chiralize.commands.resizing import resized, samples_in
 from chiralize.commands.runtimes import in_one_runtime, parameters_of, runs_in_onnxruntime, runtime_of
 from chiralize.commands.timing import Timing, interleaved
 from chiralize.errors import ModelRunError, UsageError
-from chiralize.errors.words import first_line
+from chiralize.errors.words import first_line, when
 from chiralize.graph.copies import is_large
 from chiralize.graph.devices import lent, named
 from chiralize.graph.fixed_sizes import guarded
@@ -49,6 +49,10 @@ from chiralize.report.particulars import Conditions
 from chiralize.storage.onnx_network import OnnxNetwork
 
 _DIFFER = "the examples that the files bring differ in size ({}): all are timed on the original's"
+_AT_COMMON_SIZES = (
+    "the examples that the files bring differ in size ({}): all are timed on the same inputs, {}, which both files "
+    "take; --batch asks for other sizes"
+)
 _TWO_RUNTIMES = (
     "one of the two is run by onnxruntime and the other by torch: part of the ratio is theirs; a file of the same kind "
     "for both tells what the conversion costs"
@@ -79,7 +83,8 @@ def bench(
 ) -> BenchReport:
     """Time the original, its flip average and the chiral network in turns, at every batch size.
 
-    batches: sizes to run at, by default that of the example.  threads: of torch, by default as they are.  compiled: by
+    batches: sizes to run at, by default that of the example; where the two examples have unlike numbers of samples,
+    each of these that both networks take, and a note says so.  threads: of torch, by default as they are.  compiled: by
     torch.compile first.  device: for example cuda.  fair: the original as well with every speed-up of the chiral form
     that does not come from symmetry.  other_examples: time both on the original's example, also where that of the
     other has another size and no batch is given.  Raises UsageError, ModelRunError.
@@ -91,10 +96,11 @@ def bench(
     if rounds < 2:
         raise UsageError("--rounds", f"{rounds} is too few for a median with quartiles", "give at least 2")
     differ = _differ(network, chiral, names)
-    # A time at 1 sample says nothing of a time at 64: refused, with the option that compares them fairly.
     if differ and not batches and not other_examples:
-        facts = f"the examples that the files bring differ in size ({differ})"
-        raise UsageError("bench", facts, _how_to_compare(network, chiral, names))
+        batches = _sizes_of_both(network, chiral, names, differ)
+        differ_note = _AT_COMMON_SIZES.format(differ, " and ".join(f"at batch {size:,}" for size in batches))
+    else:
+        differ_note = when(differ, _DIFFER.format(differ))
     # The files as they came, for parameters, notes and advice: below both may be replaced by ONNX sessions.
     given = network, chiral
     with with_threads(threads):  # a session of onnxruntime has its threads for good
@@ -122,8 +128,8 @@ def bench(
             # Every form has taken its call once by now, so that errors are no part of the timing.
             runs = {name: _run(module, calls[name]) for name, module in modules.items()}
             rows += _rows(count, interleaved(runs, rounds=rounds, clock=process_time if is_alone else perf_counter))
-    if differ:
-        notes.append(_DIFFER.format(differ))
+    if differ_note:
+        notes.append(differ_note)
     notes += _on_runtimes(given, (network, chiral), names)
     clock = "processor" if is_alone else "wall"
     runtimes = " and ".join(dict.fromkeys((runtime_of(network), runtime_of(chiral))))
@@ -173,6 +179,32 @@ def _differ(network: Network, chiral: Network, names: tuple[str, str]) -> str:
     if first != second:
         return f"{first} in {names[0]} and {second} in {names[1]}"
     return ""
+
+
+def _sizes_of_both(network: Network, chiral: Network, names: tuple[str, str], differ: str) -> tuple[int, ...]:
+    """The numbers of samples, of the two that the examples have, with which both files can be called.
+
+    Raises UsageError, with what to do, where there is none, and where the examples differ in more than their samples:
+    a time with 7 frames says nothing of one with 27, so that the user chooses.
+    """
+    one_sample = [_shapes(one, resized(one, 1)) for one in (network, chiral)]
+    if one_sample[0] == one_sample[1]:
+        sizes = _taken_by_both(_takers(network, chiral, names), names)
+        if sizes:
+            return tuple(sorted(sizes))  # the sentence on times is that of the last one
+        remedy = _how_to_compare(network, chiral, names)
+    elif samples_in(network) in _taken_by_both(_takers(network, chiral, names), names):
+        remedy = f"give --other-examples to time both on the example of {names[0]}"
+    else:
+        remedy = f"export both with an example of one size: {names[1]} does not take that of {names[0]}"
+    raise UsageError("bench", f"the examples that the files bring differ in size ({differ})", remedy)
+
+
+def _shapes(network: Network, call: Call) -> list[tuple[int, ...]]:
+    """The sizes of a call's tensors; states that callers pass may be others."""
+    tensors = filter(lambda tensor: tensor.kind != "state", network.resolved.input_tensors)
+    values = Arguments.of(*call).tensors
+    return [tuple(values[tensor.index].shape) for tensor in tensors]
 
 
 def _sizes(network: Network) -> str:
@@ -284,7 +316,20 @@ def _how_to_compare(network: Network, chiral: Network, names: tuple[str, str], d
 
     A file that was exported without an open batch takes the number of samples of its example alone.
     """
-    # By number of samples, the names of the files that take it; sizes are those of both examples.
+    takes = _takers(network, chiral, names, device)
+    fits = _taken_by_both(takes, names)
+    # One of two sizes fits both files: name it. None does: the files have to be exported otherwise. Both do, or there
+    # is one size: what is wrong is that which --batch asks for.
+    if len(fits) == 1 < len(takes):
+        return f"give --batch {fits[0]}, the one of these sizes that both take"
+    if len(takes) > 1 and not fits:
+        open_one = "export one with an open batch (dynamic_shapes), or both at one size"
+        return f"{' and '.join(names)} take no number of samples in common: {open_one}"
+    return _LEAVE_OUT
+
+
+def _takers(network: Network, chiral: Network, names: tuple[str, str], device: str = "cpu") -> dict[int, list[str]]:
+    """For each number of samples that one of the examples has, the names of the files that take such a call: tried."""
     takes: dict[int, list[str]] = {}
     for size in dict.fromkeys((samples_in(network), samples_in(chiral))):
         calls = _calls((ORIGINAL, CHIRAL), network, chiral, size, device)
@@ -292,17 +337,12 @@ def _how_to_compare(network: Network, chiral: Network, names: tuple[str, str], d
         for name, label, one in zip(names, (ORIGINAL, CHIRAL), (network, chiral), strict=True):
             if _why_not({label: one.module}, calls) is None:
                 takes[size].append(name)
-    fits = [size for size, taken in takes.items() if len(taken) == len(names)]
-    # Both sizes fit both files: any will do. One does: name it. None, of two sizes: the files have to be exported
-    # otherwise. One size alone: what is wrong is no matter of sizes.
-    if len(fits) == len(takes) > 1:
-        return "give --batch N to time both at one size, or --other-examples for the size of the first file's"
-    if fits:
-        return _LEAVE_OUT if len(takes) == 1 else f"give --batch {fits[0]}, the one of these sizes that both take"
-    if len(takes) > 1:
-        open_one = "export one with an open batch (dynamic_shapes), or both at one size"
-        return f"{' and '.join(names)} take no number of samples in common: {open_one}"
-    return _LEAVE_OUT
+    return takes
+
+
+def _taken_by_both(takes: Mapping[int, Sequence[str]], names: tuple[str, str]) -> list[int]:
+    """The numbers of samples that both files take."""
+    return [size for size, taken in takes.items() if len(taken) == len(names)]
 
 
 def _run(module: nn.Module, call: Call) -> Callable[[], object]:

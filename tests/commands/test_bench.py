@@ -75,19 +75,19 @@ def test_bench(shell: Shell) -> None:
 
 
 def test_files_whose_examples_differ_in_size(shell: Shell) -> None:
-    """They are compared where that is asked for; multiplications are those of a sample."""
-    save_program(network(hidden=64), shell.folder / "net.pt2", rows=2)
-    save_program(network(hidden=64), shell.folder / "other.pt2", rows=64)
+    """Each size that both take is timed, and the report says so; multiplications are those of a sample."""
+    save_program(network(hidden=64), shell.folder / "net.pt2", rows=64)
+    save_program(network(hidden=64), shell.folder / "other.pt2", rows=2)
     words = ("bench", "net.pt2", "other.pt2", "--skeleton", "lifter.yaml", "--rounds", "2")
-    differ = "differ in size (2 samples in net.pt2 and 64 in other.pt2)"
-    refused = shell(*words)
-    assert refused.status == 2 and f"bench: the examples that the files bring {differ}" in refused.err
-    assert "give --batch N to time both at one size, or --other-examples" in refused.err and "CH207" in refused.err
-    for more, batch in ((("--other-examples",), 2), (("--batch", "5"), 5)):
+    differ = "differ in size (64 samples in net.pt2 and 2 in other.pt2)"
+    common = f"{differ}: all are timed on the same inputs, at batch 2 and at batch 64, which both files take"
+    for more, batches in (((), {2, 64}), (("--other-examples",), {64}), (("--batch", "5"), {5})):
         report = json.loads(shell(*words, *more, "--json").out)
         assert report["cost"]["macs_after"] == report["cost"]["macs_before"] and report["cost"]["unit"] == "sample"
-        assert {row["batch"] for row in report["rows"]} == {batch} and differ in str(report["notes"])
-    assert "  MACs a sample " in shell(*words, "--other-examples").out
+        assert {row["batch"] for row in report["rows"]} == batches and differ in str(report["notes"])
+        assert (common in str(report["notes"])) == (not more)
+    text = shell(*words).out
+    assert "  MACs a sample " in text and "of its time at batch 64" in text and common in " ".join(text.split())
 
 
 def test_fixed_sizes_get_the_batch_that_both_take_or_none(shell: Shell) -> None:
@@ -95,8 +95,9 @@ def test_fixed_sizes_get_the_batch_that_both_take_or_none(shell: Shell) -> None:
     for name, rows, is_open in (("one", 1, False), ("many", 31, False), ("open", 31, True)):
         save_program(network(hidden=64), shell.folder / f"{name}.pt2", rows=rows, dynamic=is_open)
     options = ("--skeleton", "lifter.yaml", "--rounds", "2")
-    refused = shell("bench", "one.pt2", "open.pt2", *options)
-    assert "Fix: give --batch 1, the one of these sizes that both take" in refused.err
+    report = json.loads(shell("bench", "one.pt2", "open.pt2", *options, "--json").out)
+    assert {row["batch"] for row in report["rows"]} == {1}
+    assert "all are timed on the same inputs, at batch 1, which both files take" in str(report["notes"])
     assert shell("bench", "one.pt2", "open.pt2", *options, "--batch", "1").status == 0
     wrong = shell("bench", "one.pt2", "open.pt2", *options, "--batch", "4")
     assert "original, batch 4" in wrong.err and "Fix: give --batch 1, the one" in wrong.err
@@ -107,6 +108,39 @@ def test_fixed_sizes_get_the_batch_that_both_take_or_none(shell: Shell) -> None:
             "Fix: one.pt2 and many.pt2 take no number of samples in common: export one with an open batch "
             "(dynamic_shapes), or both at one size"
         ) in refused.err
+
+
+class Averaged(nn.Module):
+    """The mean pose of a film."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.last = nn.Linear(10, 10)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.last(x.flatten(2)).mean(1, keepdim=True).unflatten(2, (5, 2))
+
+
+@pytest.mark.parametrize(
+    ("is_open", "remedy"),
+    [
+        (True, "give --other-examples to time both on the example of seven.pt2"),
+        (False, "export both with an example of one size: nine.pt2 does not take that of seven.pt2"),
+    ],
+)
+def test_examples_that_differ_in_more_than_samples_are_refused(shell: Shell, is_open: bool, remedy: str) -> None:
+    """Seven frames and nine: no number of samples mends that. What is advised works."""
+    net = Averaged().eval()
+    sizes = ({0: torch.export.Dim("b"), 1: torch.export.Dim("t", min=2)},) if is_open else None
+    for name, frames in (("seven", 7), ("nine", 9)):
+        example = (torch.randn(2, frames, 5, 2),)
+        torch.export.save(torch.export.export(net, example, dynamic_shapes=sizes), shell.folder / f"{name}.pt2")
+    layout = ("--skeleton", "body.yaml", "--input-layout", "b t j d", "--output-layout", "b t j d")
+    words = ("bench", "seven.pt2", "nine.pt2", *layout, "--rounds", "2")
+    refused = shell(*words)
+    assert refused.status == 2 and "differ in size (2,7,5,2 in seven.pt2 and 2,9,5,2 in nine.pt2)" in refused.err
+    assert f"Fix: {remedy}" in refused.err and "CH207" in refused.err
+    assert (shell(*words, "--other-examples").status == 0) == is_open
 
 
 @pytest.mark.thorough

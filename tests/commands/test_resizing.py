@@ -13,7 +13,7 @@ from chiralize.commands.bench import bench
 from chiralize.commands.convert import Request, convert
 from chiralize.commands.resizing import resized, samples_in
 from chiralize.commands.stepping import Runner, rolled
-from chiralize.errors import ModelRunError, UsageError
+from chiralize.errors import ModelRunError
 from chiralize.graph.running import Arguments
 from chiralize.problem.network import Network
 from chiralize.problem.preparation import prepare
@@ -173,9 +173,11 @@ def test_an_average_takes_states_of_both_views_at_any_size() -> None:
 
 
 def test_examples_of_controllers_that_differ_in_size() -> None:
-    one, other = stateful(Stepping(), 2, 2, 8), stateful(Stepping(), 3, 3, 8)
-    with pytest.raises(UsageError, match="2 samples in net.pt2 and 3 in chiral.pt2"):
-        bench(one, other, NAMES, rounds=2)
+    """Both take both sizes, their states with them."""
+    one, other = stateful(Stepping(), 3, 3, 8), stateful(Stepping(), 2, 2, 8)
+    report = bench(one, other, NAMES, rounds=2)
+    assert "3 samples in net.pt2 and 2 in chiral.pt2" in str(report.notes)
+    assert [row.batch for row in report.rows] == [2, 2, 3, 3]
 
 
 def test_a_roll_out_is_of_one_sample() -> None:
