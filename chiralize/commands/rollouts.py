@@ -196,7 +196,7 @@ class Loop:
         unit, apart = unit_of(environment)
         steps = self.episodes.steps
         record = Rollout(environment.name, steps, environment.how, tuple(walkers), self._probe, unit, apart)
-        return replace(record, notes=(*notes, *remarks))
+        return replace(record, notes=(*notes, *remarks), plane=environment.plane)
 
     def trial(self, is_forced: bool) -> Trial:
         """What tries results of a conversion. The mirror itself is tried at once, unless forced.

@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING, Any
 
-from chiralize.verification.closed_loop.records import Rollout, Walker
+from chiralize.verification.closed_loop.records import Plane, Rollout, Walker
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -38,7 +38,7 @@ def draw(rollout: Rollout) -> bytes:
     returns, *others = figure.subplots(1, 1 + len(with_paths), squeeze=False)[0]
     _draw_returns(returns, rollout)
     for axes, walker in zip(others, with_paths, strict=True):
-        _draw_paths(axes, walker)
+        _draw_paths(axes, walker, rollout.plane)
     return _png(figure)
 
 
@@ -53,13 +53,14 @@ def _draw_returns(axes: Axes, rollout: Rollout) -> None:
     axes.legend(fontsize=7)
 
 
-def _draw_paths(axes: Axes, walker: Walker) -> None:
-    """Paths seen from above, metres: from starts, and, with y negated, from mirrored starts."""
+def _draw_paths(axes: Axes, walker: Walker, plane: Plane | None) -> None:
+    """Paths seen from above, metres: from starts, and, mirrored in the plane of the environment, from mirrored ones."""
+    assert plane is not None  # who knows where the robot is knows it from the simulator, whose plane that is
     for number, (ahead, mirrored) in enumerate(zip(walker.ahead.paths, walker.mirrored.paths, strict=True)):
         # one entry in the legend for all paths of a colour
         names = ("from the start", "from its mirror image, mirrored") if not number else (None, None)
         axes.plot(*zip(*ahead, strict=True), color=_AHEAD, linewidth=1.2, label=names[0])
-        turned = [(x, -y) for x, y in mirrored]
+        turned = [plane.image(point) for point in mirrored]
         axes.plot(*zip(*turned, strict=True), color=_MIRRORED, linewidth=0.9, linestyle="--", label=names[1])
     axes.set(title=walker.name, xlabel="x, m", ylabel="y, m")
     axes.set_aspect("equal", adjustable="datalim")

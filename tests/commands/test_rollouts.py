@@ -21,13 +21,14 @@ from chiralize.commands.on_examples import prepared
 from chiralize.commands.rollouts import Episodes, Loop, environment_of, refuse_lost
 from chiralize.errors import ChiralizeError, FactoryError, ModelRunError, UsageError
 from chiralize.problem.network import Network
+from chiralize.report import loop_pictures
 from chiralize.report.loop_cautions import loop_cautions
 from chiralize.verification.asymmetry.records import Advice
 from chiralize.verification.closed_loop import film
 from chiralize.verification.closed_loop.advising import advice_after
 from chiralize.verification.closed_loop.environment import Environment
 from chiralize.verification.closed_loop.film import Film
-from chiralize.verification.closed_loop.records import Estimate, Rollout
+from chiralize.verification.closed_loop.records import Estimate, Plane, Rollout
 from tests.support.command import Shell, working_shell
 from tests.support.skiff import EXAMPLE, SPEC, WRONG, Counting, Mirrored, Rower, Skiff, Water, start, step
 
@@ -407,6 +408,40 @@ def test_an_ant() -> None:
     assert record.how == "state" and record.unit == "m" and record.probe is not None and record.probe.is_symmetric
     assert max(average.parting) < 1e-9 and min(original.parting) > 1e-3
     assert len(original.ahead.paths[0]) == 21 and briefs(record) == []
+
+
+FRONT_AND_BACK = ANT
+for before, after in (
+    ("[hip_1, hip_4], [ankle_1, ankle_4]", "[hip_1, hip_2], [ankle_1, ankle_2]"),
+    ("[hip_2, hip_3], [ankle_2, ankle_3]", "[hip_3, hip_4], [ankle_3, ankle_4]"),
+    ("hip_4: [-1]}", "hip_4: [-1], ankle_1: [-1], ankle_2: [-1], ankle_3: [-1], ankle_4: [-1]}"),
+    ("lateral: y", "lateral: x"),
+    ("[1, -1, 1, -1]", "[1, 1, -1, -1]"),
+):
+    FRONT_AND_BACK = FRONT_AND_BACK.replace(before, after)
+
+
+@pytest.mark.parametrize(("spec", "lateral"), [(ANT, "y"), (FRONT_AND_BACK, "x")])
+def test_paths_are_drawn_in_the_mirror_of_the_environment(
+    spec: str, lateral: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The flip average's dashed path, from the mirrored start, lies on the full one, whatever axis is lateral."""
+    pytest.importorskip("matplotlib", reason="the extra report is not installed")
+    record = walked(ant, spec)
+    assert record.plane is not None and record.plane.lateral == lateral and max(record.average.parting) < 1e-9
+    figures: list[Any] = []
+    monkeypatch.setattr(loop_pictures, "_png", lambda figure: bytes(figures.append(figure) or 0))
+    loop_pictures.draw(record)
+    lines = figures[0].axes[2].lines
+    assert len(lines) == 4
+    for full, dashed in zip(lines[::2], lines[1::2], strict=True):
+        np.testing.assert_allclose(full.get_xydata(), dashed.get_xydata(), atol=1e-6)
+
+
+@pytest.mark.parametrize(("lateral", "image"), [("x", (1.0, 2.0)), ("y", (3.0, 0.0)), ("z", (3.0, 2.0))])
+def test_the_image_of_a_place(lateral: str, image: tuple[float, float]) -> None:
+    """The plane need not go through the origin: at 2 for x, at 1 for y."""
+    assert Plane(lateral, {"x": 2.0, "y": 1.0, "z": 1.0}[lateral]).image((3.0, 2.0)) == image
 
 
 @pytest.mark.thorough

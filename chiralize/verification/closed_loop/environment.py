@@ -23,7 +23,7 @@ import numpy.typing as npt
 from chiralize.body.robots.mirroring import RobotMirror
 from chiralize.errors import ChiralizeError, ModelRunError, UsageError
 from chiralize.errors.words import first_line
-from chiralize.verification.closed_loop.records import How
+from chiralize.verification.closed_loop.records import How, Plane
 from chiralize.verification.closed_loop.robot import mirror_of_robot
 
 Array = npt.NDArray[np.float64]
@@ -131,6 +131,13 @@ class Environment:
         """The mirror images of positions, `... 3`."""
         assert self.robot is not None
         return np.stack([self.robot.reflection.point(position) for position in positions])
+
+    @property
+    def plane(self) -> Plane | None:
+        """The plane in which mirrored starts are mirrored, None where the environment mirrors them or nobody does."""
+        if self.how != "state" or self.robot is None:
+            return None
+        return Plane(self.robot.lateral, self.robot.reflection.offset)
 
     def coordinates(self) -> Array | None:
         """The positions of all joints, from which the robot can be drawn; None where there is no simulator."""

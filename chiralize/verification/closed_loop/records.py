@@ -2,6 +2,7 @@
 
     Rollout          all of it; Walker: one policy, with a Side for the starts and one for their mirror images
     Probe            what the environment is, asked without a policy; Coverage, Contrary, Rival are parts of it
+    Plane            in which the world is mirrored
     Estimate         a mean with its standard error
 
 `running` and `probe` fill them; `advising` and `report` read them.
@@ -49,6 +50,23 @@ class Estimate:
             return Estimate(mean, inf)
         variance = sum((value - mean) ** 2 for value in values) / (len(values) - 1)
         return Estimate(mean, sqrt(variance / len(values)))
+
+
+@dataclass(frozen=True)
+class Plane:
+    """The plane in which an environment is mirrored: points at y go to 2 offset - y, where `lateral` is y."""
+
+    lateral: str
+    offset: float = 0.0
+
+    def image(self, point: tuple[float, float]) -> tuple[float, float]:
+        """The mirror image of a point of a path, x and y."""
+        x, y = point
+        if self.lateral == "x":
+            return 2 * self.offset - x, y
+        if self.lateral == "y":
+            return x, 2 * self.offset - y
+        return point  # z: seen from above nothing moves
 
 
 @dataclass(frozen=True)
@@ -233,7 +251,7 @@ class Rollout:
     """What policies did in an environment.
 
     steps: the most that an episode took.  unit: of parting.  apart: from what distance on two robots have parted.
-    probe: None where starts could not be mirrored.
+    probe: None where starts could not be mirrored.  plane: None where nobody knows where the robot is.
     """
 
     environment: str
@@ -244,6 +262,7 @@ class Rollout:
     unit: str = "m"
     apart: float = 0.05
     notes: tuple[str, ...] = field(default=())
+    plane: Plane | None = None
 
     @property
     def starts(self) -> int:
