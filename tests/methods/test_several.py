@@ -48,7 +48,7 @@ def x() -> Tensor:
     return torch.randn(200, SIZE, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
 
 
-def converted(network: nn.Module, x: Tensor, **options: Any) -> Any:
+def converted(network: Any, x: Tensor, **options: Any) -> Any:
     """The result for both mirrors."""
     return chiralize.chiralize(network, parse_spec(SPEC), x[:2], force=True, **{"samples": 1, **options})
 
@@ -94,6 +94,13 @@ def test_blocks_take_a_quarter_of_the_products(policy: nn.Sequential, x: Tensor)
         for parameter in result.parameters():
             parameter.add_(torch.randn_like(parameter))
     assert max(residuals(result)) <= EXACT  # whatever their weights are
+
+
+def test_blocks_of_a_program_are_called_by_a_graph(policy: nn.Sequential, x: Tensor) -> None:
+    """And the report says why its form is another than was asked for."""
+    result = converted(torch.export.export(policy, (x[:2],)), x, method="project", form="blocks")
+    report = result.chirality.report
+    assert report.form == "fused" and report.notes[-1].startswith("form fused instead of blocks: the network came as a")
 
 
 def test_matched_units_in_blocks(policy: nn.Sequential, x: Tensor) -> None:

@@ -103,7 +103,7 @@ class Lifter(nn.Module):
 LAYOUTS: dict[str, Any] = {"input_layouts": ["b (j d)"], "output_layouts": ["b (j d)"]}
 
 
-def converted(net: nn.Module, x: Tensor, **options: Any) -> Any:
+def converted(net: nn.Module | ExportedProgram, x: Tensor, **options: Any) -> Any:
     """The network made equivariant, its flat poses described."""
     return chiralize(net, "h36m", (x,), **{"method": "project", "samples": 1, **options}, **LAYOUTS)
 
@@ -225,6 +225,27 @@ def test_layers_that_torch_looks_into(part: str) -> None:
     x = torch.randn(3, 5, 16, dtype=torch.float64)
     with torch.no_grad():
         torch.testing.assert_close(blocks(x), dense(x), rtol=0, atol=1e-9)
+
+
+def test_why_a_graph_is_fused_where_blocks_are_asked_for() -> None:
+    """A program has no class: the report says so, of a graph that takes the place of blocks alone."""
+    net, x = lifter(32)
+    program = torch.export.export(net, (x,))
+    why = "form fused instead of blocks: the network came as a graph of ops"
+    found: Any = converted(program, x, form="blocks")
+    assert found.chirality.form == "fused"
+    assert [note.startswith(why) for note in found.chirality.report.notes].count(True) == 1
+    for given, form in ((program, "fused"), (net, "blocks")):
+        assert not any("instead of blocks" in note for note in converted(given, x, form=form).chirality.report.notes)
+
+
+@pytest.mark.thorough
+def test_why_a_network_that_became_a_graph_is_fused() -> None:
+    """Its activations were called as functions and had to be others: it came with a class, and has none now."""
+    name = "paper layout, 104, mixed"
+    found = convert(prepared(CASES[name], CASES[name].model()), name, Request("project", form="blocks", samples=1))
+    why = "form fused instead of blocks: the network had to be rewritten as a graph of ops"
+    assert found.report.form == "fused" and any(note.startswith(why) for note in found.report.notes)
 
 
 def test_nothing_to_gain() -> None:

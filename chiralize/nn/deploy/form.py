@@ -97,9 +97,20 @@ def _in_blocks(problem: Problem, draft: Draft) -> Draft:
     notes = list(result.notes)
     if not graph:
         notes += _trained_apart(blocks.module, action.hidden)
-    notes = (*notes, _in_a_sentence(blocks))
+    notes = (*notes, _in_a_sentence(blocks), *why_fused(problem, graph))
     changed = replace(result, module=blocks.module, form="fused" if graph else "blocks", action=action, notes=notes)
     return replace(draft, converted=changed, program=None, graph=None)
+
+
+def why_fused(problem: Problem, graph: bool) -> tuple[str, ...]:
+    """Where `--form blocks` was asked for and a graph is the result: a note that says why; else none."""
+    if problem.request.form != "blocks" or not graph:
+        return ()
+    if isinstance(problem.network.as_given.module, torch.fx.GraphModule):
+        reason = "the network came as a graph of ops (a .pt2 or an .onnx), which has no class of the original's"
+    else:
+        reason = "the network had to be rewritten as a graph of ops, to which the original's class does not belong"
+    return (f"form fused instead of blocks: {reason}; chiral layers are called by the graph",)
 
 
 def _cost_of_sizes(problem: Problem, draft: Draft) -> list[str]:

@@ -15,7 +15,7 @@ from torch import fx, nn
 
 from chiralize.errors import AsymmetricWeightError, MethodUnavailableError, RepresentationSizeError
 from chiralize.graph.copies import copied
-from chiralize.nn.deploy.form import SHOWN, check_same, first_of
+from chiralize.nn.deploy.form import SHOWN, check_same, first_of, why_fused
 from chiralize.nn.deploy.graphs import LINEAR, added, drop_unread, layer_at
 from chiralize.nn.deploy.layers import BLOCKS
 from chiralize.nn.deploy.plain_calls import plain_call
@@ -84,11 +84,12 @@ def formed_for_all(problem: Problem, draft: Draft, hidden: Sequence[Hidden]) -> 
             raise MethodUnavailableError(f"--form {request.form}", facts, "use --form folded, or leave --form out")
         return draft.with_notes(f"dense weights: {facts}"), hidden
     check_same(problem.network, result.module, blocks.module)
-    form = "fused" if isinstance(blocks.module, fx.GraphModule) else "blocks"
+    is_graph = isinstance(blocks.module, fx.GraphModule)
     reasons = [f"{name} ({reason})" for name, reason in blocks.dense.items()]
     dense = f"; dense: {first_of(reasons)}" if reasons else ""
     note = f"blocks for every mirror in {len(blocks.layers)} of {len(blocks.layers) + len(reasons)} layers{dense}"
-    changed = draft.with_record(module=blocks.module, form=form).with_notes(note)
+    changed = draft.with_record(module=blocks.module, form="fused" if is_graph else "blocks")
+    changed = changed.with_notes(note, *why_fused(problem, is_graph))
     return replace(changed, program=None, graph=None), blocks.hidden
 
 
