@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from chiralize.clients._bounds import check_bounds, is_untried, tried_range
 from chiralize.clients._mujoco_state import Pair, StateMirror, state_mirror
 from chiralize.clients._tables import Spec, TableMirror, is_table
 from chiralize.errors import MirrorError, UsageError
@@ -52,6 +53,8 @@ class EnvReport:
 
     still, stepped: largest differences of observations, of a mirrored state and of one step from it; in their unit.
     tolerance: up to which they pass.  reward: largest difference of rewards, which may have a side.
+    bounds: actions that the mirror takes out of their bounds, "" for none.  untried: those of them that have no mirror
+    image within bounds, so that nothing shows what they do in the mirror.
     """
 
     states: int
@@ -60,15 +63,17 @@ class EnvReport:
     reward: float
     tolerance: float
     wrong: tuple[WrongEntry, ...]
+    bounds: str = ""
+    untried: tuple[int, ...] = ()
 
     @property
     def passed(self) -> bool:
-        """Whether every entry is what the specification says."""
-        return not self.wrong
+        """Whether every entry is what the specification says, and every action could be tried on both sides."""
+        return not self.wrong and not self.untried
 
     def raise_for_failure(self) -> EnvReport:
         """This report; MirrorError where it has not passed."""
-        if self.wrong:
+        if not self.passed:
             remedy = "correct pairs, signs and fields; what only differs after a step may be an asymmetric model"
             raise MirrorError(_WHERE, self.to_text(), remedy)
         return self
@@ -79,6 +84,16 @@ class EnvReport:
             f"{self.states} states and their mirror images: observations differ by {self.still:.2g}, after a step by "
             f"{self.stepped:.2g}, rewards by {self.reward:.2g}"
         ]
+        if self.bounds:
+            lines.append(f"the mirror takes actions out of their bounds: {self.bounds}")
+        if self.untried:
+            names = ", ".join(map(str, self.untried[:_SHOWN])) + when(len(self.untried) > _SHOWN, ", ...")
+            lines.append(
+                f"of action {names} no value has its mirror image within bounds: correct its pair or its sign, or let "
+                "the environment scale actions to -1 to 1; what differs after a step may come from that"
+            )
+        elif self.bounds:
+            lines.append("only actions whose mirror images are within bounds were tried")
         if self.wrong and not any(entry.is_still for entry in self.wrong):
             lines.append(
                 "at rest the observation is mirrored as the specification says: what differs is the mirror of the "
@@ -122,8 +137,9 @@ def check_env(
     mirror = TableMirror.of(spec)
     turn = state or state_mirror(inner.model, mirror.spec)
     before, after = [], []
+    low, high = tried_range(env.action_space, mirror.actions)
     rewards: list[float] = []
-    for first, second, gap in _tried(env, mirror, turn, states, seed):
+    for first, second, gap in _tried(env, mirror, turn, (low, high), states, seed):
         before.append(first)
         after.append(second)
         rewards.append(gap)
@@ -134,21 +150,28 @@ def check_env(
     # What is off at rest is off after a step as well: it is named once.
     moved = {index: entry for index, entry in stepped[1].items() if index not in still[1]}
     wrong += _wrong(mirror, moved, size, False)
-    return EnvReport(states, still[0], stepped[0], max(rewards), tolerance, tuple(wrong))
+    bounds = check_bounds(env.action_space, mirror.actions, _WHERE, refuse=False)
+    untried = tuple(np.flatnonzero(is_untried(env.action_space, low, high)).tolist())
+    return EnvReport(states, still[0], stepped[0], max(rewards), tolerance, tuple(wrong), bounds, untried)
 
 
 def _tried(
-    env: Any, mirror: TableMirror, turn: StateMirror, states: int, seed: int
+    env: Any, mirror: TableMirror, turn: StateMirror, ends: tuple[Array, Array], states: int, seed: int
 ) -> Iterator[tuple[Pair, Pair, float]]:
-    """Observations at rest and after a step, of states and of their mirror images, and how far rewards differ."""
+    """Observations at rest and after a step, of states and of their mirror images, and how far rewards differ.
+
+    ends: least and greatest of every action that is tried.
+    """
     generator = np.random.default_rng(seed)
     inner = env.unwrapped
     space = env.action_space
-    # Actions are drawn from (-1, 1) at most, as those without bounds are.
-    low, high = np.maximum(space.low, -1.0), np.minimum(space.high, 1.0)
+    # Where the ends have changed places no action has its image within bounds: the middle is taken.
+    middle = (ends[0] + ends[1]) / 2
+    low, high = np.where(ends[0] > ends[1], middle, ends[0]), np.where(ends[0] > ends[1], middle, ends[1])
     env.reset(seed=seed)
     for _ in range(states):
-        action = generator.uniform(low, high).astype(space.dtype)
+        # Rounding to the dtype of actions may lead over a bound.
+        action = np.clip(generator.uniform(low, high).astype(space.dtype), space.low, space.high)
         qpos, qvel = inner.data.qpos.copy(), inner.data.qvel.copy()
         first = _from(env, (qpos, qvel), action)
         image = turn(qpos, qvel)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -149,3 +150,70 @@ def test_a_state_that_the_skeleton_does_not_say() -> None:
         return signs * qpos[swapped], moving * qvel[others]
 
     assert check_env(env, ant(), state=state, states=2).passed
+
+
+class Bounded(gymnasium.ActionWrapper[Any, Any, Any]):
+    """Ant with other bounds: it turns actions into torques by `torque`, and cuts off what is out of bounds."""
+
+    def __init__(self, low: Any, high: Any, torque: Callable[[Any], Any]) -> None:
+        super().__init__(gymnasium.make("Ant-v5", include_cfrc_ext_in_observation=False))
+        self.action_space = gymnasium.spaces.Box(np.full(8, low, np.float32), np.full(8, high, np.float32))
+        self.torque, self.seen = torque, list[Any]()
+
+    def action(self, action: Any) -> Any:
+        self.seen.append(action)
+        space: Any = self.action_space
+        inside = np.clip(action, space.low, space.high)
+        return np.clip(self.torque(inside.astype(np.float64)), -1, 1)
+
+
+HIPS = np.array([1, 0] * 4)  # in the order of the actions; the mirror negates them
+SIDES = np.array([1, 1, -1, -1, -1, -1, 1, 1])  # of hip_4, hip_1, hip_2, hip_3
+
+
+def test_actions_are_tried_all_the_way_to_their_bounds() -> None:
+    """Up to 1 both sides do alike. Beyond, one of them is weaker."""
+    env = Bounded(-2, 2, lambda action: action / 2)
+    assert check_env(env, ant(), states=4).passed and np.abs(env.seen).max() > 1.5
+    uneven = Bounded(-2, 2, lambda action: np.where(np.abs(action) > 1, (0.3 + 0.1 * (SIDES > 0)) * action, action / 2))
+    assert not check_env(uneven, ant(), states=4).passed
+
+
+@pytest.mark.parametrize("far", [np.inf, np.finfo(np.float32).max])
+def test_actions_without_bounds(far: float) -> None:
+    """Those within 1 of zero are tried; with one bound that is far from zero, those next to it."""
+    env = Bounded(-far, far, lambda action: action)
+    assert check_env(env, ant(), states=4).passed and 0.5 < np.abs(env.seen).max() <= 1
+    knees = Bounded(np.where(HIPS, -1, 3), np.where(HIPS, 1, far), lambda action: np.where(HIPS, action, action - 4))
+    assert check_env(knees, ant(), states=4).passed
+    bent = np.array(knees.seen)[:, 1::2]
+    assert bent.min() >= 3 and 4.5 < bent.max() <= 5
+
+
+def test_bounds_that_the_mirror_keeps() -> None:
+    """Knees from 0 to 1, which it exchanges; hips from -0.5 to 1 on one side, from -1 to 0.5 on the other."""
+    low = np.where(HIPS, np.where(SIDES > 0, -0.5, -1), 0)
+    high = np.where(HIPS, np.where(SIDES > 0, 1, 0.5), 1)
+    env = Bounded(low, high, lambda action: action)
+    report = check_env(env, ant(), states=4)
+    assert report.passed and not report.bounds and "bounds" not in report.to_text()
+    seen = np.array(env.seen)
+    assert (seen >= np.float32(low)).all() and (seen <= np.float32(high)).all()
+
+
+def test_bounds_that_the_mirror_does_not_keep() -> None:
+    """What both sides can do is tried. What no side can is no fault of an entry, and does not pass."""
+    wide = check_env(Bounded(np.where(HIPS, -0.5, -1), 1, lambda action: action), ant(), states=4)
+    assert wide.passed and not wide.untried and "action 0: -0.5 to 1, in the mirror -1 to 0.5" in wide.to_text()
+    assert "only actions whose mirror images are within bounds were tried" in wide.to_text()
+    for low, high in ((0, 1), (2, 3)):
+        env = Bounded(low, high, lambda action: action - 0.5)
+        report = check_env(env, ant(), states=4)
+        assert not report.passed and report.untried == (0, 2, 4, 6)
+        assert f"action 0: {low} to {high}, in the mirror -{high} to {-low}" in report.to_text()
+        assert "of action 0, 2, 4, 6 no value has its mirror image within bounds" in report.to_text()
+        with pytest.raises(MirrorError, match="out of their bounds"):
+            report.raise_for_failure()
+    wrong = ant()
+    wrong["outputs"][0]["joints"] = wrong["joints"]
+    assert check_env(Bounded(np.where(HIPS, -0.5, -1), 1, lambda action: action), wrong, states=4).wrong
