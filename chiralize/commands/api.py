@@ -256,6 +256,7 @@ def plan(
     example_kwargs: Mapping[str, Any] | None = None,
     *,
     method: str = "match",
+    calibration: Calibration | None = None,
     entry: str = "forward",
     input_layouts: Sequence[str] = (),
     output_layouts: Sequence[str] = (),
@@ -266,14 +267,16 @@ def plan(
 
     method: `match` and `project` show what one pass can do.  `auto` and `average` run both views where an op refuses,
     and are stopped by random numbers alone; `reduce` is planned at width 1/2, before it chooses units.
+    calibration: real inputs, as `chiralize` takes them: hidden units are paired by what they do on these.
     example_inputs: derived where they are left out, as `chiralize` says.
     """
     loaded = load_spec(spec, input_layouts=input_layouts, output_layouts=output_layouts, invariant=invariant)
     with shown(progress) as step:
         step("exporting")
-        network = prepared(model, loaded, example_inputs, example_kwargs, entry, progress=step)
+        network = prepared(model, loaded, example_inputs, example_kwargs, entry, progress=step, calibration=calibration)
+        calls, sequences, remarks = uncarried(_calls, calibration, network, "calibration")
         step("planning")
-        return _plan(network, name_of(model), method)
+        return uncarried(_plan, network.with_notes(*remarks), name_of(model), method, calls, sequences)
 
 
 def audit(

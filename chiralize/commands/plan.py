@@ -1,7 +1,8 @@
 """`plan`: what a conversion would do, op by op, without doing it.
 
-Inference runs as for a conversion, hidden spaces included; no weight is changed, and no inputs are needed. A row holds
-an op, its representations before and after, what would happen to it, and how far its weights are from symmetric ones:
+Inference runs as for a conversion, hidden spaces included; no weight is changed, and no inputs are needed. Where they
+are given, hidden units are paired by what they do on them, as a conversion pairs them. A row holds an op, its
+representations before and after, what would happen to it, and how far its weights are from symmetric ones:
 
     layers_bn.0   batch_norm   [1 | 27 pairs + 202 fixed | trivial 19]   the same   project weights   8.2 %
 
@@ -19,14 +20,17 @@ from chiralize.errors import ChiralizeError, UnsupportedError
 from chiralize.errors.words import when
 from chiralize.graph.isolation import exclusive
 from chiralize.graph.model import CapturedModel, Node, Ref
+from chiralize.graph.rollouts import Steps
+from chiralize.graph.running import Call
 from chiralize.infer.records import Choice, RepMap
 from chiralize.methods import averaging
 from chiralize.methods.registry import method_of
 from chiralize.problem.constant import ConstantAnswers
 from chiralize.problem.mirror import analyse, free_parameters, infer, is_computed, tables_of
 from chiralize.problem.network import Network
-from chiralize.problem.problem import Method
+from chiralize.problem.problem import Method, Problem
 from chiralize.problem.readings.remark import reading_first
+from chiralize.problem.request import Request
 from chiralize.problem.several import refuse_unsuited, under_each
 from chiralize.report import Cost, PlanReport, PlanRow
 from chiralize.symmetry import reynolds
@@ -50,22 +54,32 @@ class _Analysis:
 
 
 @exclusive
-def plan(network: Network, name: str, method_name: str = "match") -> PlanReport:
+def plan(
+    network: Network,
+    name: str,
+    method_name: str = "match",
+    calibration: Sequence[Call] = (),
+    sequences: Sequence[Steps] = (),
+) -> PlanReport:
     """Every op with its representations, what would happen to it, and what stands in the way.
 
+    calibration, sequences: inputs as a conversion gets them, by which hidden units are paired.
     `auto` is planned as the average that it falls back to, `reduce` at width 1/2 and before it chooses units.
     """
     # Any mirror fits answers that are always the same. The ops can be planned all the same, and the report warns.
     if network.behaviour.constant.is_all:
         plain = replace(network, behaviour=replace(network.behaviour, constant=ConstantAnswers()))
-        return replace(plan(plain, name, method_name), constant=network.behaviour.constant.facts)
+        report = plan(plain, name, method_name, calibration, sequences)
+        return replace(report, constant=network.behaviour.constant.facts)
     if network.others.further:
-        return _under_each(network, name, method_name)
+        return _under_each(network, name, method_name, calibration, sequences)
     method = method_of(method_name)
     if network.captured is None:
         return _without_graph(network, name, method)
     is_average = method.averages == "whole"
-    analysis = _analysed(network, network.captured, method)
+    request = Request(method.name, calibration=calibration, sequences=sequences)
+    problem = Problem.of(network, request, method)
+    analysis = _analysed(problem, network.captured)
     refusal, repmap = analysis.refusal, analysis.repmap
     notes: list[str] = []
     if network.resolved.is_trivial:
@@ -84,7 +98,7 @@ def plan(network: Network, name: str, method_name: str = "match") -> PlanReport:
     cost = Cost(before, before, macs, 2 * macs if is_average else macs, samples=network.rows)
     # `--on-blocked average` is looked at without being asked for: it may be what the user wants next.
     if method.averages == "part":
-        notes += _averaging(network, method, refusal)
+        notes += _averaging(problem, refusal)
     if method.takes_width and not is_average:
         notes.append("planned at width 0.5; which units stay, and their weights, come from inputs (--calibration)")
     if not is_average and repmap is not None:
@@ -96,10 +110,14 @@ def plan(network: Network, name: str, method_name: str = "match") -> PlanReport:
     return PlanReport(name, rows, cost, analysis.choices, blocked, reading_first(notes))
 
 
-def _under_each(network: Network, name: str, method_name: str) -> PlanReport:
+def _under_each(
+    network: Network, name: str, method_name: str, calibration: Sequence[Call], sequences: Sequence[Steps]
+) -> PlanReport:
     """The plan for the first of several mirrors, with what stands in the way of each."""
     refuse_unsuited(network)
-    plans = {mirror: plan(under, name, method_name) for mirror, under in under_each(network).items()}
+    plans: dict[str, PlanReport] = {}
+    for mirror, under in under_each(network).items():
+        plans[mirror] = plan(under, name, method_name, calibration, sequences)
     first, whole = next(iter(plans.items()))
     blocked = tuple(f"under {mirror}: {text}" for mirror, each in plans.items() for text in each.blocked)
     notes = [f"ops and choices as for the mirror {first}; choices for the others have to commute with them"]
@@ -121,13 +139,14 @@ def _without_graph(network: Network, name: str, method: Method) -> PlanReport:
     return replace(report, blocked=(f"{network.origin.problem}", "only --method average is left: it needs no graph"))
 
 
-def _analysed(network: Network, captured: CapturedModel, method: Method) -> _Analysis:
+def _analysed(problem: Problem, captured: CapturedModel) -> _Analysis:
     """Representations of all tensors, hidden spaces included; or the refusal of an op."""
+    network, pairing = problem.network, problem.method.pairing
     try:
         captured = network.graph()
-        if method.pairing is None:
+        if pairing is None:
             return _Analysis(captured, infer(network).result())
-        return _Analysis(captured, *analyse(network, method.pairing(network)))
+        return _Analysis(captured, *analyse(network, pairing(problem)))
     except UnsupportedError as error:
         return _Analysis(captured, refusal=with_widths(network, error))
 
@@ -142,13 +161,14 @@ def _unpaired(tables: Sequence[str]) -> Sequence[str]:
     )
 
 
-def _averaging(network: Network, method: Method, error: UnsupportedError | None) -> tuple[str, ...]:
+def _averaging(problem: Problem, error: UnsupportedError | None) -> tuple[str, ...]:
     """Notes on the parts that `--on-blocked average` would run on both views, and their share of the arithmetic.
 
     error: the refusal of the first op. Each turn averages the stretch around one op, until no op refuses, or there are
     too many.
     """
-    assert network.captured is not None and method.pairing is not None
+    network, pairing = problem.network, problem.method.pairing
+    assert network.captured is not None and pairing is not None
     if error is None or network.captured.drawing:  # random numbers stop the average as they stop average
         return ()
     # Each refusal widens what is averaged by one stretch, until inference takes the rest.
@@ -158,7 +178,7 @@ def _averaging(network: Network, method: Method, error: UnsupportedError | None)
         except UnsupportedError:
             return ("this part cannot be averaged alone: in place of --on-blocked average, take --method average",)
         try:
-            analyse(network, method.pairing(network))
+            analyse(network, pairing(replace(problem, network=network)))
             return tuple(f"with --on-blocked average: {text}" for text in averaging.shares(network))
         except UnsupportedError as next_error:
             error = next_error

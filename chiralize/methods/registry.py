@@ -14,11 +14,11 @@ from types import MappingProxyType
 from chiralize.errors import MethodUnavailableError
 from chiralize.methods import ways
 from chiralize.methods.names import AUTO, names
-from chiralize.methods.pairing import by_weights
+from chiralize.methods.pairing import pairing_of
 from chiralize.problem.problem import MAX_DRIFT, Method
 from chiralize.storage import former_names
 
-_AUTO = Method(AUTO, None, pairing=by_weights, is_fitted=True, takes_width=True, averages="whole", max_drift=MAX_DRIFT)
+_AUTO = Method(AUTO, None, pairing=pairing_of, is_fitted=True, takes_width=True, averages="whole", max_drift=MAX_DRIFT)
 
 
 @cache

@@ -41,7 +41,7 @@ class Method:
     name: as on the command line.  drafts: its results, the likeliest first, each made when it is asked for; None for
     `auto`, which tries other methods.  prepare: what is done to a problem before, such as making normalisers symmetric.
     fallback: whose drafts are tried beside its own.
-    pairing: who pairs hidden units where there are no inputs, for `plan`; None where none are paired.
+    pairing: who pairs hidden units of a problem, for `plan`; None where none are paired.
 
     is_fitted: weights are fitted to inputs, or pairs chosen by them.  takes_width: it keeps a share of the units.
     averages: how much of the network may run on both views: nothing, a part of it (`--on-blocked average`), or the
@@ -54,7 +54,7 @@ class Method:
     drafts: Callable[[Problem], Iterator[Draft]] | None
     prepare: Callable[[Problem], Problem] = lambda problem: problem
     fallback: Fallback | None = None
-    pairing: Callable[[Network], Chooser] | None = None
+    pairing: Callable[[Problem], Chooser] | None = None
     is_fitted: bool = False
     takes_width: bool = False
     averages: Literal["nothing", "part", "whole"] = "nothing"

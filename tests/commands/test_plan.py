@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -16,6 +19,7 @@ from chiralize.commands.plan import plan
 from chiralize.errors import UnsupportedError, UsageError
 from chiralize.problem.network import Network
 from chiralize.problem.preparation import prepare
+from tests.support.command import Shell, network, save_program, working_shell
 from tests.support.small_body import POSE, ROUNDING, Net, normal, residual, trained
 
 SPEC, ARGS = parse_spec(POSE), (normal(3, 6, 2),)
@@ -94,3 +98,38 @@ def test_reduce_and_a_part_that_cannot_be_equivariant() -> None:
     assert any(note.startswith("averaged as a whole: norm (") for note in found.chirality.report.notes)  # type: ignore
     with pytest.raises(UsageError, match="reduce cannot average a part"):
         chiralize.chiralize(net, SPEC, ARGS, method="reduce", calibration=data, on_blocked="average")
+
+
+@pytest.mark.parametrize("method", ["match", "auto"])
+def test_units_are_paired_by_the_inputs_that_there_are(method: str) -> None:
+    """As `convert` pairs them; by weights alone others are partners."""
+    inputs = normal(400, 6, 2)
+    found: Any = chiralize.chiralize(_plain(), SPEC, ARGS, method="match", calibration=inputs, force=True)
+    chosen = found.chirality.report.changes.choices
+    planned = chiralize.plan(_plain(), SPEC, ARGS, method=method, calibration=inputs)
+    assert [choice.reason for choice in planned.choices] == ["matched by activations"]
+    assert [choice.action for choice in planned.choices] == [choice.action for choice in chosen]
+    without = chiralize.plan(_plain(), SPEC, ARGS, method=method)
+    assert [choice.reason for choice in without.choices] == ["matched by weights"]
+    assert without.choices[0].action != planned.choices[0].action and without.rows != planned.rows
+
+
+@pytest.fixture
+def shell(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Shell]:
+    yield from working_shell(tmp_path, capsys, monkeypatch)
+
+
+def test_inputs_in_a_file(shell: Shell) -> None:
+    """Pairs are those of the inputs; a file that does not fit is refused as by `convert`."""
+    save_program(network(hidden=8), shell.folder / "net.pt2")
+    rng = np.random.default_rng(0)
+    np.save("poses.npy", rng.normal(size=(200, 5, 2)).astype(np.float32))
+    np.save("wrong.npy", rng.normal(size=(200, 7, 2)).astype(np.float32))
+    words = ("plan", "net.pt2", "--skeleton", "lifter.yaml")
+    assert "matched by weights" in shell(*words).out
+    done = shell(*words, "--calibration", "poses.npy")
+    assert done.status == 0 and "matched by activations" in done.out, done.err
+    refused = shell(*words, "--calibration", "wrong.npy")
+    converted = shell("convert", *words[1:], "--calibration", "wrong.npy")
+    lines = [line for line in refused.err.splitlines() if "wrong.npy" in line]
+    assert refused.status == converted.status == 2 and lines and lines[0] in converted.err

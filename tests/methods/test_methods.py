@@ -33,12 +33,12 @@ from chiralize.problem.problem import Method
 from chiralize.symmetry.involution import SignedPermutation
 
 
-def _pairing(network):
+def _pairing(problem):
     return lambda spaces, repmap: {space.key: (SignedPermutation.halves(space.size), "halves") for space in spaces}
 
 
 def _drafts(problem):
-    yield projected(problem, "halves", lambda problem: _pairing(problem.network))
+    yield projected(problem, "halves", _pairing)
 
 
 METHOD = Method(

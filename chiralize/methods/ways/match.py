@@ -13,7 +13,7 @@ from functools import partial
 from chiralize.errors import UnsupportedError
 from chiralize.graph.copies import is_large
 from chiralize.methods.fill.projection import projected
-from chiralize.methods.pairing import by_weights, pairing_of
+from chiralize.methods.pairing import pairing_of
 from chiralize.methods.reduce.reduce import rematched
 from chiralize.methods.replaced_parts import with_replaced_parts
 from chiralize.problem.problem import Fallback, Method, Problem
@@ -51,7 +51,7 @@ METHOD = Method(
         "match, with imposed pairs",
         "pairs of similar units lose much of what tells left from right: imposed ones, as of project, were taken",
     ),
-    by_weights,
+    pairing_of,
     is_fitted=True,
     averages="part",
     keeps_units=True,

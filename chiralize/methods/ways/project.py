@@ -12,7 +12,7 @@ from functools import partial
 from chiralize.body.tensors import ConversionSpec
 from chiralize.infer.hidden.impose import Imposed
 from chiralize.methods.fill.projection import projected
-from chiralize.methods.pairing import by_weights, pairing_of
+from chiralize.methods.pairing import pairing_of
 from chiralize.methods.replaced_parts import with_replaced_parts
 from chiralize.problem.earlier import keeping
 from chiralize.problem.problem import Fallback, Method, Problem
@@ -42,7 +42,7 @@ METHOD = Method(
         "project, with matched pairs",
         "imposed pairs lose much of what tells left from right: pairs of similar units, as of match, were taken",
     ),
-    lambda network: Imposed(network.resolved.spec, by_weights(network)),
+    lambda problem: _imposed(problem.network.resolved.spec, problem),
     averages="part",
     keeps_units=True,
     is_trained_on=True,

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from chiralize.methods.fill.both_views import averaged
-from chiralize.methods.pairing import by_weights
+from chiralize.methods.pairing import pairing_of
 from chiralize.methods.reduce.reduce import reduced
 from chiralize.methods.symmetric_norms import normalised
 from chiralize.problem.problem import MAX_DRIFT, Method, Problem
@@ -46,7 +46,7 @@ METHOD = Method(
     "reduce",
     _drafts,
     _prepared,
-    pairing=by_weights,
+    pairing=pairing_of,
     is_fitted=True,
     takes_width=True,
     max_drift=MAX_DRIFT,
