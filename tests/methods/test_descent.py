@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from math import prod
+from typing import Any
 
 import pytest
 import torch
@@ -15,14 +16,18 @@ from torch import Tensor, nn
 from chiralize.body.tensors import load_spec, resolve
 from chiralize.commands.convert import Request, convert
 from chiralize.graph.running import Call
-from chiralize.methods.refine import budget, distillation, lessons
-from chiralize.methods.refine.imitation import Distance
-from chiralize.methods.refine.lessons import Stored
+from chiralize.methods.refine import budget, distillation, lessons, refine, within_time
+from chiralize.methods.refine.distillation import train
+from chiralize.methods.refine.imitation import Distance, Weights
+from chiralize.methods.refine.lessons import MovedAnew, Stored, move_of
 from chiralize.methods.refine.ready import _is_peaked
 from chiralize.methods.refine.steps import Steps
+from chiralize.methods.refine.training import Training
+from chiralize.methods.refine.within_time import Descent, descent_within
 from chiralize.problem.data.cutting import shuffled, tensors
 from chiralize.problem.data.feeds import Feed
 from chiralize.problem.data.perturbation import perturbed
+from chiralize.problem.result import WeightAction
 from tests.methods.test_gauss_newton import words
 from tests.methods.test_reduce_trained import kept, learnt, poses, result, rho
 from tests.support.reduce_nets import KINDS, calls_for, ready, subject_of
@@ -331,3 +336,95 @@ def test_others_are_not(changed: dict[str, float], monkeypatch: pytest.MonkeyPat
         monkeypatch.setattr(budget, name, value)
     found, before = result("reduce", width=0.5, rounds=None), kept("reduce", width=0.5)
     assert "at once" not in " ".join(found.report.notes) and rho(found) == rho(before)
+
+
+# ---- within a limit of time -----------------------------------------------------------------------------------------
+class Clock:
+    """A stopwatch of a time that steps and looks move on, each by its own amount."""
+
+    def __init__(self, of_a_step: float, of_a_look: float, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now, self.of_a_step, self.of_a_look, clock = 0.0, of_a_step, of_a_look, self
+
+        class Watch:
+            """See `Stopwatch`."""
+
+            def __init__(self) -> None:
+                self.start = clock.now
+
+            @property
+            def seconds(self) -> float:
+                return clock.now - self.start
+
+        monkeypatch.setattr(within_time, "Stopwatch", Watch)
+
+    def step(self) -> None:
+        self.now += self.of_a_step
+
+    def look(self, calls: Sequence[Call]) -> None:
+        self.now += self.of_a_look * len(calls)
+
+
+@pytest.mark.parametrize(
+    ("of_a_step", "of_a_look", "steps", "held"), [(0.01, 0.01, 400, 8), (1.0, 0.01, 178, 8), (0.1, 5.0, 400, 1)]
+)
+def test_steps_of_descent_fit_their_time(
+    of_a_step: float, of_a_look: float, steps: int, held: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All where time is not short; else fewer steps where these are slow, and fewer held-out inputs where looks are."""
+    calls: list[Call] = [((torch.zeros(200, 2),), {}) for _ in range(8)]
+    clock = Clock(of_a_step, of_a_look, monkeypatch)
+    plan = descent_within(180.0, 400, calls, True, clock.look, clock.step)
+    assert abs(plan.steps - steps) <= 1 and len(plan.held) == held
+
+
+@pytest.mark.parametrize("limit", [1e9, 60.0])
+def test_training_ends_in_time(limit: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With enough of it nothing changes, bit for bit. With little there are fewer steps, and the note says why."""
+    monkeypatch.setattr(budget, "_QUICK", 0)
+    monkeypatch.setattr(budget, "_LEFT_OVER", -1.0)
+    monkeypatch.setattr(budget, "_MOST_STEPS", 200)
+    clock, plain = Clock(0.5, 0.0, monkeypatch), Steps.take
+
+    def take(steps: Steps, rate: float) -> None:
+        clock.step()
+        plain(steps, rate)
+
+    def converted(seconds: float) -> Any:
+        monkeypatch.setattr(refine, "OF_TRAINING", seconds)
+        options = {"samples": 1, "force": True, "calibration": calls_for((6, 2), 20), "width": 0.5}
+        return convert(subject_of(learnt(), (6, 2), 20), "net", Request("reduce", **options))
+
+    monkeypatch.setattr(Steps, "take", take)
+    found, clock.of_a_step = converted(limit), 0.0
+    (note,) = [note for note in found.report.notes if note.startswith("all layers trained at once, without labels: ")]
+    if limit == 60.0:
+        assert "of 120); 200 would take more than 60 s" in note
+        assert any("not trained: 200 would take more than 5 s, and 9 are too few" in text for text in in_seconds(converted, clock, 5.0))
+        return
+    monkeypatch.setattr(refine, "_in_time", lambda ready, steps, call: Descent(steps, ready.held))
+    without, weights = converted(limit), found.module.state_dict()
+    assert note in without.report.notes and "would take" not in note
+    assert all(torch.equal(weight, weights[name]) for name, weight in without.module.state_dict().items())
+
+
+def in_seconds(converted: Callable[[float], Any], clock: Clock, seconds: float) -> Sequence[str]:
+    """The notes of a conversion that has so many seconds, half of one for every step."""
+    clock.of_a_step = 0.5
+    return converted(seconds).report.notes
+
+
+def test_training_that_is_late_ends_at_a_look() -> None:
+    """Its best weights so far are what comes out, and no lower rate is begun."""
+    network = subject_of(learnt(), (6, 2), 20)
+    found = convert(network, "net", Request("project", samples=1, force=True))
+    weights = Weights(found.module, WeightAction(found.passport.hidden, found.passport.exchanged))
+    calls: list[Call] = [((x,), {}) for x in poses(60, 7).double().split(20)]
+    teacher = learnt()
+    distance = Distance(lambda call: [teacher(*call[0])], found.module, calls, [0])
+    move = move_of(network, True)
+    with weights:
+        outcome = train(Training(distance, weights, MovedAnew(distance, calls, move), calls), 48, 1e-2, is_late=bool)
+        assert outcome.losses[-1][0] == 48
+        training = Training(distance, weights, MovedAnew(distance, calls, move), calls)
+        outcome = train(training, 48, 1e-2, is_late=lambda: True)
+    assert outcome.losses[-1][0] == 4

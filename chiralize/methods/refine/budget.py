@@ -8,7 +8,8 @@ larger one.
     else                            nothing
 
 Small networks can be slow all the same: read op by op, called one sample at a time, unrolled over many steps. Rounds
-are measured, too, and end after a minute of the processor (`SECONDS`), on fewer inputs where these are too many.
+are measured, too, and end after a minute of the processor (`SECONDS`), on fewer inputs where these are too many. Of
+training, which the estimate holds to about a minute, there are as many steps as three minutes hold (`OF_TRAINING`).
 """
 
 from __future__ import annotations
@@ -26,6 +27,10 @@ from chiralize.problem.network import Network
 _ROUNDS = 12
 SECONDS = 60.0
 """That all of these rounds may take; most networks need a tenth of it."""
+OF_TRAINING = 180.0
+"""Seconds that training may take: enough more than estimated that they are short for slow networks alone."""
+FEWEST_IN_TIME = 50
+"""Steps below which training is not begun."""
 _QUICK = 250_000
 """Multiplications of a sample up to which a network gets these rounds: they take seconds."""
 _LEFT_OVER = 0.4

@@ -12,19 +12,21 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from torch import Tensor
 
 from chiralize.graph import processes
 from chiralize.graph.copies import raw_bytes
-from chiralize.methods.refine.training import Distilled, Report, Training, say_nothing
+from chiralize.methods.refine.training import Distilled, Report, Training, never, say_nothing
 from chiralize.problem.data.perturbation import SHARE
 
 RATES = (2e-2, 5e-3, 1.5e-3, 5e-4)  # of a parameter's own root mean square
 RATES_AT_ONCE = (1e-2, 2.5e-3, 6e-4)
 _TRIAL = 6  # of the steps, one part in
+TRIALS = 1 + len(RATES) / _TRIAL
+"""How many times the steps `distill` takes with its trials, at most."""
 _LOST = 2.0
 """Of the loss at the start: what it may not be above half way, or training at one rate is given up."""
 
@@ -65,12 +67,19 @@ class Journal:
             self._keeper.save(self._run, {"trials": self.trials, "state": state})
 
 
-def distill(training: Training, steps: int, report: Report = say_nothing, keeper: Keeper | None = None) -> Distilled:
+def distill(
+    training: Training,
+    steps: int,
+    report: Report = say_nothing,
+    keeper: Keeper | None = None,
+    is_late: Callable[[], bool] = never,
+) -> Distilled:
     """Train the weights in place, `steps` steps with a rate that falls to 0, in units of each parameter's size.
 
     The rate is the one that does best in a short trial. The largest is tried first. Where one brought the loss down and
     the next does worse, those below are not tried.
-    keeper: asked for the state of an interrupted run, and given it after every trial and every look.
+    keeper: asked for the state of an interrupted run, and given it after every trial and every look.  is_late: whether
+    to stop at a look.
     """
     start = training.weights.copies()
     journal = Journal(keeper, fingerprint(list(start.values()), steps))
@@ -85,7 +94,7 @@ def distill(training: Training, steps: int, report: Report = say_nothing, keeper
     training.weights.restore(start)
     # a trial that left the range of numbers is the worst; there may be fewer trials than rates
     best = min(zip(journal.trials, RATES, strict=False), key=lambda trial: (math.isnan(trial[0]), trial))[1]
-    return training.run(steps, best, report, journal.state, journal.save)
+    return training.run(steps, best, report, journal.state, journal.save, is_late=is_late)
 
 
 def distill_at_once(
@@ -106,18 +115,20 @@ def distill_at_once(
     return outcome
 
 
-def train(training: Training, steps: int, rate: float, report: Report = say_nothing) -> Distilled:
+def train(
+    training: Training, steps: int, rate: float, report: Report = say_nothing, is_late: Callable[[], bool] = never
+) -> Distilled:
     """The same at a rate that suits most networks, or at a tenth of it.
 
     Where errors add up along many steps of time, the loss stays far above the first although the rate falls. Half way
-    that is told from a loss that falls in time.
+    that is told from a loss that falls in time.  is_late: whether to stop at a look.
     """
     start = training.weights.copies()
-    done = training.run(steps, rate, report, lost=_LOST)
-    if done.losses[-1][0] == steps:  # not given up
+    done = training.run(steps, rate, report, lost=_LOST, is_late=is_late)
+    if done.losses[-1][0] == steps or is_late():  # not given up
         return done
     training.weights.restore(start)
-    return training.run(steps, rate / 10, report)
+    return training.run(steps, rate / 10, report, is_late=is_late)
 
 
 def _together(known: dict[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ inputs. Pictures are moved less and less, so that the last steps see what the ne
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
@@ -118,10 +119,12 @@ class Stored:
     """Inputs as they are and some moved copies, with what is aimed at for each, as many as there is room for.
 
     calls: the inputs; each is read once, since it may come from a disk.  in_order: the inputs in batches, and in a
-    random order, anew for every copy.
+    random order, anew for every copy.  needed: so many lessons will do.
     """
 
-    def __init__(self, distance: Distance, calls: Sequence[Call], in_order: Shuffle, move: Move) -> None:
+    def __init__(
+        self, distance: Distance, calls: Sequence[Call], in_order: Shuffle, move: Move, needed: float = math.inf
+    ) -> None:
         generator = torch.Generator().manual_seed(0)
         # inputs that there is room for, evenly spread; then copies of them, the first as they are, until it is full
         most = max(_STORED // max(_bytes(calls[0]), 1), 1)
@@ -131,7 +134,7 @@ class Stored:
         for copy in range(_COPIES):
             batches = in_order(pool, generator)
             for call in batches:
-                if room <= 0:
+                if room <= 0 or len(self.lessons) >= needed:
                     return
                 moved = move(call, pool, generator, 1.0) if copy else call
                 wanted = distance.targets(moved)

@@ -25,15 +25,24 @@ from chiralize.graph.devices import CPU, lent, with_doubles
 from chiralize.graph.running import Call
 from chiralize.methods.refine.along import length_of
 from chiralize.methods.refine.arithmetic import Arithmetic, quickest
-from chiralize.methods.refine.budget import SECONDS, Extra, rows_for, unasked, unasked_along
+from chiralize.methods.refine.budget import (
+    FEWEST_IN_TIME,
+    OF_TRAINING,
+    SECONDS,
+    Extra,
+    rows_for,
+    unasked,
+    unasked_along,
+)
 from chiralize.methods.refine.checkpoint import Checkpoint
-from chiralize.methods.refine.distillation import distill, distill_at_once, fingerprint, train
+from chiralize.methods.refine.distillation import TRIALS, distill, distill_at_once, fingerprint, train
 from chiralize.methods.refine.gauss_newton import refine
 from chiralize.methods.refine.imitation import Distance
 from chiralize.methods.refine.lessons import MovedAnew, Stored, move_of, moved_pictures
 from chiralize.methods.refine.ready import Ready, aim_of, ready_for
 from chiralize.methods.refine.together import silent_vmap
 from chiralize.methods.refine.training import Distilled, Training
+from chiralize.methods.refine.within_time import Descent, descent_within
 from chiralize.problem.data.cutting import rows_of, tensors
 from chiralize.problem.network import Network
 from chiralize.problem.problem import Problem
@@ -116,15 +125,38 @@ def _trained(problem: Problem, draft: Draft, extra: Extra) -> Draft:
         problem.request.progress(f"training all layers at once, loss {loss:.3g}", step / of)
 
     problem.request.progress("training all layers at once")
-    lessons = Stored(ready.distance, ready.calls, in_random_order, move_of(network, ready.has_rows))
     with ready.weights, silent_vmap():
-        training = Training(ready.distance, ready.weights, lessons, ready.held)
+        # As many calls as hold a batch, if each is one sample.
+        first = in_random_order(ready.calls[: extra.rows], torch.Generator().manual_seed(0))
+        plan = _in_time(ready, steps, first[0])
+    limit = f"{steps:,} would take more than {OF_TRAINING:.0f} s"
+    if plan.steps < min(steps, FEWEST_IN_TIME):
+        return draft.with_notes(f"not trained: {limit}, and {plan.steps:,} are too few; --distill N takes N steps")
+    # Of fewer steps than planned each needs a lesson; others would be prepared in vain.
+    needed = inf if plan.steps == steps else plan.steps
+    lessons = Stored(ready.distance, ready.calls, in_random_order, move_of(network, ready.has_rows), needed)
+    with ready.weights, silent_vmap():
+        training = Training(ready.distance, ready.weights, lessons, plan.held)
         if network.carried:  # how far an error reaches along a sequence decides the rate, which is tried out
-            outcome = distill(training, steps, report_step)
+            outcome = distill(training, plan.steps, report_step, is_late=plan.is_late)
         else:
-            outcome = train(training, steps, extra.rate, report_step)
+            outcome = train(training, plan.steps, extra.rate, report_step, plan.is_late)
     along = when(network.carried, f" along sequences of {ready.length} steps")
-    return _taken_over(ready, draft, f"all layers trained at once{along}, without labels: {_facts(outcome, steps)}")
+    facts = _facts(outcome, plan.steps) + when(plan.steps < steps, f"; {limit}")
+    return _taken_over(ready, draft, f"all layers trained at once{along}, without labels: {facts}")
+
+
+def _in_time(ready: Ready, steps: int, call: Call) -> Descent:
+    """How many of these steps there is time for.  call: a batch of inputs, as steps have them."""
+    nothing = MovedAnew(ready.distance, (), move_of(ready.network, ready.has_rows))
+    rehearsal = Training(ready.distance, ready.weights, nothing, ())
+    seconds = OF_TRAINING / (TRIALS if ready.network.carried else 1.0)
+
+    def rehearse() -> None:
+        """Take one step."""
+        rehearsal.rehearse(call)
+
+    return descent_within(seconds, steps, ready.held, ready.has_rows, ready.distance.on, rehearse)
 
 
 def distilled(problem: Problem, draft: Draft) -> Draft:

@@ -37,6 +37,11 @@ def say_nothing(step: int, steps: int, loss: float) -> None:
     """A report for nobody."""
 
 
+def never() -> bool:
+    """That there is no limit of time."""
+    return False
+
+
 @dataclass(frozen=True)
 class Distilled:
     """losses: on held-out inputs, as (step, loss): at the start and at every look.  best: the step that was kept."""
@@ -86,11 +91,13 @@ class Training:
         save: Callable[[dict[str, Any]], None] = lambda state: None,
         looks: int = _LOOKS,
         lost: float | None = None,
+        is_late: Callable[[], bool] = never,
     ) -> Distilled:
         """The weights end as those that did best on held-out inputs.
 
         state: of an interrupted run, as it was given to `save`.  looks: how often the held-out inputs are asked.
-        lost: stop from half way on where the loss is above so many times the first.
+        lost: stop from half way on where the loss is above so many times the first.  is_late: asked after every look
+        whether to stop there.
         """
         # 1. From the start, or from where an interrupted run had looked: the same numbers come next.
         descent = Steps(self.weights.parameters.values())
@@ -111,11 +118,7 @@ class Training:
         for step in range(losses[-1][0] + 1, steps + 1):
             until_a_look = min(between - (step - 1) % between, steps - step + 1)
             call, wanted = course.next(until_a_look, (step - 1) / steps)
-            self.weights.forget_gradients()
-            self.distance.error(call, wanted).backward()
-            self._average()
-            self._project(lambda parameter: parameter.grad)
-            descent.take(rate * _share(step, steps))
+            self._step(descent, call, wanted, rate * _share(step, steps))
             # Gradients are symmetric, and so are steps but for rounding: weights are projected before looks only.
             if until_a_look == 1:
                 self._project(lambda parameter: parameter.data)
@@ -136,9 +139,26 @@ class Training:
                 # "not <=": a loss that is no number is lost as well
                 if lost is not None and 2 * step >= steps and not losses[-1][1] <= lost * losses[0][1]:
                     break
+                if is_late():
+                    break
         # 3. The best of all looks, which may be the start.
         self.weights.restore(best_weights)
         return Distilled(tuple(losses), best[0])
+
+    def rehearse(self, call: Call) -> None:
+        """Take one step, for its time alone: no weight has moved in the end."""
+        before = self.weights.copies()
+        self._step(Steps(self.weights.parameters.values()), call, self.distance.targets(call), 1e-6)
+        self.weights.restore(before)
+        self.weights.forget_gradients()
+
+    def _step(self, descent: Steps, call: Call, wanted: Tensor, rate: float) -> None:
+        """One step down the distance from what is wanted for a call."""
+        self.weights.forget_gradients()
+        self.distance.error(call, wanted).backward()
+        self._average()
+        self._project(lambda parameter: parameter.grad)
+        descent.take(rate)
 
     def _average(self) -> None:
         """The gradients' means over all processes."""

@@ -1,11 +1,14 @@
-"""Rounds of Gauss-Newton within a limit of time: how many batches each has, and whether there is another one.
+"""Rounds of Gauss-Newton and steps of descent within a limit of time: on how many batches, and when to end.
 
 Multiplications tell what arithmetic takes. A small network can take a hundred times as long all the same: read op by
 op, called one sample at a time, unrolled over many steps. So one batch is taken through a round beforehand, to be
 timed. Where all rounds would take longer than they may, each has fewer batches, down to some 200 samples (few are
 enough, since every round moves them anew), and fewer held-out inputs decide. After the first round its time is known.
 
-`gauss_newton.refine` asks. Rounds that a user asked for have no limit.
+Steps of descent are timed likewise: one is taken beforehand. Where all of them would take longer than they may, there
+are fewer, over which the rate falls as over many. Where time is not short, there are as many as without a limit.
+
+`gauss_newton.refine` asks, and `refine` for descent. Rounds and steps that a user asked for have no limit.
 """
 
 from __future__ import annotations
@@ -24,6 +27,10 @@ _SHARE_HELD = 0.25
 """Of a round's time, for the held-out inputs."""
 _LOOKS = 3
 """How often a round looks at the held-out inputs: once for every share of its step."""
+_LOOKS_OF_DESCENT = 13
+"""How often descent looks at the held-out inputs, the start included."""
+_LATE = 2.0
+"""Of the time that descent has: what it may take where its steps turn out longer than they were."""
 _TICK = 1e-6
 """Seconds that anything takes at least."""
 
@@ -89,6 +96,45 @@ def limited(
     most = max(int((in_rounds / rounds - of_held * len(held)) / of_a_batch), _batches_of(_FEWEST, seen, rows))
     batches = min(plan.batches, most)
     return Plan(batches, held, of_a_batch * batches + of_held * len(held), left, Stopwatch())
+
+
+@dataclass(frozen=True)
+class Descent:
+    """How much descent there is time for.  steps: of it.  held: the held-out inputs that decide.  seconds: it has."""
+
+    steps: int
+    held: Sequence[Call]
+    seconds: float = math.inf
+    _watch: Stopwatch = field(default_factory=Stopwatch)
+
+    def is_late(self) -> bool:
+        """Whether it takes much longer than it has, so that it ends at this look.  The same in all processes."""
+        return self.seconds < math.inf and _mean_of(self._watch.seconds) > _LATE * self.seconds
+
+
+def descent_within(
+    seconds: float,
+    steps: int,
+    held: Sequence[Call],
+    rows: bool,
+    look: Callable[[Sequence[Call]], object],
+    rehearse: Callable[[], object],
+) -> Descent:
+    """As many steps as so many seconds hold, of `steps` at most, and as many held-out inputs.
+
+    look, rows: see `limited`.  rehearse: takes one step. It is timed, and leaves everything as it was.
+    """
+    look(held[:1])  # the first of either is not timed: it sets kernels up
+    rehearse()
+    watch = Stopwatch()
+    look(held[:1])
+    of_held = max(_mean_of(watch.seconds), _TICK)
+    rehearse()
+    of_a_step = max(_mean_of(watch.seconds) - of_held, _TICK)
+    most = max(int(_SHARE_HELD * seconds / _LOOKS_OF_DESCENT / of_held), _batches_of(_FEWEST, held, rows))
+    held = held[:: -(-len(held) // most)]
+    left = max(seconds - _LOOKS_OF_DESCENT * of_held * len(held), 0.0)
+    return Descent(min(steps, int(left / of_a_step)), held, seconds)
 
 
 def _batches_of(samples: int, calls: Sequence[Call], rows: bool) -> int:
