@@ -18,7 +18,7 @@ from chiralize.body.tensors.resolved import ResolvedTensor
 from chiralize.body.tensors.unit_groups import unit_groups
 from chiralize.errors import AsymmetricConstantError, ChiralizeError, NegatedChannelsError, UnsupportedError
 from chiralize.graph.mirror import NetworkMirror
-from chiralize.graph.model import CapturedModel, Leaf
+from chiralize.graph.model import CapturedModel, Leaf, Node
 from chiralize.graph.running import Around
 from chiralize.graph.traits import Recurrence
 from chiralize.graph.units import Units
@@ -292,11 +292,18 @@ def depth_of(captured: CapturedModel | None, macs: Mapping[str, int] | None = No
     for node in captured.nodes:
         trait = traits().get(node.target)
         if isinstance(trait, Recurrence) and not trait.is_single:
-            shape = node.shapes[0] or (1,)  # of the answer, batch and frames in either order
-            steps += node.arguments["num_layers"] * max(shape[:-1])  # the batch where that is larger: a wider bound
+            steps += node.arguments["num_layers"] * _frames(node)
         elif macs is None or node.name in macs:
             steps += 1
     return max(steps, 1)
+
+
+def _frames(node: Node) -> int:
+    """The frames of one call of a recurrent layer, of whose answer they are the first axis, or behind the batch."""
+    shape = node.shapes[0] or (1, 1)
+    if "batch_first" not in node.arguments:  # frames of all sequences packed together: no fewer than those of one
+        return max(shape[:-1])
+    return shape[1] if node.arguments["batch_first"] and len(shape) > 2 else shape[0]
 
 
 def weight_action(captured: CapturedModel, repmap: RepMap) -> WeightAction:

@@ -19,7 +19,7 @@ from chiralize.errors import DataFileError, NonFiniteError, UnsafeFileError, Usa
 from chiralize.graph.running import Call
 from chiralize.problem.data.inputs import calls_from
 from chiralize.problem.data.kinds import array_name, as_tensor, fitting_kind
-from chiralize.problem.data.shapes import call_of_shapes, input_names
+from chiralize.problem.data.shapes import call_of_shapes, input_names, names_by_keyword
 from chiralize.problem.progress import Progress, silent
 from chiralize.problem.readings.derive import derive
 from chiralize.storage.arrays import load_arrays
@@ -76,15 +76,16 @@ def examples_for(
     if example is not None and brought is not None:
         return Examples(calls_from(example, brought, names=input_names(module, entry), most=1)[0], spec)
     if example is not None:
-        call, is_one_of_many = _first_samples(example, dtype, input_names(module, entry))
+        names, by_keyword = input_names(module, entry), names_by_keyword(module, entry)
+        call, is_one_of_many = _first_samples(example, dtype, names, by_keyword)
         return Examples(call, spec, is_open=is_one_of_many)
     if brought is not None:
         return Examples(brought, spec)
     # Time steps and classes: random numbers of the right sizes would be no such inputs, and lookups would fail.
-    names = input_names(module, entry)
-    if samples is not None and _has_whole_numbers(samples, names):
+    names, by_keyword = input_names(module, entry), names_by_keyword(module, entry)
+    if samples is not None and _has_whole_numbers(samples, (*names, *by_keyword)):
         first = {name: _first_of(tensor, dtype) for name, tensor in samples.items()}
-        return Examples(_in_order(first, names), spec, is_open=True)
+        return Examples(_in_order(first, names, by_keyword), spec, is_open=True)
     derived = derive(module, sized(spec), dtype, entry, where, option, progress, command, samples or {}, arguments)
     spec = replace(derived.spec, outputs=_with_layouts(spec, derived.spec))
     return Examples(derived.call, spec, derived.remark, True, derived.open_axes)
@@ -160,7 +161,9 @@ def floating_dtype(module: torch.nn.Module) -> torch.dtype:
     return torch.float32
 
 
-def _first_samples(path: Path, dtype: torch.dtype, names: Sequence[str]) -> tuple[Call, bool]:
+def _first_samples(
+    path: Path, dtype: torch.dtype, names: Sequence[str], by_keyword: Sequence[str]
+) -> tuple[Call, bool]:
     """The first sample of every array, and whether each has more.
 
     By name where all are names of the arguments, else in file order.
@@ -175,18 +178,26 @@ def _first_samples(path: Path, dtype: torch.dtype, names: Sequence[str]) -> tupl
     for name, array in arrays.items():
         tensors[name] = as_tensor(array[:1], fitting_kind(array, dtype, name, str(path)), name, str(path))
     has_more = all(len(array) > 1 for array in arrays.values())
-    return _in_order(tensors, names), has_more
+    return _in_order(tensors, names, by_keyword), has_more
 
 
-def _in_order(tensors: Mapping[str, torch.Tensor], names: Sequence[str]) -> Call:
-    """The call with these tensors: by name where all are names of the arguments, else as they come."""
-    if not set(tensors) <= set(names):
-        return tuple(tensors.values()), {}
+def _in_order(tensors: Mapping[str, torch.Tensor], names: Sequence[str], by_keyword: Sequence[str]) -> Call:
+    """The call with these tensors: by name where all are names of the arguments, else as they come.
+
+    names: of the arguments that may go by their order.  by_keyword: of those that go by their names alone.
+    """
+    if not set(tensors) <= {*names, *by_keyword}:
+        values = list(tensors.values())
+        # Those that come after all that may go by their order are the first that may not.
+        later = values[len(names) :]
+        if not by_keyword or len(later) > len(by_keyword):
+            return tuple(values), {}
+        return tuple(values[: len(names)]), dict(zip(by_keyword, later, strict=False))
     count = 0  # of the arguments that can go by their order, since none before them is missing
     while count < len(names) and names[count] in tensors:
         count += 1
     args = tuple(tensors[name] for name in names[:count])
-    return args, {name: tensors[name] for name in names[count:] if name in tensors}
+    return args, {name: tensors[name] for name in (*names[count:], *by_keyword) if name in tensors}
 
 
 def _has_whole_numbers(samples: Mapping[str, torch.Tensor], names: Sequence[str]) -> bool:

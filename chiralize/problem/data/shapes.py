@@ -103,6 +103,11 @@ def _shape(text: str) -> tuple[int, ...]:
     return sizes
 
 
+def names_by_keyword(module: torch.nn.Module, entry: str = "forward") -> tuple[str, ...]:
+    """Names of the arguments of one call that go by their names alone, as far as the module tells them."""
+    return tuple(argument.name for argument in arguments_of(module, entry) or () if argument.by_name)
+
+
 def input_names(module: torch.nn.Module, entry: str = "forward") -> tuple[str, ...]:
     """Names of the arguments of one call that may go by their order, as far as the module tells them."""
     return tuple(argument.name for argument in arguments_of(module, entry) or () if not argument.by_name)
