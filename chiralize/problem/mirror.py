@@ -303,7 +303,8 @@ def _frames(node: Node) -> int:
     shape = node.shapes[0] or (1, 1)
     if "batch_first" not in node.arguments:  # frames of all sequences packed together: no fewer than those of one
         return max(shape[:-1])
-    return shape[1] if node.arguments["batch_first"] and len(shape) > 2 else shape[0]
+    axis = 1 if node.arguments["batch_first"] and len(shape) > 2 else 0
+    return shape[axis]
 
 
 def weight_action(captured: CapturedModel, repmap: RepMap) -> WeightAction:
