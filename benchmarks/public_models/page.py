@@ -46,11 +46,12 @@ At published sizes the residuals were as small, by a script that is not kept and
 
 ## How to read the table
 
-    python -m benchmarks.public_models.run --recipes RECIPES --repos CHECKOUTS --draws 5 --csv results.csv
+    python -m benchmarks.public_models.run --repos CHECKOUTS --draws 5 --csv results.csv
     python -m benchmarks.public_models.page results.csv docs/public-models.md
 
-A recipe says how a network is built and what a user would specify (`benchmarks/public_models/recipe.py` has the
-format). The code of the networks belongs to their authors and is not part of this repository.
+A recipe of `benchmarks/public_models/recipes` says how a network is built and what a user would specify. The code of
+the networks belongs to their authors and is not part of this repository: CHECKOUTS has it, a folder `owner+name` for
+each, at the commit that the recipe names.
 
 - **residual**: max |g(T x) − T g(x)| / max |g| over random inputs, in float64, the largest over all draws. `average`
   sums both views in the same order for x and for T x, so that it is 0 to the last bit.

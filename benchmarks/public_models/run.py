@@ -1,10 +1,11 @@
 """Convert public networks and judge the results:
 
-    python -m benchmarks.public_models.run --recipes RECIPES --repos CHECKOUTS [NAME ...]
+    python -m benchmarks.public_models.run --repos CHECKOUTS [NAME ...]
 
-RECIPES holds Python files that say how a network is built and what a user would specify (`recipe.Recipe`), CHECKOUTS
-a folder `owner+name` for every repository. Each model runs in a process of its own, so that a crash
-does not end the run; `results.csv` has a row for each, `--details FOLDER` keeps everything that was found, as JSON.
+The files of `recipes` say how a network is built and what a user would specify (`recipe.Recipe`); CHECKOUTS has a
+folder `owner+name` for every repository, at the commit that its recipe names. Some need einops, torch-dct, easydict
+and scipy. Each model runs in a process of its own, so that a crash does not end the run; `results.csv` has a row for
+each, `--details FOLDER` keeps everything that was found, as JSON.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from rich.table import Table
 from benchmarks.public_models.recipe import Recipe, all_recipes
 
 ROOT = Path(__file__).parents[2]
+RECIPES = Path(__file__).with_name("recipes")
 METHODS = ("match", "project", "average")
 COLUMNS = (
     *("model", "repository", "commit", "weights", "parameters", "ops", "nodes", "spaces", "propagation_s", "ms_per_op"),
@@ -69,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.public_models.run", description=__doc__)
     parser.add_argument("names", nargs="*", help="models to try, globs too (all)")
-    parser.add_argument("--recipes", type=Path, required=True, help="folder with the recipes, Python files")
+    parser.add_argument("--recipes", type=Path, default=RECIPES, help="folder with the recipes, Python files (ours)")
     parser.add_argument("--repos", type=Path, required=True, help="folder with the checkouts, owner+name each")
     parser.add_argument("--csv", type=Path, default=Path("results.csv"), help="table to write (results.csv)")
     parser.add_argument("--details", type=Path, help="folder for one JSON file per model")

@@ -13,6 +13,8 @@ from torch import Tensor, nn
 
 from benchmarks.public_models.judge import _in_float64, _zeroed, judge
 from benchmarks.public_models.page import page
+from benchmarks.public_models.recipe import all_recipes
+from benchmarks.public_models.run import RECIPES
 from benchmarks.public_models.trial import _together
 
 ROOT = Path(__file__).parents[2]
@@ -25,6 +27,15 @@ def test_page_is_in_step() -> None:
         "run: python -m benchmarks.public_models.page benchmarks/public_models/results.csv docs/public-models.md"
     )
     assert not [row["model"] for row in rows if float(row["match_residual"] or 0) > 1e-10]
+
+
+def test_every_row_has_a_recipe() -> None:
+    """Which loads without any checkout, and names the same repository and commit."""
+    with (ROOT / "benchmarks" / "public_models" / "results.csv").open(newline="", encoding="utf-8") as file:
+        rows = {row["model"]: (row["repository"], row["commit"]) for row in csv.DictReader(file)}
+    recipes = all_recipes(RECIPES)
+    assert {recipe.name: (recipe.repository, recipe.commit) for recipe in recipes} == rows and len(recipes) == len(rows)
+    assert all(recipe.inputs() and callable(recipe.build) and recipe.spec for recipe in recipes)
 
 
 def _draw(residual: float, *odd: tuple[float, float], problems: tuple[str, ...] = ()) -> dict[str, Any]:
