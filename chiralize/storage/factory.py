@@ -33,7 +33,11 @@ from chiralize.storage.failed_imports import is_absent, remedy_for, where_it_fai
 from chiralize.storage.settings import NAMES, MissingSettingError, nested
 
 _SHOWN = 5
-
+BUILDER = (
+    "or, where a value is a tensor or an object, name a function of yours without arguments that builds the network "
+    "(def build(): return Net(torch.zeros(12)); --model module:build): the weights fill in what the file holds"
+)
+"""The remedy where an option cannot hold the value of an argument."""
 
 Factory = str | torch.nn.Module | Callable[..., torch.nn.Module]
 """What a network for weights is made of: `pkg.mod:attr`, the class or function itself, or a module, which is copied."""
@@ -114,7 +118,9 @@ def _needed(function: Callable[..., Any], given: Mapping[str, Any]) -> str:
         options.append(f"--arg {name}.NAME=VALUE" if name in NAMES else f"--arg {name}=VALUE")
     remedy = f"give them as the network was trained: {' '.join(options)}"
     objects = [name for name in missing if name in NAMES]
-    return remedy + (f" (one for each NAME that the class reads of {objects[0]!r})" if objects else "")
+    if objects:
+        return f"{remedy} (one for each NAME that the class reads of {objects[0]!r})"
+    return f"{remedy}; {BUILDER}"
 
 
 def build_named(name: str, factory_args: Mapping[str, str], brought: Mapping[str, Any]) -> torch.nn.Module:

@@ -22,6 +22,7 @@ from chiralize.body.skeleton.kinds import offered
 from chiralize.errors import FactoryError, UnsafeFileError, UsageError
 from chiralize.errors.words import listed, when
 from chiralize.storage.content import Content
+from chiralize.storage.factory import BUILDER
 from chiralize.storage.format import AUTO, Wanted
 from chiralize.storage.sidecar import Remembered
 from chiralize.storage.tables import Weights, first_parts, printable
@@ -96,7 +97,7 @@ def arguments_needed(
     args = "".join(f" --arg {shlex.quote(f'{name}={text}')}" for name, text in decided.items())
     args += "".join(f" --arg {name}=VALUE" for name in undecided)
     remedy = f"put in the values that the network was trained with:\n    {command_of(content, wanted)}{args}"
-    remedy += "\n    or, where a value is a tensor or an object, name a function of yours that builds the network."
+    remedy += f"\n    {BUILDER}."
     # The weights fit some other number of joints: then the skeleton is likelier wrong than the arguments.
     if wanted.joints and joints:
         facts += f"; with the {wanted.joints} joints of the skeleton no sizes fit them"

@@ -254,6 +254,7 @@ def test_what_is_open_is_asked_for_with_the_rest_filled_in(tmp_path: Path, nets:
             path, factory=f"{nets}:Attention", command="chiralize convert weights.pt --model nets_of_sizes:Attention"
         )
     assert "--arg width=24 --arg heads=VALUE" in str(raised.value)
+    assert "name a function of yours without arguments" in str(raised.value)
     loaded = load_model(path, factory=f"{nets}:Attention", factory_args={"heads": "4"})
     assert loaded.module.heads == 4
 

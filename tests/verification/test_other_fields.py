@@ -47,7 +47,7 @@ CASES: dict[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...], tuple[
     "a clock for every leg": (
         ("{joints: q}",), ("{legs: [l, r], each: [{phase: sin_cos, shift: none}], name: clock}",),
         ("{joints: q}",), ("{phase: sin_cos, shift: half, name: one}", "{phase: sin_cos, shift: half, name: two}"),
-        "one and two swapped of output 0",
+        "one and two swapped with `shift: none` of output 0",
     ),
     "a yaw rate in a vector": (
         ("{joints: q}", "{axial: turn}"), ("{signs: [1, -1, -1], name: root}",),

@@ -18,6 +18,7 @@ from chiralize.body.tensors.fields.field import Field
 from chiralize.body.tensors.fields.items import Items
 from chiralize.body.tensors.fields.phase import Phase
 from chiralize.body.tensors.fields.plain import MOST_SCALARS, Scalar
+from chiralize.errors.words import when
 
 Way = tuple[int, ...]
 """Where a block is: its position, then that in what this one is built of, ..."""
@@ -35,7 +36,10 @@ def exchanged_fields(fields: Sequence[Field]) -> Iterator[tuple[str, tuple[Field
     # `left_foot` and `right_foot` as two blocks: each stays where it is, unless somebody wrote them as `feet`.
     for at, (one, other) in enumerate(pairwise(fields)):
         if _is_as(one, other):
-            yield f"{one.name} and {other.name} swapped", (*fields[:at], _as_sides(one, other), *fields[at + 2 :])
+            swapped = _as_sides(one, other)
+            # A clock of each side swaps in place of a shift; the swap alone, beside the shift, is another mirror.
+            shift = when(swapped.each != (replace(one, name=""),), " with `shift: none`")
+            yield f"{one.name} and {other.name} swapped{shift}", (*fields[:at], swapped, *fields[at + 2 :])
 
 
 def reordered_fields(fields: Sequence[Field]) -> Iterator[tuple[str, tuple[Field, ...]]]:
