@@ -38,7 +38,7 @@ from chiralize.problem.further import further_mirrors
 from chiralize.problem.named_tensors import as_dictionaries, has_tensordict, is_tensordict
 from chiralize.problem.network import GraphOrigin, Handover, Network, OtherMirrors, axes_with_frames
 from chiralize.problem.progress import Progress, silent
-from chiralize.problem.readings.arguments import refuse_other_order, table_wanted
+from chiralize.problem.readings.arguments import all_wanted, refuse_other_order, table_wanted
 from chiralize.problem.readings.frames import so_many
 from chiralize.problem.sampling import mean_of, naming_the_mean
 
@@ -272,7 +272,7 @@ def _tried(
             reason = f"it leaves the process (SystemExit: {reason})"
         # The last remedy that applies is given: each is more special than the one before.
         remedy = "give example inputs that it takes: --input-shape, --example, or example_inputs"
-        remedy = table_wanted(module, args) or remedy
+        remedy = all_wanted(module, args, kwargs) or table_wanted(module, args) or remedy
         if getattr_static(type(module), "forward", None) is torch.nn.Module.forward:  # a script refuses plain access
             remedy = mean_of(module) or remedy
         remedy = cause_within(reason) or remedy

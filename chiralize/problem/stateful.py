@@ -36,7 +36,7 @@ def reading_of(network: Network, names: Sequence[str], axis: int | None) -> Read
     names_by_position = names_of_tensors(network.example, names)
     names_of_observed = tuple(names_by_position.get(position, "") for position in positions)
     has_rows = all_have_rows(observed)  # states are left out: their batch may be on another axis
-    return Reading(network.example, positions, names_of_observed, has_rows, axis)
+    return Reading(network.example, positions, names_of_observed, has_rows, axis, bool(network.carried))
 
 
 SAMPLES_ALONE = (

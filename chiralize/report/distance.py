@@ -66,7 +66,10 @@ def distance(report: ConvertReport, of_inputs: Sequence[Caution] = ()) -> Distan
     if not drift.outputs:
         return _unknown("nothing was measured: no output is a floating-point number")
     if drift.stateful and drift.steps <= 1:
-        return _unknown("it keeps a state, and only single calls were measured: give --calibration sequences")
+        return _unknown(
+            "it keeps a state, and only single calls were measured: give --calibration sequences, each of more frames "
+            "than one call reads"
+        )
     # 2. Something was: by rho where the inputs are telling.
     rho = f"(rho {plain(drift.rho)})"
     if drift.built_in:

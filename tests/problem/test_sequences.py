@@ -108,7 +108,10 @@ def test_files(tmp_path: Path) -> None:
     assert sequences_in(tmp_path / "samples.npy", reading((1, 4))) == []
 
 
-ORDER = "put the axes in this order, or say where time is: --sequence-axis"
+ORDER = (
+    "put the axes in this order, or say where time is: --sequence-axis; where one call reads another size than (4), "
+    "say it: --input-shape, or example_inputs"
+)
 REFUSED: dict[str, tuple[Any, Reading, str, str]] = {
     "an array of other axes": (
         numbers(2, 3, 5, 4), reading((1, 4)),

@@ -121,7 +121,7 @@ WORDS: dict[str, tuple[ConvertReport, str]] = {
     "single calls of a state": (
         drifted(0.4, stateful=True),
         "its distance from the original is unknown: it keeps a state, and only single calls were measured: give "
-        "--calibration sequences",
+        "--calibration sequences, each of more frames than one call reads",
     ),
     "two views, single calls of a state": (
         replace(drifted(0.0, stateful=True), way=Way("reduce", "two-view")),

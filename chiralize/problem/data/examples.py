@@ -16,12 +16,12 @@ import torch
 from chiralize.body.tensors import ConversionSpec, TensorEntry
 from chiralize.body.tensors.claims import sized
 from chiralize.errors import DataFileError, NonFiniteError, UnsafeFileError, UsageError
-from chiralize.graph.running import Call
+from chiralize.graph.running import Arguments, Call
 from chiralize.problem.data.inputs import calls_from
 from chiralize.problem.data.kinds import array_name, as_tensor, fitting_kind
 from chiralize.problem.data.shapes import call_of_shapes, input_names, names_by_keyword
 from chiralize.problem.progress import Progress, silent
-from chiralize.problem.readings.derive import derive
+from chiralize.problem.readings.derive import Derived, derive
 from chiralize.storage.arrays import load_arrays
 
 _MOST_SAMPLES = 256
@@ -72,7 +72,16 @@ def examples_for(
         raise UsageError("--example", "--input-shape is given as well", "give one of them")
     dtype = floating_dtype(module)
     if shapes:
-        return Examples(call_of_shapes(shapes, dtype, module, entry), spec)
+        call = call_of_shapes(shapes, dtype, module, entry)
+        observed = list(call[0]) if not call[1] else []
+        if not _leaves_states_out(observed, spec):
+            return Examples(call, spec)
+        # Sizes of states follow from the layers that have them, as they do where no sizes are given at all.
+        offered = {str(number): tensor for number, tensor in enumerate(observed)}
+        derived = derive(module, sized(spec), dtype, entry, where, option, progress, command, offered, arguments)
+        if _observed_in(derived) != [tuple(tensor.shape) for tensor in observed]:
+            return Examples(call, spec)  # its own error says what it lacks
+        return Examples(derived.call, spec, derived.remark)
     if example is not None and brought is not None:
         return Examples(calls_from(example, brought, names=input_names(module, entry), most=1)[0], spec)
     if example is not None:
@@ -89,6 +98,20 @@ def examples_for(
     derived = derive(module, sized(spec), dtype, entry, where, option, progress, command, samples or {}, arguments)
     spec = replace(derived.spec, outputs=_with_layouts(spec, derived.spec))
     return Examples(derived.call, spec, derived.remark, True, derived.open_axes)
+
+
+def _leaves_states_out(tensors: Sequence[torch.Tensor], spec: ConversionSpec) -> bool:
+    """Whether these are as many as the inputs of a specification but its states, of which there are some."""
+    entries = spec.inputs or ()
+    observed = [entry for entry in entries if entry.kind != "state"]
+    return len(tensors) == len(observed) < len(entries)
+
+
+def _observed_in(derived: Derived) -> list[tuple[int, ...]]:
+    """The sizes of the inputs of a derived call that are no states."""
+    tensors, entries = Arguments.of(*derived.call).tensors, derived.spec.inputs or ()
+    observed = [tensor for tensor, entry in zip(tensors, entries, strict=False) if entry.kind != "state"]
+    return [tuple(tensor.shape) for tensor in observed]
 
 
 def _with_layouts(spec: ConversionSpec, derived: ConversionSpec) -> tuple[TensorEntry, ...] | None:

@@ -28,6 +28,7 @@ from chiralize.problem.data.kinds import in_kind
 from chiralize.storage.arrays import load_arrays
 
 Array = torch.Tensor | np.ndarray
+_A_THIRD = 3
 _LOOKED_AT, _FEWEST = 64, 12
 """Sequences, and steps, in which time is looked for, and of how many at least."""
 _RANDOM, _SMOOTHER = (0.9, 1.1), 0.8
@@ -42,7 +43,7 @@ class Reading:
 
     example: a call.  observed: positions of the tensors that data bring; the others are handed on, or always the same.
     names: of these arguments, "" where they have none.  has_rows: their first axis is the batch.
-    axis: of the data, along which time goes; None for the usual one.
+    axis: of the data, along which time goes; None for the usual one.  hands_on: a call leaves something to the next.
     """
 
     example: Call
@@ -50,6 +51,7 @@ class Reading:
     names: tuple[str, ...]
     has_rows: bool
     axis: int | None = None
+    hands_on: bool = False
 
     def of(self, numbers: Sequence[int]) -> Reading:
         """The reading of a few of the inputs, by their numbers among those that are observed."""
@@ -107,6 +109,8 @@ def sequences_in(path: Path, reading: Reading) -> list[Steps]:
     named = [number for number, name in enumerate(reading.names) if name in arrays]
     if len(named) == len(arrays):
         return _of_arrays([arrays[reading.names[number]] for number in named], reading.of(named), where)
+    if named:
+        _refuse_strange(list(arrays), reading, where)
     if len(reading.observed) == 1 and len(arrays) > 1:
         return _grouped([[array] for array in arrays.values()], reading, where)
     return _of_arrays(list(arrays.values()), reading, where)
@@ -134,6 +138,18 @@ def sequences_of(data: Any, reading: Reading, where: str) -> list[Steps]:
     return []
 
 
+def _refuse_strange(arrays: Sequence[str], reading: Reading, where: str) -> None:
+    """Raise DataFileError for arrays of which some have names of inputs. arrays: the names of all."""
+    strange = [name for name in arrays if name not in reading.names]
+    inputs = ", ".join(filter(None, reading.names))
+    facts = (
+        f"{', '.join(map(repr, strange))} {'is' if len(strange) == 1 else 'are'} no input that a call reads along a "
+    )
+    facts += f"sequence: those are {inputs}. States start at zero, and each call hands them to the next"
+    remedy = "leave such arrays out of the file"
+    raise DataFileError(where, facts, remedy)
+
+
 # ---- from arrays to sequences ---------------------------------------------------------------------------------
 def _of_arrays(arrays: Sequence[Array], reading: Reading, where: str) -> list[Steps]:
     """Arrays `sequence time entry...`, one for every input; none where they are samples."""
@@ -157,11 +173,32 @@ def _of_arrays(arrays: Sequence[Array], reading: Reading, where: str) -> list[St
             columns.append([_Track(sequence, axis - 1, entry[axis - 1]) for sequence in array])
         else:
             raise _misshapen(array, ("sequence", "time", *entry), axis, where)
+    _refuse_single_calls(columns, reading, where)
     counts = list(map(len, columns))
     if len(set(counts)) > 1:
         shown = ", ".join(map(str, counts))
         raise DataFileError(where, f"the inputs have different numbers of sequences ({shown})", "give equally many")
     return _steps([list(tracks) for tracks in zip(*columns, strict=True)], reading, where)
+
+
+def _refuse_single_calls(columns: Sequence[Sequence[_Track]], reading: Reading, where: str) -> None:
+    """Raises DataFileError where one call reads a whole sequence, so that no state is handed on, and none is seen.
+
+    columns: the tracks of every input.
+    """
+    tracks = [track for column in columns for track in column]
+    if not reading.hands_on or any(track.frames is None or len(track) != 1 for track in tracks) or not tracks:
+        return
+    frames, axis = tracks[0].frames or 1, reading.axis or 0
+    shape = list(reading.tensors[0].shape)
+    if axis < len(shape):
+        shape[axis] = max(1, frames // _A_THIRD)
+    facts = f"one call reads all {frames} frames of a sequence (axis {axis}), so that it hands no state to another call"
+    remedy = (
+        "say how many frames one call reads in use, by --input-shape or example_inputs: for a third of these "
+        f"--input-shape {','.join(map(str, shape))}"
+    )
+    raise DataFileError(where, facts, remedy)
 
 
 def _refuse_time_first(array: Array, where: str) -> None:
@@ -220,7 +257,10 @@ def _misshapen(array: Array, axes: Sequence[str | int], axis: int | None, where:
     """The error for an array of another shape than sequences have.  axes: words and sizes of the expected ones."""
     along = when(axis is not None, f" with time along axis {axis}")
     facts = f"an array of sequences has shape {tuple(array.shape)}, ({', '.join(map(str, axes))}) is expected{along}"
-    return DataFileError(where, facts, "put the axes in this order, or say where time is: --sequence-axis")
+    remedy = "put the axes in this order, or say where time is: --sequence-axis"
+    entry = ", ".join(str(size) for size in axes if not isinstance(size, str))
+    remedy += f"; where one call reads another size than ({entry}), say it: --input-shape, or example_inputs"
+    return DataFileError(where, facts, remedy)
 
 
 def _steps(tracks: Sequence[Sequence[_Track]], reading: Reading, where: str) -> list[Steps]:

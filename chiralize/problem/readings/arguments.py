@@ -78,6 +78,26 @@ def _number(default: Any) -> str:
     return repr(default) if isinstance(default, (int, float, str)) else ""
 
 
+def all_wanted(module: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
+    """What to give to a network of which some arguments were left out; "" where none was.
+
+    `--input-shape x=1,60,72 --input-shape h0=SIZES`: each by its name.
+    """
+    arguments = arguments_of(module) or []
+    missing = [each for each in arguments[len(args) :] if each.is_required and each.name not in kwargs]
+    if not missing:
+        return ""
+    given = dict(zip((each.name for each in arguments), args, strict=False)) | dict(kwargs)
+    options: list[str] = []
+    for argument in arguments:
+        value = given.get(argument.name)
+        if isinstance(value, Tensor):
+            options.append(f"--input-shape {argument.name}={','.join(map(str, value.shape))}")
+        elif argument in missing:
+            options.append(f"--input-shape {argument.name}=SIZES")
+    return f"give the sizes of all arguments, states too: {' '.join(options)}; or example_inputs with all of them"
+
+
 def table_wanted(module: nn.Module, args: Sequence[Any]) -> str:
     """What to give to a network that takes one table and was given tensors; "" where that is not what is wrong."""
     required = [argument for argument in arguments_of(module) or () if argument.is_required]

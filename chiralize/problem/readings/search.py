@@ -72,8 +72,14 @@ class Search:
 
     @property
     def offered(self) -> list[Shape]:
-        """The sizes of one of the user's own samples, of every input."""
-        return [tuple(tensor.shape[1:]) for tensor in self.samples.values()]
+        """The sizes of one of the user's own samples, of every input; of sequences those of one call.
+
+        (200, 3, 60, 72) of a network with states is 200 sequences of 3 calls, each of (60, 72).
+        """
+        sizes = [tuple(tensor.shape[1:]) for tensor in self.samples.values()]
+        if any(entry.kind == "state" for entry in self.spec.inputs or ()):
+            sizes += [tuple(tensor.shape[2:]) for tensor in self.samples.values() if tensor.ndim > 2]
+        return sizes
 
     @property
     def module(self) -> nn.Module:
