@@ -6,7 +6,8 @@ Step 3 of `commands.convert` asks this of the original on real inputs, before an
 
 rho cannot tell: its unit is half the network's gap, so that a large one excuses everything. The gap itself is
 bounded for `auto`, which nobody asked to take such a network as it is. Networks that answer with maps of joints are
-judged by the places of their peaks; networks with a state by their gap along sequences, after the conversion.
+judged by the places of their peaks, scores by what they decide as well (`decisions`). Networks with a state are judged
+by their gap along sequences, after the conversion.
 
 Beside the answers there is what a normaliser remembers of training (`recalled`): means that lean become a warning, and
 the side that is fitted to (`with_sides`).
@@ -44,7 +45,7 @@ from chiralize.verification.asymmetry.lean import LEANING, needed_to_show
 from chiralize.verification.asymmetry.memory import Memory, memory
 from chiralize.verification.asymmetry.peaks import LEANING_PEAKS, PeakGap, peak_gap
 from chiralize.verification.asymmetry.records import Asymmetry
-from chiralize.verification.asymmetry.uneven import leaving_out, uneven_in_words
+from chiralize.verification.asymmetry.uneven import leaving_out, uneven_in_words, unsettled
 from chiralize.verification.evidence.answers import FEWEST_ROWS
 from chiralize.verification.evidence.noise import looks_real
 from chiralize.verification.evidence.off_center import off_center
@@ -149,7 +150,7 @@ def refuse_one_sided(problem: Problem, name: str, evidence: Evidence) -> None:
     if sum(map(network.samples_in, data)) < FEWEST_ROWS:
         return  # of the one or two samples in a file there is no spread that a gap could be a share of
     # The figure of the message: from here on it is computed as `audit` computes it.
-    gaps = asymmetry(network.module, mirror, data, network.resolved.output_tensors)
+    gaps = _counted(asymmetry(network.module, mirror, data, network.resolved.output_tensors), evidence)
     gap, widest = gap_and_bound(gaps, evidence)
     if not _is_refused(gap, widest, problem.request) or _is_near_further_out(problem, mirror, data, evidence):
         return
@@ -220,10 +221,15 @@ def _in_its_unit(gaps: Asymmetry, gap: float) -> str:
 
 def gap_and_bound(gaps: Asymmetry, evidence: Evidence) -> tuple[float, float]:
     """The gap of the outputs, forecasts or others, that are further beyond the bound of `auto`, and that bound."""
-    shares = dict(evidence.displaced)
+    shares, gaps = dict(evidence.displaced), _counted(gaps, evidence)
     gravest = gaps.gravest(shares, WIDEST, WIDEST_OF_FORECASTS)
     are_forecasts = any(output.index in shares for output in gravest.outputs)
     return gravest.gap, WIDEST_OF_FORECASTS if are_forecasts else WIDEST
+
+
+def _counted(gaps: Asymmetry, evidence: Evidence) -> Asymmetry:
+    """The gaps that `auto` is held to: all where T is in doubt, else those of outputs whose decisions change."""
+    return gaps if evidence.fit is None or evidence.fit.doubt else unsettled(gaps)
 
 
 def _measured_on(problem: Problem, gap: float) -> Sequence[Call]:

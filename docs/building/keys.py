@@ -53,7 +53,7 @@ TENSOR = {
     "free": ("true", "the mirror leaves the tensor alone"),
     "invariant": ("true", "scores that must not change"),
     "unclaimed": ("true", "an output of which nothing is claimed"),
-    "classes": ("map with `swap` and `names`", "scores that change places, along the axis `classes` of a layout"),
+    "classes": ("map with `swap`, `names`, `threshold`", "scores that change places, along `classes` of a layout"),
     "like": ("`input 1` or a name", "it transforms as another tensor does"),
     "state": ("true", "a hidden state, whose mirror is found out"),
     "feeds": ("`input 0` or a name", "of an output: the next call reads it there"),

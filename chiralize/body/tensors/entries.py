@@ -29,16 +29,24 @@ _WRITTEN = (
 
 @dataclass(frozen=True)
 class Classes:
-    """Scores of classes, some of which the mirror swaps.  swap: index pairs.  names: all classes, or empty."""
+    """Scores of classes, some of which the mirror swaps.  swap: index pairs.  names: all classes, or empty.
+
+    threshold: of scores that decide each by itself, the number above which the answer is yes; None where the highest
+    score decides.
+    """
 
     swap: tuple[tuple[int, int], ...] = ()
     names: tuple[str, ...] = ()
+    threshold: Fraction | None = None
 
     def to_dict(self) -> dict[str, object]:
         """The classes as a specification file writes them: by name where they have names."""
-        if not self.names:
-            return {"swap": [list(pair) for pair in self.swap]}
-        return {"swap": [[self.names[i], self.names[j]] for i, j in self.swap], "names": list(self.names)}
+        keys: dict[str, object] = {"swap": [list(pair) for pair in self.swap]}
+        if self.names:
+            keys = {"swap": [[self.names[i], self.names[j]] for i, j in self.swap], "names": list(self.names)}
+        if self.threshold is not None:
+            keys["threshold"] = str(self.threshold)
+        return keys
 
 
 Flag = Literal["free", "invariant", "state", "unclaimed"]

@@ -36,6 +36,7 @@ ENTRY_KEYS = (
     *("fields", "free", "invariant", "unclaimed", "classes"),
     *("like", "state", "feeds", "mirror", "reflect", "missing", "name"),
 )
+CLASS_KEYS = ("swap", "names", "threshold")
 _KINDS = ("fields", "free", "invariant", "unclaimed", "classes", "like", "state")
 """Keys that say what a tensor is; without any it is a pose."""
 _POSE_KEYS = ("joints", "dims", "negate", "signs", "kind", "order", "reflect")
@@ -252,8 +253,11 @@ def _read_signs(
 
 
 def _read_classes(node: Node) -> Classes:
-    """`classes: {swap: [[wave_left, wave_right]], names: [...]}`, or by numbers, `{swap: [[0, 3]]}`."""
-    keys = node.mapping("classes", ("swap", "names"))
+    """`classes: {swap: [[wave_left, wave_right]], names: [...]}`, or by numbers, `{swap: [[0, 3]]}`.
+
+    `threshold: 0` beside these: each score decides by itself.
+    """
+    keys = node.mapping("classes", CLASS_KEYS)
     name_nodes = read_optional(keys, "names", Node.sequence, "names") or ()
     names = [item.prose("class name") for item in name_nodes]
     for item, name in zip(name_nodes, names, strict=True):
@@ -269,7 +273,8 @@ def _read_classes(node: Node) -> Classes:
     # `collect` wants a name for every index, also where nobody gave names.
     highest = max((max(pair) for _, *pair in swapped), default=0)
     labels = names or list(map(str, range(1 + highest)))
-    return Classes(collect(swapped, labels, ordered=True, noun="class"), tuple(names))
+    threshold = read_optional(keys, "threshold", Node.fraction, "threshold")
+    return Classes(collect(swapped, labels, ordered=True, noun="class"), tuple(names), threshold)
 
 
 def _class_index(node: Node, names: Sequence[str]) -> int:

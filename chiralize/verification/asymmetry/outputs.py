@@ -23,14 +23,13 @@ from chiralize.graph.running import Call, Runner, check_outputs, results
 from chiralize.graph.units import relative
 from chiralize.symmetry.action import act
 from chiralize.symmetry.representation import Representation, TensorRepresentation
+from chiralize.verification.asymmetry.decisions import Decisions
 from chiralize.verification.asymmetry.lean import beyond_chance
 from chiralize.verification.asymmetry.parts import Parts, distances, parts_of, summed
 from chiralize.verification.asymmetry.records import Asymmetry, EntryGap, OutputGap, PairGap
 from chiralize.verification.asymmetry.spreads import Spreads
 
 _ROUNDING = 1e-12
-_FEWEST_CLASSES = 3
-"""Of two, neither is one that never occurs."""
 
 
 def asymmetry(
@@ -107,9 +106,8 @@ class _Sums:
 
     square, odd, gap: of a², ((a - T a) / 2)² and (a - T b)², over all numbers or by entry of several units.
     apart: of (a - T b)², with size 1 along axes that T leaves alone.  total, leaning: of a and a - T b, "entry...".
-    lengths: |a - T b| of every part (joint, class) and its square, "2 part".  winners: of the classes.
-    rows: samples.  count: numbers.  part_rows: rows of parts.  answers, changed: classes that were picked, and those
-    of which the mirror picks another.
+    lengths: |a - T b| of every part (joint, class) and its square, "2 part".
+    rows: samples.  count: numbers.  part_rows: rows of parts.  decisions: what scores decide.
     """
 
     def __init__(self, mirror: NetworkMirror, index: int, tensor: ResolvedTensor | None) -> None:
@@ -123,7 +121,8 @@ class _Sums:
         self.mirror, self.index, self.tensor, self.representation = mirror, index, tensor, representation
         self.parts: Parts | None = parts_of(tensor, self.representation) if tensor is not None else None
         self.units = mirror.units_of(index)
-        self.rows = self.count = self.part_rows = self.changed = self.answers = 0
+        self.decisions = Decisions(tensor)
+        self.rows = self.count = self.part_rows = 0
         self.square: torch.Tensor | None = None  # of every entry where there are several units, as `odd` and `gap`
         self.odd: torch.Tensor | None = None
         self.gap: torch.Tensor | None = None
@@ -131,7 +130,6 @@ class _Sums:
         self.total: torch.Tensor | None = None
         self.leaning: torch.Tensor | None = None  # f(x) - T f(T x)
         self.lengths: torch.Tensor | None = None  # of the parts, and their squares
-        self.winners: torch.Tensor | None = None  # how often every score was the highest
         self.spreads = Spreads(mirror.units_in_rows(index))
 
     def add(self, plain: torch.Tensor, turned: torch.Tensor) -> None:
@@ -164,12 +162,7 @@ class _Sums:
         sums = torch.stack([lengths.sum(0), lengths.square().sum(0)]).cpu()
         self.lengths = _added(self.lengths, sums)
         self.part_rows += len(lengths)
-        axis = -1 if tensor.class_axis is None else tensor.class_axis
-        if tensor.kind in ("invariant", "classes") and plain.ndim and plain.shape[axis] > 1:
-            highest = plain.argmax(axis).flatten()
-            other = highest != back.argmax(axis).flatten()
-            self.changed, self.answers = self.changed + int(other.sum()), self.answers + other.numel()
-            self.winners = _added(self.winners, torch.bincount(highest, minlength=plain.shape[axis]).cpu())
+        self.decisions.add(plain, back)
 
     @property
     def scales(self) -> torch.Tensor:
@@ -198,7 +191,7 @@ class _Sums:
         means = self.units.within(int(self.mirror.is_single) - 1).summed((self.leaning / self.rows).square()).cpu()
         mean = relative(means * (squared.numel() / self.leaning.numel()), squared) if bool(squared.any()) else 0.0
         lean = beyond_chance(mean, gap, self.rows)
-        # The odd share of energy; mean length of a part; and what the mirror changes of the classes that are picked.
+        # The odd share of energy, and the mean length of a part.
         known = torch.where(squared > 0, squared, torch.ones_like(squared))
         energy = float((self.square / known).sum())
         odd_share = float((self.odd / known).sum()) / energy if energy else 0.0
@@ -206,12 +199,13 @@ class _Sums:
             apart = 0.0
         else:
             apart = float(self.lengths[0].mean()) / self.part_rows
-        changed, others = None, 0.0
-        if self.winners is not None and self.answers:
-            changed, others = self.changed / self.answers, 1 - int(self.winners.max()) / self.answers
-            if len(self.winners) < _FEWEST_CLASSES:
-                others = 0.0
-        return OutputGap(self.index, gap, odd_share, apart, changed, self.spreads.result(), lean, others)
+        output = OutputGap(self.index, gap, odd_share, apart, spread=self.spreads.result(), lean=lean)
+        decided = self.decisions.result()
+        if decided is None:
+            return output
+        if self.decisions.are_supposed:
+            return replace(output, supposed=decided)
+        return replace(output, changed=decided.changed, others=decided.others, worst=decided.worst)
 
     def entries(self) -> list[EntryGap]:
         """The gap of every entry that has one."""

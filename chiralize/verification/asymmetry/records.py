@@ -1,6 +1,6 @@
 """Frozen records of what was found asymmetric. Every `gap` is in units of the spread of what it is a gap of.
 
-Asymmetry: OutputGap, EntryGap, PairGap; Spread     of a network's answers (`outputs`, `spreads`)
+Asymmetry: OutputGap, EntryGap, PairGap; Spread, Decided     of a network's answers (`outputs`, `spreads`)
 LayerGap                                            of its layers (`layers`)
 DataGap, Leaning                                    of the data (`data`), and of what it remembers (`memory`)
 Alignment: Shifted, Explanations, Drawn, Section    of its maps (`alignment`)
@@ -38,6 +38,20 @@ class Spread:
 
 
 @dataclass(frozen=True)
+class Decided:
+    """What the mirror changes of the decisions of scores (`decisions`).
+
+    changed: share of them that become another one.  others: share of the samples that are not of the commonest class,
+    0 of less than three classes; of yes and no twice the rarer one, which is 1 where both are as common.
+    worst: as `changed`, among those of one class; 1 where some class was hardly ever decided for.
+    """
+
+    changed: float
+    others: float
+    worst: float
+
+
+@dataclass(frozen=True)
 class OutputGap:
     """One output of a network as it is.
 
@@ -46,7 +60,8 @@ class OutputGap:
     changed: share of samples whose highest score is another one after the mirror, None where there are no scores.
     spread: of the answers to mirrored inputs, None where answers do not differ.
     lean: RMS over the entries of mean(f(x) - T f(Tx)) / s, less what chance leaves of it.
-    others: share of samples whose highest score is not the commonest one, 0 of less than three scores.
+    others, worst: as of `Decided`; 1 where nothing is known of single classes.
+    supposed: the decisions of entries that nobody called decisions, as if 0 parted yes from no.
     """
 
     index: int
@@ -57,6 +72,8 @@ class OutputGap:
     spread: Spread | None = None
     lean: float = 0.0
     others: float = 0.0
+    worst: float = 1.0
+    supposed: Decided | None = None
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import torch
 
+from chiralize.body.tensors.resolved import ResolvedTensor
 from chiralize.errors.words import percent
 from chiralize.graph.running import Call, Runner, results
 from chiralize.problem.data.cutting import thinned
@@ -26,7 +27,7 @@ def one_class_first(network: Network, inputs: Sequence[Call]) -> str:
     Scores of frames are left out, of which most may well be of no event.  Raises ModelRunError.
     """
     # Outputs "sample class".
-    scores = [tensor for tensor in network.resolved.output_tensors if tensor.class_axis == 1 and len(tensor.shape) == 2]
+    scores = [tensor for tensor in network.resolved.output_tensors if _is_one_of_several(tensor)]
     if not scores or not inputs or network.carried:
         return ""
     with Runner(network.module) as runner:
@@ -42,6 +43,12 @@ def one_class_first(network: Network, inputs: Sequence[Call]) -> str:
             name = tensor.names[most] if tensor.names else f"class {most}"
             return f"give inputs of all classes first, since {percent(share)} of these are answered {name}; then "
     return ""
+
+
+def _is_one_of_several(tensor: ResolvedTensor) -> bool:
+    """Whether an output "sample class" has scores of which the highest decides."""
+    classes = tensor.entry.classes
+    return classes is not None and classes.threshold is None and tensor.class_axis == 1 and len(tensor.shape) == 2
 
 
 def _are_of_one_choice(rows: torch.Tensor) -> bool:

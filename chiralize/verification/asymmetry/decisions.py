@@ -1,0 +1,96 @@
+"""What scores decide, and for how many samples the mirror changes it: the task of a recogniser, where its gap is not.
+
+    one of several classes      the highest score       walking, or waving with the left hand
+    each by itself              above a threshold       left foot on the ground, right foot on the ground
+
+Logits that are far from deciding may differ by much of their spread, and nobody reads by how much. So the gap of scores
+is no measure of their task. Its errors are decisions. With a = f(x) and b = T f(T x):
+
+    changed = share of decisions in which a and b differ
+    worst   = the same among those of one class, or of one answer of one entry; 1 where one hardly occurs
+
+`worst` is what a forgotten pair of classes shows, however rare they are: all of their decisions change.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from chiralize.body.tensors.resolved import ResolvedTensor
+from chiralize.verification.asymmetry.records import Decided
+
+_FEWEST_CLASSES = 3
+"""Of two, neither is one that never occurs."""
+_FEWEST_DECIDED = 4
+"""Times that each class has to be decided for. Of one that the inputs do not show, nothing is known."""
+
+
+class Decisions:
+    """Running counts of one output.
+
+    counts, lost: how often each class was decided for, and how often the mirror decides for another one.
+    are_supposed: nobody called the entries decisions, and they are compared with 0.
+    """
+
+    def __init__(self, tensor: ResolvedTensor | None) -> None:
+        self.tensor = tensor
+        classes = tensor.entry.classes if tensor is not None else None
+        self.threshold = None if classes is None or classes.threshold is None else float(classes.threshold)
+        self.are_supposed = tensor is not None and _may_be_yes_or_no(tensor)
+        self.are_of_entries = self.threshold is not None or self.are_supposed
+        self.counts: Tensor | None = None
+        self.lost: Tensor | None = None
+
+    def add(self, plain: Tensor, back: Tensor) -> None:
+        """Take f(x) and T f(T x) of one call in."""
+        if self.tensor is None or not plain.ndim:
+            return
+        if self.are_of_entries:
+            self._add_entries(plain, back, self.tensor)
+        elif self.tensor.kind in ("invariant", "classes"):
+            axis = -1 if self.tensor.class_axis is None else self.tensor.class_axis
+            if plain.shape[axis] > 1:
+                self._add(plain.argmax(axis).flatten(), back.argmax(axis).flatten(), plain.shape[axis])
+
+    def _add_entries(self, plain: Tensor, back: Tensor, tensor: ResolvedTensor) -> None:
+        """Decisions of entry k are the classes 2 k, no, and 2 k + 1, yes."""
+        axis = tensor.name_axis if tensor.class_axis is None else tensor.class_axis
+        assert axis is not None
+        size, level = plain.shape[axis], self.threshold or 0.0
+        first = 2 * torch.arange(size, device=plain.device)
+        decided, other = (first + (view.movedim(axis, -1) > level) for view in (plain, back))
+        self._add(decided.flatten(), other.flatten(), 2 * size)
+
+    def _add(self, decided: Tensor, other: Tensor, classes: int) -> None:
+        """Count decisions. decided, other: the classes of both views, one for each decision."""
+        counts = torch.bincount(decided, minlength=classes).cpu()
+        lost = torch.bincount(decided[decided != other], minlength=classes).cpu()
+        self.counts = counts if self.counts is None else self.counts + counts
+        self.lost = lost if self.lost is None else self.lost + lost
+
+    def result(self) -> Decided | None:
+        """The shares; None where nothing was decided, or where entries that nobody called decisions are none."""
+        if self.counts is None or self.lost is None or not int(self.counts.sum()):
+            return None
+        total = int(self.counts.sum())
+        worst = float((self.lost / self.counts.clamp(min=1)).max())
+        # Of scores that only stay, nobody knows whether the highest is a decision; and see `_FEWEST_DECIDED`.
+        is_known = self.threshold is not None or self.tensor is None or self.tensor.kind == "classes"
+        if not is_known or int(self.counts.min()) < _FEWEST_DECIDED:
+            worst = 1.0
+        if self.are_of_entries:
+            # One sign in all inputs: a force or a probability.
+            if self.are_supposed and int(self.counts.min()) < _FEWEST_DECIDED:
+                return None
+            others = 2 * int(self.counts.view(-1, 2).min(1).values.sum()) / total
+        else:
+            others = 1 - int(self.counts.max()) / total if len(self.counts) >= _FEWEST_CLASSES else 0.0
+        return Decided(int(self.lost.sum()) / total, others, worst)
+
+
+def _may_be_yes_or_no(tensor: ResolvedTensor) -> bool:
+    """Whether entries may be logits of yes and no, as far as a specification tells: numbers that T never negates."""
+    if tensor.kind != "fields" or tensor.name_axis is None or tensor.representation is None:
+        return False
+    return bool((tensor.representation.axes[tensor.name_axis].action.sign > 0).all())
