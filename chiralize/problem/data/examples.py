@@ -81,7 +81,7 @@ def examples_for(
         derived = derive(module, sized(spec), dtype, entry, where, option, progress, command, offered, arguments)
         if _observed_in(derived) != [tuple(tensor.shape) for tensor in observed]:
             return Examples(call, spec)  # its own error says what it lacks
-        return Examples(derived.call, spec, derived.remark)
+        return Examples(derived.call, spec)
     if example is not None and brought is not None:
         return Examples(calls_from(example, brought, names=input_names(module, entry), most=1)[0], spec)
     if example is not None:
