@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import torch
 from torch import Tensor, nn
 
 import chiralize
-from chiralize.body.tensors import ResolvedSpec, parse_spec, resolve
+from chiralize.body.tensors import ConversionSpec, ResolvedSpec, parse_spec, resolve
 from chiralize.errors import MirrorError
-from chiralize.graph.mirror import Around
+from chiralize.graph.mirror import NetworkMirror
+from chiralize.graph.running import Around, Runner
 from chiralize.problem.mirror import mirror_from
 from chiralize.symmetry.action import act
 from chiralize.verification import corrections
+from chiralize.verification.evidence.answers import of_calls
+from chiralize.verification.evidence.fitting import gap_of
+from chiralize.verification.evidence.neighbours import nearby
 
 JOINTS = [f"{side}_{part}" for side in "lr" for part in ("hip", "knee", "ankle")]
 
@@ -109,6 +115,29 @@ def test_where_nothing_near_fits_nothing_is_suggested() -> None:
     assert "Fix: consider that the network may be badly trained or know one side only" in message
     assert "--method average --force" in message and "try " not in message
     assert "; else check joint order, pairs, negated coordinates and layouts" in message
+
+
+def test_no_change_is_named_that_another_undoes_or_that_the_rest_does_not_need() -> None:
+    """Left out alone, each of two changes that undo each other opens the gap again."""
+    x = torch.rand(64, 18, generator=torch.Generator().manual_seed(1)) ** 3 * torch.linspace(0.5, 2, 18) - 0.2
+    gravity, turn, back = (
+        f"{name} vector of input 0" for name in ("gravity as a polar", "turn as a polar", "turn as an axial")
+    )
+
+    def resolved_as(given: ConversionSpec) -> tuple[ResolvedSpec, NetworkMirror]:
+        resolved = resolve(given, [(1, 18)], [(1, 6)])
+        return resolved, mirror_from(resolved, resolved.inputs, resolved.outputs, {}, Around())
+
+    resolved, mirror = resolved_as(parse_spec(spec(gravity="axial")))
+    with Runner(Symmetric()) as runner:
+        answers = of_calls(runner, mirror, [((x,), {})])
+        start = corrections._Step((), resolved, mirror, gap_of(mirror, answers))
+        after = partial(corrections._after, answers=answers, start=start, resolve=resolved_as, near=nearby)
+        for names in ((gravity, turn, back), (turn, gravity, back), (turn, back, gravity), (gravity,)):
+            found = after(names)
+            assert found is not None and found.gap < 1e-4 < 0.1 < start.gap
+            assert corrections._without_needless(answers, start, found, after, 0.0).names == (gravity,)
+        assert after((back,)) is None, "it is an axial vector already"
 
 
 @pytest.mark.parametrize("changes", [1, 2])
