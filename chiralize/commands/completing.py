@@ -23,6 +23,7 @@ from chiralize.body.tensors.claims import ClaimedPart
 from chiralize.commands.guard import WEIGHTS_ALONE
 from chiralize.commands.records import Conversion
 from chiralize.errors import CaptureError, EquivarianceError, MethodUnavailableError
+from chiralize.errors.words import when
 from chiralize.graph import rewrite
 from chiralize.graph.rewrite import with_modes
 from chiralize.graph.running import Call, Runner, results
@@ -89,6 +90,18 @@ def _why_average_alone(partial: Partial) -> str:
     return ""
 
 
+def why_beside(network: Network, wish: Request) -> str:
+    """What had `auto` run the original beside the average, as a clause of the headline; "" where nothing did.
+
+    wish: as it was asked for, before `adapted`.
+    """
+    partial = network.handover.partial
+    refused = None if partial is None else partial.mixed or partial.unfitted
+    if partial is None or refused is None or wish.method != AUTO:
+        return ""
+    return f"one pass is ruled out by what is left out ({partial.names}), at {refused.where}"
+
+
 def _has_buffers(network: Network) -> bool:
     """Whether forward writes into buffers."""
     return network.captured is not None and bool(network.captured.mutations)
@@ -120,7 +133,7 @@ def completed(network: Network, conversion: Conversion, request: Request) -> Con
     # The whole network is what a user gets, so that it is judged once more, in what is claimed of it.
     _judge(module, program, network, conversion, request)
     claims = _claims(module, network, partial, request)
-    report = replace(report, claims=claims, notes=(*report.notes, *_notes(module, claims)))
+    report = replace(report, claims=claims, notes=(*report.notes, *_notes(module, claims, partial)))
     passport = replace(conversion.passport, spec=partial.spec, entry=whole.handover.entry)
     return replace(
         conversion, module=with_modes(without_entry(module)), program=program, passport=passport, report=report
@@ -232,10 +245,17 @@ def _errors(part: ClaimedPart, ours: torch.Tensor, theirs: torch.Tensor) -> list
     return errors
 
 
-def _notes(module: nn.Module, claims: Claims) -> tuple[str, ...]:
+def _notes(module: nn.Module, claims: Claims, partial: Partial) -> tuple[str, ...]:
     """Notes on the rows that are not claimed: how they were put back, and how far their answers moved."""
     if isinstance(module, Beside):
-        return (f"{claims.names}: as the original computes it, which runs once more for that",)
+        why, fewer = _why_average_alone(partial), ""
+        if all(part.is_whole for part in partial.parts):
+            fewer = (
+                ". If nobody reads it, convert a subclass whose forward returns the other outputs alone, and drop it "
+                "from the specification: that takes one run less, and `auto` may do with one pass"
+            )
+        beside = f"{claims.names}: as the original computes it, which runs once more for that"
+        return (f"{beside}{when(why, f' ({why})')}{fewer}",)
     return tuple(
         f"{part.name} ({part.size}): off by {part.error:.2g} of the spread of the original's answers there; no bound "
         "holds it, and nothing else is said of it"

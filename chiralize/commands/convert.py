@@ -21,7 +21,7 @@ import torch
 
 from chiralize.commands.better_target import of_better_target
 from chiralize.commands.companions import with_companions
-from chiralize.commands.completing import adapted, completed
+from chiralize.commands.completing import adapted, completed, why_beside
 from chiralize.commands.guard import (
     guard,
     refuse_far,
@@ -120,6 +120,9 @@ def convert(
     with naming_the_mean(network.handover.advice):
         if network.handover.partial is not None:
             conversion = completed(network, _converted(network, name, adapted(network, request)), request)
+            if (why := why_beside(network, request)) and conversion.report.is_average:
+                way = replace(conversion.report.way, why_average=why)
+                conversion = replace(conversion, report=replace(conversion.report, way=way))
         else:
             conversion = with_companions(_converted(network, name, request, trial, passport), network)
     # Mostly a trial has been asked of each candidate; not where a network was equivariant already, or is claimed in

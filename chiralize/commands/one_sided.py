@@ -193,8 +193,9 @@ def _of_gaps(
             return OneSidedError(name, f"{facts}; {remark.removeprefix('warning: ')}", f"{_UNIT}; {_all_the_same()}")
     # What is assigned later is graver, and replaces what stands here.
     is_in_doubt = evidence.fit is not None and bool(evidence.fit.doubt)
-    first = one_class_first(network, data) or when(not is_in_doubt, leaving_out(gaps, WIDEST))
-    if advice.kind == "one-sided data":
+    is_of_data = advice.kind == "one-sided data"  # then no output is to blame
+    first = one_class_first(network, data) or when(not (is_in_doubt or is_of_data), leaving_out(gaps, WIDEST))
+    if is_of_data:
         first = off_center(network.resolved, data) or first
     # Noise goes out with an average, as none of it belongs to a side: the one command that is sure to end well is named
     # first. Methods of one pass have bounds of their own, at which they may stop.

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 import chiralize as ch
 from chiralize.body.tensors import load_spec
-from chiralize.body.tensors.claims import claimed
+from chiralize.body.tensors.claims import claimed, claimed_parts
 from chiralize.cli.app import app
 from chiralize.commands.completing import adapted
 from chiralize.commands.convert import convert
@@ -290,8 +290,26 @@ def test_outputs_that_are_left_out_as_a_whole(is_first: bool, method: str) -> No
     assert float((turned[legs - 1] - plain[legs - 1]).abs().max()) > 1e-2
     if method == "average":
         assert torch.equal(plain[legs - 1], before[legs - 1])
+        beside = next(note for note in conversion.report.notes if "runs once more" in note)
+        assert "convert a subclass whose forward returns the other outputs alone" in beside
     else:
         assert type(conversion.module) is nets.WithCode
+
+
+def test_the_headline_says_why_auto_averages_beside_the_original() -> None:
+    conversion = converted(nets.SoftmaxOverBoth(), "auto", SPEC)
+    report = conversion.report
+    assert report.passes == 3
+    assert "; one pass is ruled out by what is left out (arm (3)), at " in report.verdict
+    assert not any("convert a subclass" in note for note in report.notes), "no whole output is left out"
+
+
+def test_the_size_of_an_output_is_that_of_a_sample() -> None:
+    """Of channels along frames neither the frames alone are counted, nor the samples."""
+    spec = load_spec({**nets.ROBOT, "outputs": [{"fields": [{"joints": "legs"}]}, "unclaimed", "unclaimed"]})
+    parts = claimed_parts(spec, [(2, 4), (2, 32, 4), (2, 3)])
+    assert [part.names for part in parts] == [(("the network's output 1", 128),), (("the network's output 2", 3),)]
+    assert parts[0].unclaimed == (0, 1, 2, 3)
 
 
 def test_a_head_that_is_left_out_as_a_whole_is_fitted() -> None:

@@ -102,6 +102,16 @@ def test_an_output_that_alone_stops_it_is_asked_about() -> None:
     assert caught.value.remedy.startswith("if output 1 is not used, or was not trained in all entries, leave it out")
 
 
+def test_no_output_is_blamed_where_the_data_are_one_sided() -> None:
+    net = Net(lambda net, x: (net.plain(x), net.mixed(x)), plain=lopsided(0.0), mixed=lopsided(0.12)).eval()
+    spec = POSE.replace("outputs: [", 'outputs: [{layout: "b j d"}, ')
+    one_side = walk()
+    one_side[:, :2, 1] += torch.tensor([1.5, -1.5])
+    with pytest.raises(OneSidedError, match="the data themselves are one-sided") as caught:
+        converted(net, spec, method="auto", calibration=one_side.split(20))
+    assert "is not used" not in caught.value.remedy
+
+
 def test_methods_that_the_graph_rules_out_are_not_advised() -> None:
     """Powers of coordinates that the mirror negates have no one pass."""
     net = lopsided(0.15)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, replace
+from math import prod
 
 from chiralize.body.skeleton.skeleton import Skeleton
 from chiralize.body.tensors.conversion import ConversionSpec
@@ -26,7 +27,7 @@ class ClaimedPart:
     """Which entries of an output are claimed.
 
     output: its number.  claimed, unclaimed: positions along its last axis.  names: of the blocks left out, with sizes.
-    An output that is left out as a whole has no claimed entries.
+    An output that is left out as a whole has no claimed entries, and its size is that of a sample, along all axes.
     """
 
     output: int
@@ -144,7 +145,8 @@ def claimed_parts(spec: ConversionSpec, shapes: Sequence[Sequence[int]] = ()) ->
         if _is_left_out(entry):
             shape = shapes[number] if shapes else (0,)
             positions = tuple(range(shape[-1] if shape else 1))
-            parts.append(ClaimedPart(number, (), positions, ((_name(entry, number), len(positions)),)))
+            numbers = prod(shape[1:]) if len(shape) > 1 else len(positions)  # the first axis counts samples
+            parts.append(ClaimedPart(number, (), positions, ((_name(entry, number), numbers),)))
         elif _is_partial(entry):
             parts.append(_part(number, entry, entry.body(spec.skeleton)))
     if spec.outputs and all(map(_is_left_out, spec.outputs)):
