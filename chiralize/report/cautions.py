@@ -17,8 +17,9 @@ from chiralize.report.loop_cautions import loop_cautions
 from chiralize.report.particulars import Changes
 from chiralize.report.records import AuditReport, ConvertReport, PlanReport, Report, VerifyReport
 from chiralize.verification.asymmetry.advice import ASYMMETRIC, EXPLAINED, UNEVEN
+from chiralize.verification.evidence.free_inputs import ASKED
 from chiralize.verification.evidence.remedies import rival_in_words
-from chiralize.verification.leaning import is_noise, lean_of
+from chiralize.verification.leaning import Lean, is_noise, lean_of
 from chiralize.verification.verdicts import Degeneracy, Drift, Evidence, NumericVerdict
 
 WARNING = "warning: "
@@ -64,7 +65,8 @@ def _of_conversion(report: ConvertReport) -> tuple[Caution, ...]:
 def mirror_cautions(evidence: Evidence) -> tuple[Caution, ...]:
     """A warning for everything that speaks against the mirror."""
     # one brief for all of them: the first line has it once
-    brief = _doubt(evidence.fit, *evidence.warnings[:1])
+    gravest = sorted(evidence.warnings, key=lambda text: ASKED in text)  # a question comes after what was found
+    brief = _doubt(evidence.fit, *gravest[:1])
     doubts = [Caution("mirror", text, brief) for text in evidence.warnings]
     if evidence.still:
         doubts.insert(0, Caution("mirror", evidence.still, _STILL))
@@ -86,9 +88,20 @@ def _doubt(fit: MirrorFit | None, warning: str = "") -> str:
     if fit is not None and fit.is_refuted:
         return f"the original has nothing of this symmetry (gap {plain(fit.gap)})"
     rival = rival_in_words(fit)
+    if fit is not None and ASKED in warning and _is_fitted(fit):
+        return f"the network fits the mirror; say of {warning.partition(' is `free`')[0]} whether it belongs to sides"
     if rival and _OF_A_RIVAL in warning:
         return f"the mirror is doubtful ({rival})"
     return f"the mirror is doubtful: {warning.partition('; ')[0]}"
+
+
+def _is_fitted(fit: MirrorFit) -> bool:
+    """Whether the network fits T on real inputs, with a gap of networks that know both sides, and nothing else nearer.
+
+    Scores that stay as they are under T tell too little.
+    """
+    is_clear = not (fit.answers_stay or fit.doubt or fit.fits_another)
+    return fit.is_confirmed and is_clear and fit.gap <= UNEVEN
 
 
 # ---- the answers ----------------------------------------------------------------------------------------------
@@ -168,12 +181,18 @@ def _one_sided(drift: Drift, is_average: bool, in_use: str) -> tuple[Caution, ..
     if lean is not None:
         text = (
             f"the original leans to one side ({lean.where}): in the mean over these inputs its two views are "
-            f"{plain(lean.lean)} of the spread of its answers apart, which is no noise that an average takes out; the "
-            f"result may do the task worse than it does. {in_use}; mirrored copies in training mend it, or training "
-            "the result on under the mirror"
+            f"{plain(lean.lean)} of the spread of its answers apart{_of_whole(lean)}. Noise of training mostly cancels "
+            "there; a habit of one side does not, and with one the result may do the task worse than the original. "
+            f"Inputs of one side alone show a lean, too. {in_use}; where training had no mirrored copies, these mend "
+            "it, or training the result on under the mirror"
         )
-        cautions.append(Caution("drift", text, leaning(lean.lean)))
+        cautions.append(Caution("drift", text, leaning(lean)))
     return tuple(cautions)
+
+
+def _of_whole(lean: Lean) -> str:
+    """The lean of the output that a joint belongs to, as a clause; "" where the output itself leans."""
+    return "" if lean.whole is None else f" (of the whole output {plain(lean.whole)})"
 
 
 def _wide_gap(drift: Drift) -> Caution:

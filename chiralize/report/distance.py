@@ -22,7 +22,7 @@ from chiralize.errors.words import percent, when
 from chiralize.report.document import plain
 from chiralize.report.records import ConvertReport
 from chiralize.verification.asymmetry.advice import ASYMMETRIC, UNEVEN
-from chiralize.verification.leaning import lean_of
+from chiralize.verification.leaning import Lean, lean_of
 from chiralize.verification.verdicts import Drift
 
 SAME = 0.01
@@ -118,7 +118,7 @@ def _measured(drift: Drift, rho: str, of_inputs: Sequence[Caution], condition: s
         return _promising_nothing(drift, wide_gap(drift.gap))
     lean = lean_of(drift)
     if lean is not None:
-        return _promising_nothing(drift, leaning(lean.lean))
+        return _promising_nothing(drift, leaning(lean))
     if drift.built_in:
         return Distance("near", f"near the original's flip average {rho}")
     if off := _furthest_off(drift):
@@ -149,9 +149,11 @@ def _promising_nothing(drift: Drift, reason: str) -> Distance:
     return Distance("unknown", f"rho is {plain(drift.rho)} on {inputs}, {_NO_PROMISE}: {reason}", reason)
 
 
-def leaning(lean: float) -> str:
+def leaning(lean: Lean) -> str:
     """A few words on an original whose views are so far apart in the mean."""
-    return f"the original leans to one side (by {plain(lean)} of its spread)"
+    if lean.whole is None:
+        return f"the original leans to one side (by {plain(lean.lean)} of its spread)"
+    return f"{lean.where} leans to one side (by {plain(lean.lean)} of the spread, the whole by {plain(lean.whole)})"
 
 
 def wide_gap(gap: float) -> str:

@@ -36,6 +36,8 @@ from chiralize.report.meaning import meaning, meaning_in_the_loop
 from chiralize.report.particulars import CallTime, Changes, Cost
 from chiralize.symmetry.representation import Representation
 from chiralize.verification.asymmetry.advice import UNEVEN
+from chiralize.verification.asymmetry.lean import LEANING
+from chiralize.verification.leaning import light_lean
 from chiralize.verification.verdicts import Drift, OutputDrift
 
 TOGETHER = "Put them back together with the weights: with the original's, the network is not equivariant"
@@ -60,6 +62,7 @@ def drift_blocks(drift: Drift, max_drift: float | None, distance: Distance, caut
         return [*blocks, *warning_lines(cautions)]
     blocks += _table_of_drift(drift, NEAR if max_drift is None else max_drift)
     blocks += [Line(text) for text in map(_worst_joint, drift.outputs) if text]
+    blocks += _light_lean(drift)
     if drift.beyond is not None:
         within = "the built-in poses" if drift.built_in else "the inputs that were given"
         blocks.append(Line(f"beyond {within}, on {drift.beyond.what}: rho {plain(drift.beyond.rho)}"))
@@ -101,6 +104,17 @@ def _legend(drift: Drift) -> list[Block]:
         )
     blocks.append(Line("drift: how far the result is from the original's flip average, in the same unit"))
     return blocks
+
+
+def _light_lean(drift: Drift) -> list[Block]:
+    """A sentence on one of many joints, or entries, that leans, where it has too little weight to be warned of."""
+    light = light_lean(drift)
+    if light is None or light.whole is None:
+        return []
+    text = f"{light.where} leans by {plain(light.lean)} of the spread, and is a small share of its output, which leans"
+    return [
+        Line(f"{text} by {plain(light.whole)} as a whole; up to {LEANING} is what networks have that know both sides")
+    ]
 
 
 def _lean(lean: float) -> str:

@@ -89,7 +89,8 @@ class JointSums:
             else:
                 rho = float("inf")
             lean = beyond_chance(_length(squares, entries, times) / size, gap / size, rows)
-            figures.append(JointDrift(name, gap / size, drift / size, rho, drift, lean))
+            share = len(entries) / self.sums[0].numel()
+            figures.append(JointDrift(name, gap / size, drift / size, rho, drift, lean, share))
         return tuple(figures)
 
     def _over_other_axes(self, squares: torch.Tensor) -> torch.Tensor:

@@ -5,7 +5,8 @@ inputs is nearly 0: an average takes it out, and errs less. Where a network answ
 a part of the difference is the same for all inputs. That part is the lean; the gap does not tell the two apart.
 
 Measured (docs/decisions/0049-one-sided-networks.md): 0.085 at most, and for any joint 0.19, where the average is as
-good as the original or better, gaps of up to 0.85 among them; from 0.17 and 0.28 on where it is worse.
+good as the original or better, gaps of up to 0.85 among them; from 0.17 and 0.28 on where it is worse. Of an output of
+hundreds of numbers one entry leans so far by itself, and has to carry weight to count (`LEANING_OF_FEW`).
 
 Example: differences f(x) - T f(T x) of 0.4, -0.4, 0.4, -0.4 have a gap of 0.4 and no lean. Differences of 0.4
 throughout have the same gap, and a lean of 0.4. Reports warn of it.
@@ -14,18 +15,23 @@ throughout have the same gap, and a lean of 0.4. Reports warn of it.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import sqrt
 
 from chiralize.verification.asymmetry.advice import ASYMMETRIC, UNEVEN
-from chiralize.verification.asymmetry.lean import LEANING, LEANING_JOINT
+from chiralize.verification.asymmetry.lean import LEANING, LEANING_JOINT, LEANING_OF_FEW
 from chiralize.verification.verdicts import Drift, OutputDrift
 
 
 @dataclass(frozen=True)
 class Lean:
-    """The output, or the joint of one, that leans most. lean: in units of the spread of the output."""
+    """The output, or the joint of one, that leans most. lean: in units of the spread of the output.
+
+    whole: of the output that a joint belongs to; None where the whole output leans.
+    """
 
     where: str
     lean: float
+    whole: float | None = None
 
 
 def lean_of(drift: Drift) -> Lean | None:
@@ -38,13 +44,29 @@ def lean_of(drift: Drift) -> Lean | None:
     if drift.lean > LEANING:
         worst = max(drift.outputs, key=lambda output: output.lean)
         return Lean(f"output {worst.index}", drift.lean)
-    joints = list[Lean]()
+    heavy = [lean for lean, weight in _leaning_joints(drift) if weight >= LEANING_OF_FEW]
+    return max(heavy, key=lambda joint: joint.lean, default=None)
+
+
+def light_lean(drift: Drift) -> Lean | None:
+    """The joint that leans most of those with too small a share of their output to say anything of the original.
+
+    None where there is none, and where the original leans in more than that.
+    """
+    if not drift.is_telling or lean_of(drift) is not None:
+        return None
+    return max((lean for lean, _ in _leaning_joints(drift)), key=lambda joint: joint.lean, default=None)
+
+
+def _leaning_joints(drift: Drift) -> list[tuple[Lean, float]]:
+    """The joints that lean, each with what it adds to the lean of its output."""
+    joints = list[tuple[Lean, float]]()
     for output in drift.outputs:
-        joints += [Lean(f"{joint.name} of output {output.index}", joint.lean) for joint in output.joints]
-    worst_joint = max(joints, key=lambda joint: joint.lean, default=None)
-    if worst_joint is not None and worst_joint.lean > LEANING_JOINT:
-        return worst_joint
-    return None
+        for joint in output.joints:
+            if joint.lean > LEANING_JOINT:
+                where = f"{joint.name} of output {output.index}"
+                joints.append((Lean(where, joint.lean, output.lean), joint.lean * sqrt(joint.share)))
+    return joints
 
 
 def is_noise(drift: Drift) -> bool:

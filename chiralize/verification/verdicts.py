@@ -135,7 +135,8 @@ class JointDrift:
 
     gap, drift: in units of the spread of the whole output.  rho: drift / max(gap / 2, gap of the output / 4, 0.01).
     shift: RMS length of g(x) - TTA(x) over the joint's coordinates, in the unit of the output (mm, rad, ...).
-    lean: of the joint's entries alone, in units of the spread of the whole output.
+    lean: of the joint's entries alone, in units of the spread of the whole output; of an output of several units, in
+    that of its own.  share: how much of the entries of the output the joint has.
     """
 
     name: str
@@ -144,6 +145,7 @@ class JointDrift:
     rho: float
     shift: float
     lean: float = 0.0
+    share: float = 1.0
 
 
 @dataclass(frozen=True)

@@ -376,12 +376,14 @@ FOR_CAUTION: dict[str, tuple[ConvertReport, str, str]] = {
         "the same answers as the original's flip average (rho 0); one pass, 0.50 of the multiplications; the original "
         "leans to one side (by 0.18 of its spread)",
         "the original leans to one side (output 0): in the mean over these inputs its two views are 0.18 of the spread "
-        "of its answers apart, which is no noise that an average takes out",
+        "of its answers apart. Noise of training mostly cancels there; a habit of one side does not, and with one the "
+        "result may do the task worse than the original. Inputs of one side alone show a lean, too. ",
     ),
     "a leaning joint": (
-        with_sides(0.2, lean=0.05, joints=(JointDrift("knee", 0.3, 0.0, 0.0, 0.0, 0.3),)),
-        "the original leans to one side (by 0.3 of its spread)",
-        "the original leans to one side (knee of output 0): ",
+        with_sides(0.2, lean=0.05, joints=(JointDrift("knee", 0.3, 0.0, 0.0, 0.0, 0.3, 1 / 17),)),
+        "; knee of output 0 leans to one side (by 0.3 of the spread, the whole by 0.05)",
+        "the original leans to one side (knee of output 0): in the mean over these inputs its two views are 0.3 of the "
+        "spread of its answers apart (of the whole output 0.05). ",
     ),
     "an average of nobody knows what": (
         replace(drifted(0.0, gap=1.2, noise=True), way=Way("reduce", "two-view")),
@@ -435,6 +437,18 @@ def test_what_promises_nothing_says_why_beside_it() -> None:
     assert "It promises nothing about the error: the calibration inputs are few\n" in few
     for report, _ in WORDS.values():
         assert "see the warnings" not in to_text(report)
+
+
+def test_one_entry_of_hundreds_is_named_and_not_warned_of() -> None:
+    """Its unit is the spread of an entry that hardly varies: what it leans by says little of the output."""
+    toe = JointDrift("contact.left_toe", 0.5, 0.0, 0.0, 0.0, 0.284, 1 / 263)
+    report = replace(with_sides(0.16, lean=0.0537, joints=(toe,)), way=Way("average", "two-view"))
+    assert report.standing == "good" and "leans" not in report.verdict
+    assert "contact.left_toe of output 0 leans by 0.284 of the spread, and is a small share of its output" in to_text(
+        report
+    )
+    whole = replace(with_sides(0.16, lean=0.13, joints=(toe,)), way=Way("average", "two-view"))
+    assert "the original leans to one side (by 0.13 of its spread)" in whole.verdict
 
 
 def test_a_lean_promises_nothing_of_the_error() -> None:

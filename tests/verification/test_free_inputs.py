@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor, nn
 
 import chiralize
 from chiralize.body.tensors import parse_spec, resolve
+from chiralize.graph.mirror import MirrorFit
 from chiralize.graph.running import Call
+from chiralize.report.cautions import mirror_cautions
 from chiralize.verification.evidence.free_inputs import free_findings
+from chiralize.verification.verdicts import Evidence
 
 SPEC = """
 skeleton: jhmdb
@@ -33,7 +38,7 @@ def test_many_numbers_that_differ_by_sample_are_asked_about() -> None:
     (warning,) = said(NUMBERS)
     assert warning.startswith("input 0 'M' is `free`: T leaves its 3360 numbers a sample as they are, beside inputs ")
     assert "differ from sample to sample" in warning
-    assert warning.endswith("Where they do not, `fields: [{scalar: 105}]` says so")
+    assert warning.endswith("as of a style or a text without sides, `fields: [{scalar: 105}]` says so")
     (unseen,) = said(NUMBERS, with_inputs=False)
     assert "differ from sample to sample" not in unseen
 
@@ -101,3 +106,36 @@ def test_the_headline_warns() -> None:
         and report.verdict.startswith("converted with warnings")
         and "the mirror is doubtful" in report.verdict
     )
+
+
+FITTED = MirrorFit(0.15, "another", 0.16, real=True)
+
+
+@pytest.mark.parametrize(
+    ("fit", "is_doubtful"),
+    [
+        (FITTED, False),
+        (None, True),
+        (replace(FITTED, gap=0.4), True),
+        (replace(FITTED, real=False), True),
+        (replace(FITTED, trained=False), True),
+        (replace(FITTED, answers_stay=True), True),
+        (replace(FITTED, doubt="another comes nearer"), True),
+    ],
+    ids=["fitted", "not asked", "wide", "noise", "untrained", "scores", "doubt"],
+)
+def test_a_network_that_fits_is_not_called_doubtful(fit: MirrorFit | None, is_doubtful: bool) -> None:
+    """The question stays a warning: a small gap alone does not show that such an input has no sides."""
+    (caution,) = mirror_cautions(Evidence(warnings=said(NUMBERS), fit=fit))
+    assert caution.text.startswith("input 0 'M' is `free`: T leaves its 3360 numbers")
+    assert ("the mirror is doubtful" in caution.brief) == is_doubtful
+    assert is_doubtful or caution.brief == (
+        "the network fits the mirror; say of input 0 'M' whether it belongs to sides"
+    )
+
+
+def test_another_finding_is_what_makes_it_doubtful() -> None:
+    cautions = mirror_cautions(Evidence(warnings=("input 2: T takes a to a", *said(NUMBERS)), fit=FITTED))
+    assert all("doubtful: input 2" in caution.brief for caution in cautions)
+    later = mirror_cautions(Evidence(warnings=(*said(NUMBERS), "input 2: T takes a to a"), fit=FITTED))
+    assert all("doubtful: input 2" in caution.brief for caution in later)

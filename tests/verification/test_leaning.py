@@ -15,7 +15,7 @@ from chiralize.symmetry.action import act
 from chiralize.verification.asymmetry import asymmetry
 from chiralize.verification.asymmetry.lean import LEANING, beyond_chance
 from chiralize.verification.drift import measure
-from chiralize.verification.leaning import LEANING_JOINT, is_noise, lean_of
+from chiralize.verification.leaning import LEANING_JOINT, is_noise, lean_of, light_lean
 from chiralize.verification.verdicts import Drift
 from tests.verification.test_drift import MIRROR, POSE, Mean
 
@@ -95,7 +95,25 @@ def test_one_joint_that_leans_is_named() -> None:
     assert worst.lean == pytest.approx(0.167, rel=0.1) and worst.lean < LEANING_JOINT
     leaning = replace(drift.outputs[0], lean=0.1, joints=(replace(worst, lean=0.3),))
     found = lean_of(replace(drift, outputs=(leaning,)))
-    assert found is not None and found.where == f"{worst.name} of output 0"
+    assert found is not None and found.where == f"{worst.name} of output 0" and found.whole == 0.1
+
+
+def test_the_parts_of_a_lean_make_up_the_whole() -> None:
+    """Of outputs of one unit: each joint adds its lean times the root of its share."""
+    (output,) = average_of(Policy(0.1 * ODD)).outputs
+    assert sum(joint.share for joint in output.joints) == pytest.approx(1)
+    added = sum(joint.lean**2 * joint.share for joint in output.joints)
+    assert added**0.5 == pytest.approx(output.lean, rel=1e-3)
+
+
+@pytest.mark.parametrize(("entries", "counts"), [(8, True), (33, True), (67, False), (263, False)])
+def test_one_of_many_entries_has_to_carry_weight(entries: int, counts: bool) -> None:
+    drift = average_of(Policy(0.01 * ODD))
+    joint = replace(drift.outputs[0].joints[0], lean=0.284, share=1 / entries)
+    leaning = replace(drift, outputs=(replace(drift.outputs[0], lean=0.05, joints=(joint,)),))
+    assert (lean_of(leaning) is not None) == counts
+    assert (light_lean(leaning) is None) == counts
+    assert light_lean(replace(leaning, noise=True)) is None
 
 
 def test_a_constant_answer_of_one_side() -> None:

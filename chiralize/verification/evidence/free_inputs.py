@@ -20,6 +20,8 @@ from chiralize.graph.running import Call
 from chiralize.problem.data.cutting import tensors
 from chiralize.verification.verdicts import Evidence
 
+ASKED = "is `free`: T leaves its"
+"""In warnings that ask whether a free input belongs to sides."""
 MOST = 8
 """Free numbers of a sample that raise no question: times, noise levels, sizes."""
 _FEW_KINDS, _SEEN = range(3, 129), 4
@@ -78,10 +80,10 @@ def _question(tensor: ResolvedTensor, how: str) -> str:
     """The warning. how: how the numbers behave in the user's samples, in words; "" without any."""
     count = prod(tensor.shape[1:])
     return (
-        f"{tensor.where} is `free`: T leaves its {count} numbers a sample as they are, beside inputs that it "
+        f"{tensor.where} {ASKED} {count} numbers a sample as they are, beside inputs that it "
         f"mirrors{how}. Where they belong to joints or to sides (distances, angles, velocities), the mirror is wrong: "
-        "list them as `fields`, `{items: [...], swap: [[A, B], ...]}`. Where they do not, "
-        f"`fields: [{{scalar: {tensor.shape[-1]}}}]` says so"
+        "list them as `fields`, `{items: [...], swap: [[A, B], ...]}`. Where they do not, as of a style or a text "
+        f"without sides, `fields: [{{scalar: {tensor.shape[-1]}}}]` says so"
     )
 
 
