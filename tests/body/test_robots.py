@@ -25,6 +25,7 @@ SIZES = {
     "anymal-235": (235, 12),
     "anymal-235-isaaclab": (235, 12),
     "g1-47": (47, 12),
+    "humanml3d-263": (263, 263),
     "humanoid-v5": (348, 17),
     "unitree-48": (48, 12),
     "walker2d-v5": (17, 6),
@@ -50,7 +51,7 @@ OF_TWO_MIRRORS = ("ant-27-k4", "quadruped-48-k4")
 """Looked at in `test_several_mirrors.py`."""
 
 
-def test_there_are_seven_and_every_one_has_its_size_and_source() -> None:
+def test_there_are_eight_and_every_one_has_its_size_and_source() -> None:
     assert shipped_robots() == sorted([*SIZES, *OF_TWO_MIRRORS])
     assert not set(shipped_robots()) & set(shipped())
     for name in SIZES:
