@@ -96,29 +96,29 @@ def corrected(
     return Corrected((), best.gap)
 
 
-def _without_needless(answers: Answers, start: _Step, found: _Step, after: After, least_moved: float) -> _Step:
+def _without_needless(answers: Answers, start: _Step, best: _Step, after: After, least_moved: float) -> _Step:
     """The fewest of these changes that leave no larger gap, but for what chance explains.
 
     Of all that one, or two at once, may be left out of, the one with the smallest gap is gone on from. Two, since a
     change may undo another: left out alone, either of them opens the gap again.
 
-    start: T.  found: where the changes lead to.  after: see `_after`.  least_moved: what a mirror has to move answers
+    start: T.  best: where the changes lead to.  after: see `_after`.  least_moved: what a mirror has to move answers
     by, or it fits whatever is true.
     """
     known = places_against_names(start.mirror)
-    while len(found.names) > 1:
+    while len(best.names) > 1:
         fewer = list[_Step]()
-        for count in range(1, min(3, len(found.names))):
-            fewer += filter(None, map(after, combinations(found.names, len(found.names) - count)))
+        for count in range(1, min(3, len(best.names))):
+            fewer += filter(None, map(after, combinations(best.names, len(best.names) - count)))
         fitting = list[_Step]()
         for step in fewer:
-            is_as_near = moved_by(step.mirror, answers) >= least_moved and _NEARER * step.gap <= found.gap
+            is_as_near = moved_by(step.mirror, answers) >= least_moved and _NEARER * step.gap <= best.gap
             if is_as_near and _follows_names(step, known):
                 fitting.append(step)
         if not fitting:
             break
-        found = min(fitting, key=lambda step: (len(step.names), step.gap))
-    return found
+        best = min(fitting, key=lambda step: (len(step.names), step.gap))
+    return best
 
 
 def _after(
