@@ -78,9 +78,12 @@ def examples_for(
             return Examples(call, spec)
         # Sizes of states follow from the layers that have them, as they do where no sizes are given at all.
         offered = {str(number): tensor for number, tensor in enumerate(observed)}
-        derived = derive(module, sized(spec), dtype, entry, where, option, progress, command, offered, arguments)
-        if _observed_in(derived) != [tuple(tensor.shape) for tensor in observed]:
+        try:
+            derived = derive(module, sized(spec), dtype, entry, where, option, progress, command, offered, arguments)
+        except UsageError:
             return Examples(call, spec)  # its own error says what it lacks
+        if _observed_in(derived) != [tuple(tensor.shape) for tensor in observed]:
+            return Examples(call, spec)
         return Examples(derived.call, spec)
     if example is not None and brought is not None:
         return Examples(calls_from(example, brought, names=input_names(module, entry), most=1)[0], spec)
