@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from chiralize.body.tensors import load_spec, resolve
 from chiralize.commands.convert import Request, convert
 from chiralize.graph.running import Call
+from chiralize.graph.time_limit import Stopwatch
 from chiralize.methods.refine import budget, distillation, lessons, refine, within_time
 from chiralize.methods.refine.distillation import train
 from chiralize.methods.refine.imitation import Distance, Weights
@@ -404,7 +405,7 @@ def test_training_ends_in_time(limit: float, monkeypatch: pytest.MonkeyPatch) ->
     if limit == 60.0:
         assert "of 120); 200 would take more than 60 s" in note
         return
-    monkeypatch.setattr(refine, "_in_time", lambda ready, steps, call: Descent(steps, ready.held))
+    monkeypatch.setattr(refine, "_in_time", lambda ready, steps, call: Descent(steps, ready.held, 1e9, Stopwatch()))
     without, weights = converted(limit), found.module.state_dict()
     assert note in without.report.notes and "would take" not in note
     assert all(torch.equal(weight, weights[name]) for name, weight in without.module.state_dict().items())

@@ -100,16 +100,19 @@ def limited(
 
 @dataclass(frozen=True)
 class Descent:
-    """How much descent there is time for.  steps: of it.  held: the held-out inputs that decide.  seconds: it has."""
+    """How much descent there is time for.
+
+    steps: of it.  held: the held-out inputs that decide.  seconds: it has.  watch: the time since then.
+    """
 
     steps: int
     held: Sequence[Call]
-    seconds: float = math.inf
-    _watch: Stopwatch = field(default_factory=Stopwatch)
+    seconds: float
+    watch: Stopwatch
 
     def is_late(self) -> bool:
         """Whether it takes much longer than it has, so that it ends at this look.  The same in all processes."""
-        return self.seconds < math.inf and _mean_of(self._watch.seconds) > _LATE * self.seconds
+        return _mean_of(self.watch.seconds) > _LATE * self.seconds
 
 
 def descent_within(
@@ -134,7 +137,7 @@ def descent_within(
     most = max(int(_SHARE_HELD * seconds / _LOOKS_OF_DESCENT / of_held), _batches_of(_FEWEST, held, rows))
     held = held[:: -(-len(held) // most)]
     left = max(seconds - _LOOKS_OF_DESCENT * of_held * len(held), 0.0)
-    return Descent(min(steps, int(left / of_a_step)), held, seconds)
+    return Descent(min(steps, int(left / of_a_step)), held, seconds, Stopwatch())
 
 
 def _batches_of(samples: int, calls: Sequence[Call], rows: bool) -> int:
