@@ -26,8 +26,9 @@ from chiralize.problem.data.cutting import in_rows, thinned
 from chiralize.problem.data.drawn import ROWS, drawn, supplied
 from chiralize.problem.data.moments.norms import UndeterminedError
 from chiralize.problem.data.moments.recovery import recover
-from chiralize.problem.data.remembered import Spreading, spreadings
+from chiralize.problem.data.remembered import spreadings
 from chiralize.problem.data.scattered import changed, has_joints, joints_of, spread
+from chiralize.problem.data.spreading import Spreading, words_of
 from chiralize.problem.network import Network
 from chiralize.problem.problem import Problem
 from chiralize.verification.drift import measure
@@ -39,7 +40,6 @@ _WORK, _LEAST = 2e11, 24
 REMEMBERED = "samples with the moments that its first batch norm remembers"
 MIXED = "samples put together of joints of different ones"
 APART = "samples moved away from each other"
-SPREAD = "samples spread as far as it remembers of its training"
 POSES = "built-in poses that it was not fitted on"
 _AWAY = 0.5  # of the difference to another sample
 _OTHER_SEED = 1
@@ -106,7 +106,7 @@ def _others(network: Network, given: Sequence[Call]) -> Iterator[tuple[str, Sequ
         yield APART, changed(inputs, calls, _moved_apart, torch.Generator().manual_seed(0))
         if wide:
             yield (
-                SPREAD,
+                f"samples {words_of(wide)}",
                 changed(inputs, calls, partial(_spread, wide=wide), torch.Generator().manual_seed(_OTHER_SEED)),
             )
 

@@ -37,7 +37,7 @@ class Batches:
     none, or both mixed.  origin: of the samples, or why there are none.  scattered, posed: inputs to fit on beside the
     others, of which no figures are taken: made of those given, and built-in poses; bearing: what confirms these.
     remarks: what the report is to say of all of them.  are_built_in: drawn inputs are built-in poses, not samples of a
-    Gaussian.  are_spread: scattered inputs hold given ones that are spread as the network remembers.
+    Gaussian.  spread_how: how given ones among the scattered inputs are spread, in words; "" where none are.
     """
 
     given: Sequence[Call] = ()
@@ -49,7 +49,7 @@ class Batches:
     are_built_in: bool = False
     posed: Sequence[Call] = ()
     bearing: str = ""
-    are_spread: bool = False
+    spread_how: str = ""
 
     @property
     def inputs(self) -> Sequence[Call]:

@@ -16,7 +16,7 @@ from chiralize.errors.words import listed
 from chiralize.graph.running import Call
 from chiralize.problem.data.missing_joints import missing_remarks
 from chiralize.problem.data.moments.normalisers import input_moments
-from chiralize.problem.data.remembered import moments_of
+from chiralize.problem.data.remembered import moments_of, spreadings
 from chiralize.problem.data.standardised import standardised_remarks
 from chiralize.problem.network import Network
 
@@ -33,6 +33,7 @@ def odd_values(network: Network, calls: Sequence[Call]) -> Iterator[str]:
         known = input_moments(network.graph(), network.resolved.input_centers)
     except ChiralizeError:
         known = []
+    yield from _never_moving(network, calls)
     for moments in known:
         tensor = network.resolved.input_tensors[moments.index]
         has_names = tensor.pose is not None or tensor.names  # pictures have none, and black borders
@@ -41,6 +42,25 @@ def odd_values(network: Network, calls: Sequence[Call]) -> Iterator[str]:
             yield from _never_varying(tensor, *seen)
     yield from missing_remarks(network.resolved, calls)
     yield from standardised_remarks(network.resolved, calls)
+
+
+def _never_moving(network: Network, calls: Sequence[Call]) -> Iterator[str]:
+    """A warning of entries that never move and that answers react to, where nothing is remembered of them."""
+    if len(calls) < 2:
+        return
+    for index, spreading in spreadings(network, calls).items():
+        if not spreading.is_guessed:
+            continue
+        tensor, values = network.resolved.input_tensors[index], dict[str, str]()
+        for place in map(tuple, spreading.drawn.nonzero().tolist()):
+            values.setdefault(tensor.label((0, *place)), f"{float(spreading.given[place]):.3g}")
+        label, value = next(iter(values.items()))
+        yield (
+            f"warning: the calibration inputs hardly vary in {listed(list(values), _NAMED)}: {label} stays at {value}, "
+            "and the network keeps nothing of its training that tells how far it moved there. If it varies in use, "
+            "give inputs in which it does, or --method average; where samples stand alone, fits see values drawn as "
+            "far as it may have moved"
+        )
 
 
 def _never_varying(

@@ -17,7 +17,6 @@ them costs little where samples are varied, and saves most of what narrow ones c
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -27,6 +26,8 @@ from chiralize.graph import processes
 from chiralize.graph.running import Arguments, Call
 from chiralize.problem.data.moments.normalisers import InputMoments, input_moments
 from chiralize.problem.data.moments.norms import same
+from chiralize.problem.data.spreading import Spreading
+from chiralize.problem.data.unmoved import of_unmoved
 from chiralize.problem.network import Network
 
 _MOST = 10.0
@@ -39,56 +40,13 @@ _FLOOR, _ROUND = 0.1, 1e-3
 """What normalisers add to spreads or variances is a power of 10 (1e-8, 1e-5, 0.01). Up to _FLOOR, a spread that is one,
 or the root of one, or that entries share, is theirs."""
 _ROUNDED = 1e-7
-_WIDER = 1.1
-"""By which factor an entry was spread further in training, for samples to be spread at all."""
-_CLEARLY, _HALF = 1.5, 0.5
-"""By which factor, and what share of the entries, for samples to be called narrow."""
-
-
-@dataclass(frozen=True)
-class Spreading:
-    """How samples of one input are spread.
-
-    given, remembered: mean of every entry in the samples, and in training; factor: by which distances from it grow.
-    drawn: the spread of entries that are drawn, 0 of the others.
-    All have the axes of a sample, of size one where the network keeps one number for a whole axis (frames).
-    """
-
-    given: Tensor
-    remembered: Tensor
-    factor: Tensor
-    drawn: Tensor
-
-    @property
-    def is_needed(self) -> bool:
-        """Whether anything was spread further in training than in the samples."""
-        return float(self.factor.max()) > _WIDER or bool(self.drawn.any())
-
-    @property
-    def is_clear(self) -> bool:
-        """Whether most entries were spread clearly further in training than in the samples."""
-        return float(((self.factor > _CLEARLY) | (self.drawn > 0)).double().mean()) > _HALF
-
-    def of(self, samples: Tensor) -> Tensor:
-        """The samples, "sample entry...", spread, but for entries that are drawn."""
-        return self.remembered.to(samples) + (samples - self.given.to(samples)) * self.factor.to(samples)
-
-    def with_drawn(self, samples: Tensor, generator: torch.Generator) -> Tensor:
-        """The samples with entries that hardly move drawn anew."""
-        if not self.drawn.any():
-            return samples
-        noise = torch.randn(len(samples), *self.drawn.shape, generator=generator, dtype=torch.float64)
-        drawn = self.remembered + self.drawn * noise
-        # Nothing within 0..1 is spread further than flags of the same mean, whose variance is m (1 - m).
-        is_share = self.drawn.square() <= (1 + _ROUND) * self.remembered * (1 - self.remembered)
-        drawn = torch.where(is_share & (self.given >= 0) & (self.given <= 1), drawn.clamp(0, 1), drawn)
-        return torch.where(self.drawn.to(samples.device) > 0, drawn.to(samples), samples)
 
 
 def spreadings(network: Network, calls: Sequence[Call]) -> Mapping[int, Spreading]:
     """How samples of these calls are spread, by the index of the input.
 
-    Empty where the network keeps no moments, and where they say that the samples are spread as far as its training.
+    Empty where the moments that the network keeps say that the samples are spread as far as its training, and where it
+    keeps none and every entry moves.
     """
     if not network.has_rows:
         return {}
@@ -102,10 +60,10 @@ def spreadings(network: Network, calls: Sequence[Call]) -> Mapping[int, Spreadin
         axes = _alike(moments)
         # Samples of other frames will do where the network keeps one number for all frames.
         if inputs[moments.index].has_rows and _fits(moments, axes, calls[0]):
-            spreading = _spreading(network, moments, axes, calls)
-            if spreading.is_needed:
-                by_input[moments.index] = spreading
-    return by_input
+            by_input[moments.index] = _spreading(network, moments, axes, calls)
+    unknown = [index for index in range(len(inputs)) if index not in by_input]
+    by_input |= of_unmoved(network, calls, unknown)
+    return {index: spreading for index, spreading in by_input.items() if spreading.is_needed}
 
 
 def means_of(network: Network, moments: InputMoments, calls: Sequence[Call]) -> tuple[Tensor, Tensor, Tensor] | None:

@@ -30,7 +30,8 @@ from chiralize.graph.copies import raw_bytes
 from chiralize.graph.running import Arguments, Call
 from chiralize.problem.data.batches import Batches
 from chiralize.problem.data.cutting import leading, rows_of
-from chiralize.problem.data.remembered import Spreading, spreadings
+from chiralize.problem.data.remembered import spreadings
+from chiralize.problem.data.spreading import Spreading, words_of
 from chiralize.problem.data.warping import is_picture
 from chiralize.problem.network import Network
 from chiralize.problem.problem import Problem
@@ -60,7 +61,7 @@ def with_scattered(problem: Problem) -> Problem:
         return problem
     entries = sum(prod(tensor.shape[1:]) for tensor in inputs)
     most, wide = min(SAMPLES, int(_MOST / max(entries, 1))), spreadings(network, given)
-    return problem.with_batches(scattered=_beside(inputs, given, most, wide), are_spread=bool(wide))
+    return problem.with_batches(scattered=_beside(inputs, given, most, wide), spread_how=words_of(wide))
 
 
 def _beside(
@@ -98,15 +99,15 @@ def spread_as_remembered(network: Network, calls: Sequence[Call]) -> Sequence[Ca
 
     None, too, where the network keeps nothing of its training, or samples are no rows.
     """
-    wide = spreadings(network, calls)
-    if not any(spreading.is_clear for spreading in wide.values()):
+    remembered = {index: entry for index, entry in spreadings(network, calls).items() if not entry.is_guessed}
+    if not any(spreading.is_clear for spreading in remembered.values()):
         return []
 
     def change(tensor: Tensor, resolved: ResolvedTensor, generator: torch.Generator) -> Tensor:
         """All samples of an input that was spread further."""
-        if resolved.index not in wide:
+        if resolved.index not in remembered:
             return tensor
-        return spread(tensor, resolved, wide[resolved.index], generator)
+        return spread(tensor, resolved, remembered[resolved.index], generator)
 
     return changed(network.resolved.input_tensors, calls, change, torch.Generator().manual_seed(0))
 
@@ -114,7 +115,7 @@ def spread_as_remembered(network: Network, calls: Sequence[Call]) -> Sequence[Ca
 def remark_on(batches: Batches) -> str:
     """What the report says of scattered inputs, those of all processes."""
     count = -(-round(processes.total(sum(map(rows_of, batches.scattered)))) // 2)
-    spread = when(batches.are_spread, "; and on as many of yours, spread as far as it remembers of its training")
+    spread = when(batches.spread_how, f"; and on as many of yours, {batches.spread_how}")
     return f"fitted on {count:,} scattered inputs, too: every joint or quantity moved by itself, and all scaled{spread}"
 
 
