@@ -24,6 +24,7 @@ from chiralize.graph.running import Call, Runner, results
 from chiralize.problem.cost import affordable_samples
 from chiralize.problem.data.cutting import thinned
 from chiralize.problem.data.of_pictures import are_pictures
+from chiralize.problem.data.one_input import hardly_read
 from chiralize.problem.network import Network
 
 _NEAR, _FAR = 4.0, 4_000.0
@@ -79,7 +80,7 @@ def unit_in_question(network: Network, calls: Sequence[Call]) -> str:
         return ""
     answers = _Answers(network, looked_at)
     try:
-        symptom = _too_large(answers) or _too_small(answers)
+        symptom = _too_large(answers) or _too_small(answers) or hardly_read(network, calls)
     except ModelRunError:
         return ""
     return f"warning: {QUESTION}: {symptom}. {_CHECK}" if symptom else ""
