@@ -111,7 +111,7 @@ def _audit(report: AuditReport) -> list[Block]:
         + verdict_parts.evidence_blocks(report.evidence, report.rollout)
         + parts.note_blocks(report.notes)
     )
-    return blocks + loop_blocks(report.rollout) + advice_blocks(report.advice)
+    return blocks + loop_blocks(report.rollout) + advice_blocks(report.advice, bool(report.evidence.warnings))
 
 
 def _bench(report: BenchReport) -> list[Block]:

@@ -141,11 +141,11 @@ def data_blocks(gaps: Sequence[DataGap], leanings: Sequence[Leaning]) -> list[Bl
     return blocks
 
 
-def advice_blocks(advice: Advice | None) -> list[Block]:
-    """Whether to convert, and what to do."""
+def advice_blocks(advice: Advice | None, is_doubted: bool = False) -> list[Block]:
+    """Whether to convert, and what to do.  is_doubted: something speaks against the mirror."""
     if advice is None:
         return []
-    tone = "good" if advice.speaks_for else "bad"
+    tone = "good" if advice.speaks_for and not is_doubted else "bad"
     return [Section("Should it be converted?"), Line(advice.text, tone), Line(f"Next: {advice.remedy}.")]
 
 

@@ -11,7 +11,16 @@ from chiralize.errors import Caution
 from chiralize.errors.words import listed, percent, when
 from chiralize.graph.mirror import MirrorFit
 from chiralize.graph.rewrite import Moved
-from chiralize.report.distance import GIVEN_NOISE, NEAR, distance, given_noise, leaning, wide_gap
+from chiralize.report.distance import (
+    GIVEN_NOISE,
+    NEAR,
+    UNKNOWN_AVERAGE,
+    distance,
+    given_noise,
+    is_fitted,
+    leaning,
+    wide_gap,
+)
 from chiralize.report.document import plain, short
 from chiralize.report.loop_cautions import loop_cautions
 from chiralize.report.particulars import Changes
@@ -29,7 +38,6 @@ _COLLAPSED = "an output of the original hardly changes with the inputs"
 _OF_A_RIVAL = "in doubt"
 """What a warning says that another mirror raises."""
 _PAIRS = 2  # that a brief names
-UNKNOWN_AVERAGE = "nothing is known of whether the flip average does the task"
 
 
 def cautions_of(report: Report) -> tuple[Caution, ...]:
@@ -88,20 +96,11 @@ def _doubt(fit: MirrorFit | None, warning: str = "") -> str:
     if fit is not None and fit.is_refuted:
         return f"the original has nothing of this symmetry (gap {plain(fit.gap)})"
     rival = rival_in_words(fit)
-    if fit is not None and ASKED in warning and _is_fitted(fit):
+    if fit is not None and ASKED in warning and is_fitted(fit):
         return f"the network fits the mirror; say of {warning.partition(' is `free`')[0]} whether it belongs to sides"
     if rival and _OF_A_RIVAL in warning:
         return f"the mirror is doubtful ({rival})"
     return f"the mirror is doubtful: {warning.partition('; ')[0]}"
-
-
-def _is_fitted(fit: MirrorFit) -> bool:
-    """Whether the network fits T on real inputs, with a gap of networks that know both sides, and nothing else nearer.
-
-    Scores that stay as they are under T tell too little.
-    """
-    is_clear = not (fit.answers_stay or fit.doubt or fit.fits_another)
-    return fit.is_confirmed and is_clear and fit.gap <= UNEVEN
 
 
 # ---- the answers ----------------------------------------------------------------------------------------------

@@ -61,7 +61,7 @@ def spot_of(report: ConvertReport) -> Spot | None:
     how_far = distance(report, data_cautions(report.notes))
     times = f"{plain(ratio)} times the multiplications"
     # A bar would promise an error that the headline does not.
-    if how_far.kind == "unknown":
+    if how_far.kind == "unknown" or how_far.reason:
         return Spot(ratio, f"{times}; its error is unknown")
     if report.drift is not None and report.drift.built_in:
         return Spot(ratio, f"{times}; its error on your inputs is unknown")
@@ -70,7 +70,8 @@ def spot_of(report: ConvertReport) -> Spot | None:
         low, high = (1.0, 1.0) if report.way.unchanged else DIAL[-1][1::2]  # of flip averages a tenth and nine tenths
     else:
         low, high = factors(report.drift.rho, report.drift.steps > 1)
-    return Spot(ratio, f"{times}; networks like it had {low:.2f} to {high:.2f} times the original's error", low, high)
+    had = f"networks like it had {low:.2f} to {high:.2f} times the original's error{how_far.condition}"
+    return Spot(ratio, f"{times}; {had}", low, high)
 
 
 def figure(spot: Spot) -> str:

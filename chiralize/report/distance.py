@@ -3,7 +3,8 @@
 rho is the distance from the original's flip average in units of half the original's gap. What a rho means for the
 error in use is known for inputs like those in use, for the whole length of a stateful network's roll-outs, and for
 originals that know both sides (the conversions of benchmarks/accuracy/results.csv). Elsewhere rho promises nothing, and
-where none was measured the distance is "unknown".
+where none was measured the distance is "unknown". All of that was seen under right mirrors: beside a doubt about T
+nothing is promised, and where nothing confirms T only on the condition that it is the mirror.
 
 `verdict`, `facts`, `cautions` and `parts` all ask `distance`, so that no format promises more than another. The words
 for a rho that was measured on good inputs:
@@ -19,11 +20,14 @@ from typing import Literal
 
 from chiralize.errors import Caution
 from chiralize.errors.words import percent, when
+from chiralize.graph.mirror import MirrorFit
+from chiralize.report.confirming import NOT_CONFIRMED, confirmed_or_not
 from chiralize.report.document import plain
 from chiralize.report.records import ConvertReport
 from chiralize.verification.asymmetry.advice import ASYMMETRIC, UNEVEN
+from chiralize.verification.evidence.free_inputs import ASKED
 from chiralize.verification.leaning import Lean, lean_of
-from chiralize.verification.verdicts import Drift
+from chiralize.verification.verdicts import Drift, Evidence
 
 SAME = 0.01
 NEAR = 1.25
@@ -31,6 +35,9 @@ FAR = 2.0
 """Up to which rho a result is the same, near, or apart; see above."""
 GIVEN_NOISE = "the calibration inputs look like random numbers"
 UNKNOWN = "its distance from the original is unknown"
+UNKNOWN_AVERAGE = "nothing is known of whether the flip average does the task"
+IN_DOUBT = "the mirror is in doubt"
+_IF_RIGHT = ", if T is its mirror"
 _NO_PROMISE = "which promises nothing of its error"
 
 Kind = Literal["same", "near", "apart", "far", "unknown"]
@@ -41,13 +48,15 @@ class Distance:
     """A word for how far a result is from its original.
 
     words: for the headline.  reason: why it promises nothing of the error in use, "" where it may.
-    is_measured: whether anything was measured that would tell.
+    is_measured: whether anything was measured that would tell.  condition: what a promise of the error hangs on, as a
+    clause; "" where it hangs on nothing that is open.
     """
 
     kind: Kind
     words: str
     reason: str = ""
     is_measured: bool = True
+    condition: str = ""
 
 
 def distance(report: ConvertReport, of_inputs: Sequence[Caution] = ()) -> Distance:
@@ -60,7 +69,8 @@ def distance(report: ConvertReport, of_inputs: Sequence[Caution] = ()) -> Distan
         return Distance("same", "the same answers as the original's")
     # 1. Nothing was measured, or nothing that counts: single calls of a network whose errors add up in its state.
     if drift is None and report.is_average:
-        return Distance("same", "the same answers as the original's flip average, by construction")
+        words = "the same answers as the original's flip average, by construction"
+        return Distance("same", words, doubt_of_mirror(report.evidence) or UNKNOWN_AVERAGE)
     if drift is None:
         return _unknown("nothing was measured: no mirror is known of its states")
     if not drift.outputs:
@@ -76,17 +86,64 @@ def distance(report: ConvertReport, of_inputs: Sequence[Caution] = ()) -> Distan
         rho = f"(rho {plain(drift.rho)} on built-in poses, not on yours)"
     # A two-view result runs the original itself on both views, so it is their average on any inputs.
     if drift.rho <= SAME and (report.is_average or drift.is_telling):
-        return Distance("same", f"the same answers as the original's flip average {rho}")
+        words = f"the same answers as the original's flip average {rho}"
+        reason = _why_no_promise(report, drift, of_inputs)
+        return Distance("same", words, reason, condition=_on_condition(report))
     if not drift.is_telling:
         return _unknown(f"only random inputs were measured (rho {plain(drift.rho)} on them): give --calibration inputs")
-    if given_noise(report) and drift.rho <= NEAR:  # a large rho is bad even on noise
-        return _promising_nothing(drift, GIVEN_NOISE)
-    return _measured(drift, rho, of_inputs, _on_condition(report))
+    return _measured(report, drift, rho, of_inputs)
+
+
+def _measured(report: ConvertReport, drift: Drift, rho: str, of_inputs: Sequence[Caution]) -> Distance:
+    """The word for the distance, by rho.
+
+    A large rho is bad on any inputs. A small one promises something only where the inputs are good, the original knows
+    both sides, and nothing speaks against T.
+    """
+    reason, condition = _why_no_promise(report, drift, of_inputs), _on_condition(report)
+    if not drift.rho <= FAR:  # inf and nan, too
+        return Distance("far", f"far from the original {rho}: fine-tune before use", reason, condition=condition)
+    if drift.rho > NEAR:
+        words = f"apart from the original {rho}: compare the error before use"
+        return Distance("apart", words, reason, condition=condition)
+    if reason:
+        return _promising_nothing(drift, reason)
+    return Distance("near", _near(drift, rho, condition), condition=condition)
 
 
 def _on_condition(report: ConvertReport) -> str:
-    """`, if that learned both sides`: what nothing shows, and a small error depends on; "" where something does."""
-    return when(report.evidence.are_sides_unknown, ", if that learned both sides")
+    """`, if T is its mirror` where nothing confirms that, or `, if that learned both sides`; "" where something does.
+
+    A small error depends on both, and none of the figures shows either.
+    """
+    drift, evidence = report.drift, report.evidence
+    measured = drift is not None and not (drift.noise or drift.built_in)
+    is_open = NOT_CONFIRMED in confirmed_or_not(evidence, measured, report.rollout)
+    if is_open or any(ASKED in text for text in evidence.warnings):
+        return _IF_RIGHT
+    return when(evidence.are_sides_unknown, ", if that learned both sides")
+
+
+def doubt_of_mirror(evidence: Evidence) -> str:
+    """A few words where something speaks against T, so that no figure under it promises anything; else "".
+
+    Not where a network that fits T is only asked about a free input: what is said then hangs on the answer.
+    """
+    against = [text for text in evidence.warnings if not (ASKED in text and is_fitted(evidence.fit))]
+    if against:
+        return IN_DOUBT
+    return when(evidence.still, "the original answers nearly the same to everything")
+
+
+def is_fitted(fit: MirrorFit | None) -> bool:
+    """Whether the network fits T on real inputs, with a gap of networks that know both sides, and nothing else nearer.
+
+    Scores that stay as they are under T tell too little.
+    """
+    if fit is None:
+        return False
+    is_clear = not (fit.answers_stay or fit.doubt or fit.fits_another)
+    return fit.is_confirmed and is_clear and fit.gap <= UNEVEN
 
 
 def given_noise(report: ConvertReport) -> bool:
@@ -100,32 +157,37 @@ def given_noise(report: ConvertReport) -> bool:
     return not (drift.noise or drift.built_in)
 
 
-def _measured(drift: Drift, rho: str, of_inputs: Sequence[Caution], condition: str) -> Distance:
-    """The word for the distance, by rho.  condition: on which a good one depends.
+def _why_no_promise(report: ConvertReport, drift: Drift, of_inputs: Sequence[Caution]) -> str:
+    """Why the figures promise nothing of the error in use, the gravest reason first; "" where they may.
 
-    A large rho is bad on any inputs. A small one promises something only where the inputs are good and the original
-    knows both sides.
+    The flip average is one on any inputs; whether it does the task is known of inputs like those in use alone.
     """
-    if not drift.rho <= FAR:  # inf and nan, too
-        return Distance("far", f"far from the original {rho}: fine-tune before use")
-    if drift.rho > NEAR:
-        return Distance("apart", f"apart from the original {rho}: compare the error before use")
-    if drift.is_narrow:
-        return _promising_nothing(drift, f"the {drift.inputs} are narrow")
+    if doubt := doubt_of_mirror(report.evidence):
+        return doubt
+    if not drift.is_telling:
+        return UNKNOWN_AVERAGE
+    if given_noise(report) and drift.rho <= NEAR:  # a large rho is bad even on noise
+        return GIVEN_NOISE
+    if drift.is_narrow and not report.is_average:
+        return f"the {drift.inputs} are narrow"
     if of_inputs:
-        return _promising_nothing(drift, of_inputs[0].brief)
+        return of_inputs[0].brief
     if not drift.gap <= UNEVEN:
-        return _promising_nothing(drift, wide_gap(drift.gap))
+        return wide_gap(drift.gap)
     lean = lean_of(drift)
-    if lean is not None:
-        return _promising_nothing(drift, leaning(lean))
+    return "" if lean is None else leaning(lean)
+
+
+def _near(drift: Drift, rho: str, condition: str) -> str:
+    """The words for a result that is near.  condition: on which a promise depends."""
     if drift.built_in:
-        return Distance("near", f"near the original's flip average {rho}")
+        return f"near the original's flip average {rho}"
     if off := _furthest_off(drift):
-        share = f"off the original's flip average by {percent(off)} of the spread of its answers at most"
-        return Distance("near", f"{share} {rho}{condition}")
+        return (
+            f"off the original's flip average by {percent(off)} of the spread of its answers at most {rho}{condition}"
+        )
     alike = when(drift.beyond is None or not drift.beyond.foretells, " on inputs like those given")
-    return Distance("near", f"its error within a few percent of the original's{alike} {rho}{condition}")
+    return f"its error within a few percent of the original's{alike} {rho}{condition}"
 
 
 def _furthest_off(drift: Drift) -> float:

@@ -75,16 +75,22 @@ def _distance(report: ConvertReport) -> Fact:
     drift = report.drift
     if how_far.kind == "unknown":
         return Fact(name, "unknown", how_far.reason, "unsure")
+    if report.way.unchanged:
+        return Fact(name, "the same answers", "", "good")
+    if how_far.kind == "same" and how_far.reason:
+        return Fact(name, "that of its flip average", how_far.reason, "unsure")
     if drift is None:
-        return Fact(name, "the same answers" if report.way.unchanged else "that of its flip average", "", "good")
+        return Fact(name, "that of its flip average", "", "good")
     # From here on there is a rho: its kind (near, apart, far, ...) gives the tone, its size the range of the error.
     tone = {"apart": "unsure", "far": "bad"}.get(how_far.kind, "good")
     rho = f"rho {plain(drift.rho)}"
+    if how_far.reason:
+        return Fact(name, "unknown", f"{rho}; {how_far.reason}", tone)
     # Drawn people are not the user's data: how near is said, without a range of the error.
     if drift.built_in:
         return Fact(name, "near, on built-in poses", f"{rho}; not measured on yours", "unsure")
     low, high = factors(drift.rho, drift.steps > 1)  # along sequences of a recurrent network others are known
-    return Fact(name, f"{low:.2f} to {high:.2f} times", f"{rho}; what such networks had", tone)
+    return Fact(name, f"{low:.2f} to {high:.2f} times", f"{rho}; what such networks had{how_far.condition}", tone)
 
 
 def _cost(report: ConvertReport) -> list[Fact]:
@@ -115,7 +121,7 @@ def _audit(report: AuditReport) -> list[Fact]:
         tone, word = "plain", "on random inputs, where 0.6 to 0.9 are usual"
     facts = [Fact("Gap of left and right", plain(gap), word, tone)]
     if report.advice is not None:
-        facts.append(Fact("Advice", report.advice.kind, tone="good" if report.advice.speaks_for else "unsure"))
+        facts.append(Fact("Advice", report.advice.kind, tone="good" if report.passed else "unsure"))
     if report.rollout is not None:
         value, note = share_in_words(report.rollout)
         facts.append(Fact("In the loop", value, note))

@@ -146,13 +146,11 @@ def _promise(drift: Drift, distance: Distance) -> str:
         return "It was measured on built-in poses: --calibration poses.npz tells how it is on yours"
     # from here on inputs are the user's
     # The headline promises nothing, so this must not either.
-    if distance.kind == "unknown":
-        return f"It promises nothing about the error: {distance.reason}"
-    if not drift.gap <= UNEVEN:  # nor if it is no number
-        return f"It promises nothing about the error: {wide_gap(drift.gap)}, and an average of both views may be worse"
-    if drift.steps == 1:
-        return meaning(drift.rho)
-    return meaning_in_the_loop(drift.rho)
+    if distance.reason:
+        worse = when(distance.reason == wide_gap(drift.gap), ", and an average of both views may be worse")
+        return f"It promises nothing about the error: {distance.reason}{worse}"
+    seen = meaning(drift.rho) if drift.steps == 1 else meaning_in_the_loop(drift.rho)
+    return seen + when(distance.condition, f" That tells of this one{distance.condition.lstrip(',')}.")
 
 
 def choice_blocks(choices: Sequence[Choice]) -> list[Block]:

@@ -212,7 +212,7 @@ Against the original (400 samples, calibration, the last fifth)
   gap: how far the original's answer to T x is from T of its answer to x (1: its own spread)
   drift: how far the result is from the original's flip average, in the same unit
   rho: drift / max(gap / 2, 0.01), here 1.5. Of 924 conversions, nine of ten with a rho of 1.25 to 1.5 had 1.00 to \
-1.09 times the original's error.
+1.09 times the original's error. That tells of this one if T is its mirror.
   warning: rho is above 1.25: the result is further from the original's flip average than it should be
 
 """

@@ -141,9 +141,12 @@ def _sensible(gap: str, real: bool, evidence: Evidence) -> Advice:
     """Advice on a network whose answers to both views are near each other."""
     basis = when(not real, ", as far as random inputs tell")
     text = f"converting is sensible{basis}: the network nearly commutes with T ({gap})"
-    if real and evidence.warnings:
+    if evidence.warnings:
         doubt = f"{text}, if T is its mirror: {evidence.warnings[0]}"
         return Advice("convert", doubt, f"{_settle(evidence.fit)}, then convert")
+    fit = evidence.fit
+    if real and fit is not None and (fit.answers_stay or not fit.trained):
+        text += ", if T is its mirror, which its answers do not show"
     return Advice("convert", text, "convert")
 
 
