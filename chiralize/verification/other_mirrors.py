@@ -21,6 +21,7 @@ from chiralize.verification.evidence.answer_points import Points, as_measured, p
 from chiralize.verification.evidence.answered_signs import with_other_signs
 from chiralize.verification.evidence.answers import Answers
 from chiralize.verification.evidence.input_points import mirrors_about_means
+from chiralize.verification.evidence.least_gap import mirrors_about_the_least
 from chiralize.verification.evidence.names import BY_NAMES, by_names, pairs_by_names
 from chiralize.verification.evidence.neighbours import nearby, with_reordered_fields
 from chiralize.verification.evidence.off_center import means_away
@@ -60,6 +61,7 @@ def mirrors_on_real_inputs(
         elif kind in _OF_ENTRIES:
             scores.append(index)
     yield from mirrors_about_means(network, mirror, inputs or calls)
+    yield from mirrors_about_the_least(network, answers, mirror, calls, inputs or calls)
     yield from with_other_partners(answers, mirror, swapped, scores)
     yield from candidates(network, mirror, calls, points)
     yield from with_other_partners(answers, mirror, (), still)

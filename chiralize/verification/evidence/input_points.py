@@ -50,31 +50,37 @@ def mirrors_about_means(network: Network, mirror: NetworkMirror, inputs: Sequenc
 
     mirror: T.  inputs: all real ones that there are, since a mean of few tells little.
     """
-    if not any(map(_points, network.resolved.input_tensors)):
+    for tensor, given, point, where in points_about_means(network, inputs):
+        elsewhere = f"{AT_A_POINT} {point:g} {ABOUT_THE_MEAN}{where}) instead of {given:g}"
+        yield Candidate(f"{coordinate_at(tensor, given)} {elsewhere}", about(mirror, given, point))
+
+
+def points_about_means(network: Network, inputs: Sequence[Call]) -> Iterator[tuple[ResolvedTensor, float, float, str]]:
+    """Those points: the input, the given point, the other one, and whose mean it is."""
+    if not any(map(points_of, network.resolved.input_tensors)):
         return
     remembered = dict(_remembered_means(network))
     away = means_away(network.resolved, inputs)
     for tensor in network.resolved.input_tensors:
         far = {float(center) for dim, center in tensor.entry.reflect if (tensor.index, dim) in away}
-        for given in filterfalse(far.__contains__, _points(tensor)):
+        for given in filterfalse(far.__contains__, points_of(tensor)):
             means = {"of the inputs": _mean_beside(tensor, given, [tensors(call)[tensor.index] for call in inputs])}
             if (tensor.index, given) in remembered:
                 means.update([remembered[tensor.index, given]])
             for where, mean in means.items():
                 point = float(rounded(mean))
                 if point != given:
-                    elsewhere = f"{AT_A_POINT} {point:g} {ABOUT_THE_MEAN}{where}) instead of {given:g}"
-                    yield Candidate(f"{_coordinate(tensor, given)} {elsewhere}", _about(mirror, given, point))
+                    yield tensor, given, point, where
 
 
-def _points(tensor: ResolvedTensor) -> list[float]:
+def points_of(tensor: ResolvedTensor) -> list[float]:
     """The points other than 0 that T mirrors entries of a tensor at."""
     if tensor.center is None:
         return []
     return sorted({*tensor.center.flatten().tolist()} - {0.0})
 
 
-def _coordinate(tensor: ResolvedTensor, given: float) -> str:
+def coordinate_at(tensor: ResolvedTensor, given: float) -> str:
     """What T mirrors at a point, by the last word of its labels: `x`; `coordinates` where these are several."""
     assert tensor.center is not None
     whole = np.broadcast_to(tensor.center, tensor.shape)
@@ -119,7 +125,7 @@ def _remembered_means(network: Network) -> Iterator[tuple[tuple[int, float], tup
         return
     for moments in input_moments(network.captured):
         tensor = network.resolved.input_tensors[moments.index]
-        for given in _points(tensor):
+        for given in points_of(tensor):
             assert tensor.center is not None
             counts = torch.from_numpy(tensor.center).broadcast_to(moments.mean.shape) == given
             counts &= moments.mean.isfinite() & moments.spread.isfinite()
@@ -129,7 +135,7 @@ def _remembered_means(network: Network) -> Iterator[tuple[tuple[int, float], tup
                     yield (tensor.index, given), (f"that {moments.name} remembers", mean)
 
 
-def _about(mirror: NetworkMirror, given: float, point: float) -> NetworkMirror:
+def about(mirror: NetworkMirror, given: float, point: float) -> NetworkMirror:
     """T about another point, wherever it mirrors at the given one."""
 
     def moved(center: Center) -> Center:

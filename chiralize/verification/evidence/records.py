@@ -22,6 +22,8 @@ AT_ANOTHER_CELL = "reversed at another cell"
 """The same of those that reverse an axis beside its place."""
 ABOUT_THE_MEAN = "(about the mean "
 """The same of those about the point that inputs lie about, or lay about in training."""
+AT_THE_LEAST, AT_THE_MIDDLE = "(where its gap is least)", "(a middle, where its gap is least)"
+"""The same of those about the point at which the gap of T is least, and where that is the middle of a picture."""
 
 
 @dataclass(frozen=True)
@@ -88,3 +90,8 @@ class Comparison:
     answers_stay: bool = False
     corrected: Corrected | None = None
     against: Mapping[str, AgainstNames] = field(default_factory=dict)
+
+
+def is_about_another_point(name: str) -> bool:
+    """Whether a mirror, by its name, is T about a point of the inputs or of the least gap: no more than a doubt."""
+    return any(words in name for words in (ABOUT_THE_MEAN, AT_THE_LEAST, AT_THE_MIDDLE))
