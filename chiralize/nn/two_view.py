@@ -11,7 +11,7 @@ result equals two separate roll-outs averaged.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -84,7 +84,8 @@ class TwoView(nn.Module):
     inputs, outputs: representation per tensor of the flattened arguments and results (None: a state, of which every
     view keeps its own).  own_buffers: forward writes buffers, so the second view has buffers of its own and shares the
     parameters.  centers: of all inputs and of all outputs, where T is affine.  example: a call that `inputs` describe;
-    others find their tensors by name, in whatever order. Without one by position.
+    others find their tensors by name, in whatever order. Without one by position.  same: results, by position among the
+    tensors, of which f(T x) is T f(x): they are those of the first view, with their type.
 
     Calling it raises UsageError for tensors that `inputs` and `outputs` do not describe.
     """
@@ -98,6 +99,7 @@ class TwoView(nn.Module):
         own_buffers: bool = False,
         centers: tuple[Sequence[Center], Sequence[Center]] = ((), ()),
         example: Call | None = None,
+        same: Collection[int] = (),
     ) -> None:
         super().__init__()
         self.order = None if example is None else _Order(model, example)
@@ -115,6 +117,7 @@ class TwoView(nn.Module):
         self.mirror_outputs = _mirrors(outputs, centers[1], dtype)
         self.input_states = [rep is None for rep in inputs]
         self.output_states = [rep is None for rep in outputs]
+        self.output_same = [index in same for index in range(len(outputs))]
 
     def averages(self, inputs: Sequence[Turn], outputs: Sequence[Turn]) -> bool:
         """True if this is the average over exactly that mirror, of two views that begin alike."""
@@ -152,11 +155,12 @@ class TwoView(nn.Module):
         if len(tensors) != len(self.output_states):
             facts = f"{len(tensors)} tensors, {len(self.output_states)} in the conversion"
             raise UsageError("the results", facts, "call the network as in the conversion")
-        for index, mirror, is_state in zip(tensors, self.mirror_outputs, self.output_states, strict=True):
+        kinds = zip(self.output_states, self.output_same, strict=True)
+        for index, mirror, (is_state, is_same) in zip(tensors, self.mirror_outputs, kinds, strict=True):
             ours, theirs = first[index], second[index]
             if is_state:
                 results[index] = torch.cat([ours, theirs], -1)
-            else:
+            elif not is_same:
                 results[index] = 0.5 * (self._real(ours) + mirror(self._real(theirs)))
         return pytree.tree_unflatten(results, out_structure)
 

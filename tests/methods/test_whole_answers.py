@@ -8,6 +8,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+import chiralize
+from chiralize.body.tensors import parse_spec
 from chiralize.errors import MethodUnavailableError, NeverEquivariantError
 from chiralize.nn.deploy.script_views import both_views
 from chiralize.nn.two_view import TwoView
@@ -107,3 +109,70 @@ def test_no_part_of_a_network_that_ends_in_places_is_averaged() -> None:
         converted(trained(Picking()), method="match", on_blocked="average", force=True)
     assert caught.value.remedy.startswith("average the whole network (--method average)")
     assert verdicts(converted(trained(Picking()), method="average", force=True))[:2] == (True, True)
+
+
+class Handing(nn.Module):
+    """Answers poses, and what it was given beside them or reads off that.
+
+    written: marks joints in the mask that it was given by what it reads off the poses.
+    """
+
+    def __init__(self, written: bool = False) -> None:
+        super().__init__()
+        self.first, self.last, self.written = nn.Linear(12, 16), nn.Linear(16, 12), written
+
+    def forward(self, x: Tensor, seen: Tensor, steps: Tensor) -> tuple[Tensor, ...]:
+        y = self.last(torch.tanh(self.first(x.flatten(1)))).view(-1, 6, 2) * seen.unsqueeze(-1)
+        if self.written:
+            seen = seen & (x[..., 0] > 0)
+        place = x[..., 0].argmax(1)
+        return y, seen, seen.flip(1).flip(1), steps + 1, place
+
+
+GIVEN = 'inputs: [{layout: "b j d"}, {layout: "b j", dims: []}, {invariant: true}]\n'
+MASK, KEPT = '{layout: "b j", dims: []}', "{invariant: true}"
+RETURNED = f'outputs: [{{layout: "b j d"}}, {MASK}, {MASK}, {KEPT}, {KEPT}]\n'
+
+
+def handed(written: bool) -> tuple[Any, tuple[Tensor, ...]]:
+    """The average of such a network, and a call."""
+    x = normal(5, 6, 2, seed=3)
+    call = x, normal(5, 6, seed=4) > 0, torch.arange(5)
+    net = trained(Handing(written))
+    spec = parse_spec(BODY + GIVEN + RETURNED)
+    return chiralize.chiralize(net, spec, call, method="average", force=True, samples=1), call
+
+
+def test_what_is_only_handed_through_keeps_its_type() -> None:
+    """Both views are proved to answer the same; what they may answer differently is averaged, and said."""
+    average, call = handed(written=False)
+    _, seen, again, steps, place = average(*call)
+    assert seen.dtype == again.dtype == torch.bool and torch.equal(seen, call[1]) and torch.equal(again, call[1])
+    assert steps.dtype == torch.int64 and torch.equal(steps, call[2] + 1)
+    assert place.is_floating_point()
+    text = to_text(average.chirality.report)
+    assert "output 4 is averaged as floating-point numbers" in text and "output 1 is averaged" not in text
+    assert average.chirality.report.passed and average.chirality.report.certificate.passed
+
+
+def test_what_is_written_on_the_way_is_averaged() -> None:
+    average, call = handed(written=True)
+    _, seen, _, steps, _ = average(*call)
+    assert seen.is_floating_point() and steps.dtype == torch.int64
+    assert "output 1 is averaged as floating-point numbers" in to_text(average.chirality.report)
+
+
+class Returned(nn.Module):
+    """A script that hands truth values through."""
+
+    def forward(self, x: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
+        return x.sin(), seen
+
+
+def test_scripts_hand_through_alike() -> None:
+    swap = TensorRepresentation((Representation.trivial(2), Representation.of(SignedPermutation.of([(0, 1)], size=4))))
+    script, call = script_of(Returned()), (normal(2, 4).float(), normal(2, 4) > 0)
+    plain = TwoView(script, [swap, swap], [swap, swap], same=(1,))
+    joined = both_views(script, plain, (call, {}))[0]
+    assert joined(*call)[1].dtype == plain(*call)[1].dtype == torch.bool
+    assert all(map(torch.equal, joined(*call), plain(*call)))

@@ -11,7 +11,7 @@ from chiralize.graph import rewrite
 from chiralize.graph.copies import is_large
 from chiralize.graph.running import Arguments
 from chiralize.infer import random_numbers
-from chiralize.methods.fill.whole_answers import notes_on_whole_answers, refuse_unaveraged
+from chiralize.methods.fill.whole_answers import handed_through, notes_on_whole_answers, refuse_unaveraged
 from chiralize.nn.two_view import TwoView
 from chiralize.problem.network import Network
 from chiralize.problem.result import Converted
@@ -67,11 +67,18 @@ def averaged(network: Network) -> Converted:
     else:
         module_of_original = network.module
     example = network.args, dict(network.kwargs)
+    same = handed_through(network)
     module = TwoView(
-        module_of_original, resolved.inputs, resolved.outputs, own_buffers=own_buffers, centers=centers, example=example
+        module_of_original,
+        resolved.inputs,
+        resolved.outputs,
+        own_buffers=own_buffers,
+        centers=centers,
+        example=example,
+        same=same,
     )
     module.training = False  # a program's module refuses eval(); it is in that mode already
-    notes = (*_states(network), *notes_on_whole_answers(network))
+    notes = (*_states(network), *notes_on_whole_answers(network, same))
     if own_buffers and network.captured:
         names = [network.captured.leaves[leaf].names[0] for leaf in network.captured.mutations]
         names += network.origin.unheld

@@ -3,13 +3,14 @@
     3 and 4, a count        3.5 in float32: the mean of both views
     3 and 4, classes        3.5 as well, which is no class: the scores have to be averaged
     7 and -3, uint8         refused: where T negates an answer, its type has to hold negative numbers
+    a mask that is given    returned as it is, with its type, where both views are proved to answer the same
 
 `both_views` asks before it averages; `ruled_out` asks before anything costs time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import torch
 
@@ -19,6 +20,10 @@ from chiralize.problem.exporting import answers
 from chiralize.problem.network import Network
 from chiralize.storage.onnx_joining import refuse_whole_numbers
 from chiralize.storage.onnx_network import OnnxNetwork
+from chiralize.symmetry.action import Turn
+from chiralize.verification.average_ops import OPS
+from chiralize.verification.average_reading import Reading
+from chiralize.verification.combinations import Expressions
 
 _UNSIGNED = (torch.bool, torch.uint8, torch.uint16, torch.uint32, torch.uint64)
 
@@ -41,11 +46,43 @@ def refuse_unaveraged(network: Network) -> None:
         raise MethodUnavailableError(tensor.where, facts, remedy)
 
 
-def notes_on_whole_answers(network: Network) -> tuple[str, ...]:
-    """A warning of every answer that is no floating-point number: its average is one, and no class or place."""
+def handed_through(network: Network) -> tuple[int, ...]:
+    """The positions of answers that are whole numbers or truth values, and of which f(T x) is T f(x) for every x.
+
+    A mask, an index or a length that the network was given, or reads off inputs that T leaves as they are: both views
+    answer the same, and their average would only have another type. Read off the graph as the proof of averages is;
+    states, of which each view has its own, are other values in the other view.
+    """
+    captured = network.captured
+    whole = {tensor.index for tensor, _ in _whole(network)} if captured is not None else set[int]()
+    if captured is None or not whole:
+        return ()
+    resolved, table = network.resolved, Expressions()
+    turns, states = dict[str, Turn](), {name: f"{name} of the other view" for name in captured.mutations}
+    for name, tensor in zip(captured.inputs, resolved.input_tensors, strict=True):
+        if tensor.representation is None:
+            states[name] = f"{name} of the other view"
+        else:
+            turns[name] = tensor.representation, tensor.center
+    plain, turned = Reading(captured, table, OPS, {}), Reading(captured, table, OPS, turns, states)
+    same = list[int]()
+    for name, tensor in zip(captured.outputs, resolved.output_tensors, strict=True):
+        if name is None or tensor.index not in whole or tensor.representation is None:
+            continue
+        turn = tensor.representation, tensor.center
+        if plain.turned(plain.value(name), turn, plain.dtypes[name]) == turned.value(name):
+            same.append(tensor.index)
+    return tuple(same)
+
+
+def notes_on_whole_answers(network: Network, same: Collection[int] = ()) -> tuple[str, ...]:
+    """A warning of every answer that is no floating-point number: its average is one, and no class or place.
+
+    same: those of `handed_through`, which are not averaged.
+    """
     notes: list[str] = []
     for tensor, kind in _whole(network):
-        if tensor.representation is not None:
+        if tensor.representation is not None and tensor.index not in same:
             between = "0.5 of true and false" if kind is torch.bool else "3.5 of 3 and 4"
             notes.append(
                 f"warning: {tensor.where} is averaged as floating-point numbers: it holds {_name(kind)}, and where "

@@ -167,13 +167,19 @@ class Outputs:
     """Puts the answers of both views together.
 
     numbers: of the tensors among the results, by path.  states: by number, whether a tensor is a state.
-    finer: the type in which whole numbers are averaged.
+    finer: the type in which whole numbers are averaged.  same: by number, whether both views answer the same.
     """
 
     def __init__(
-        self, lines: Lines, numbers: Mapping[str, int], states: Sequence[bool], finer: torch.dtype = torch.float32
+        self,
+        lines: Lines,
+        numbers: Mapping[str, int],
+        states: Sequence[bool],
+        finer: torch.dtype = torch.float32,
+        same: Sequence[bool] = (),
     ) -> None:
         self.lines, self.numbers, self.states, self.finer = lines, numbers, states, finer
+        self.same = same or [False] * len(states)
 
     def join(self, kind: Any, value: Any, ours: str, theirs: str, path: str) -> str:
         """The average of two answers. Raises ExportError for a type that cannot be taken apart.
@@ -187,6 +193,8 @@ class Outputs:
             number = self.numbers[path]
             if self.states[number]:
                 return f"torch.cat([{ours}, {theirs}], -1)"
+            if self.same[number]:
+                return ours
             # Bytes wrap where they are added, and truth values saturate.
             cast = "" if is_real(value) else f".to({self.finer})"
             return f"0.5 * ({ours}{cast} + self.mirror_outputs[{number}]({theirs}{cast}))"

@@ -160,7 +160,8 @@ def _forward(script: Any, two_view: TwoView, example: Call, count: int) -> str:
     with torch.no_grad(), quiet():
         # One call of a copy says what is in lists and dictionaries; types say all else.
         answer = replaced(script, {})(*copy.deepcopy(args), **copy.deepcopy(kwargs))
-    outputs = Outputs(lines, tensors_by_path(answer), two_view.output_states, two_view.finer)
+    numbers = tensors_by_path(answer)
+    outputs = Outputs(lines, numbers, two_view.output_states, two_view.finer, two_view.output_same)
     (returned,) = schema.returns
     lines.do(f"return {outputs.join(returned.type, answer, first, second, '')}")
     return f"{signature('forward', schema)}\n{lines.text()}"

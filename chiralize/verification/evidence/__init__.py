@@ -10,7 +10,7 @@ of the skeleton, and the trained network itself, which fits its true mirror and 
     neighbours, skeleton_changes, misread,
     other_fields, other_kinds, answer_points,
     input_points, least_gap, repairing,
-    answered_signs, pairs_of_inputs                                       the other mirrors
+    answered_signs, pairs_of_inputs                       the other mirrors
     noise, training, distributions                        whether inputs are real, and the network trained
     remedies                                              what to try first
 
