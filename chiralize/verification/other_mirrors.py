@@ -62,9 +62,10 @@ def mirrors_on_real_inputs(
             scores.append(index)
     yield from mirrors_about_means(network, mirror, inputs or calls)
     yield from mirrors_about_the_least(network, answers, mirror, calls, inputs or calls)
-    yield from with_other_partners(answers, mirror, swapped, scores)
+    outputs = network.resolved.output_tensors
+    yield from with_other_partners(answers, mirror, swapped, scores, outputs)
     yield from candidates(network, mirror, calls, points)
-    yield from with_other_partners(answers, mirror, (), still)
+    yield from with_other_partners(answers, mirror, (), still, outputs)
     yield from with_other_signs(answers, mirror, numbers)
 
 

@@ -30,10 +30,10 @@ from chiralize.verification.evidence.records import (
     AT_ANOTHER_CELL,
     AT_THE_LEAST,
     AT_THE_MIDDLE,
-    PAIRED,
     Comparison,
     MirrorGap,
     is_about_another_point,
+    is_one_change,
 )
 from chiralize.verification.verdicts import Evidence
 
@@ -142,7 +142,7 @@ def judged(comparison: Comparison, basis: Basis) -> Evidence:
         changes, changed_gap = comparison.corrected.names, comparison.corrected.gap
         # Pairs that are crossed take four changes, or one. And where another output has the widest gap, several changes
         # leave the same one: the ratios tell them apart.
-        is_one = len(changes) == 1 or PAIRED in nearest.name or is_about_another_point(nearest.name)
+        is_one = len(changes) == 1 or is_one_change(nearest.name)
         if better and nearest.gap <= ((1.0 + _EQUALLY) if is_one else DOUBTFUL) * changed_gap:
             changes, changed_gap = (nearest.name,), nearest.gap
         fit = replace(fit, corrected=Corrected(changes, changed_gap))

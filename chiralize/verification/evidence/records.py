@@ -18,6 +18,8 @@ ALONG_WIDTHS = "pictures reversed along w"
 """Of those that reverse pictures along their widths where T reverses heights."""
 LIE_ABOUT = "while its answers lie about"
 """What a warning says of a point that T mirrors answers at."""
+AS_CLASSES = "swapped (`classes: {swap: "
+"""The same of those that swap scores, all at once."""
 AT_ANOTHER_CELL = "reversed at another cell"
 """The same of those that reverse an axis beside its place."""
 ABOUT_THE_MEAN = "(about the mean "
@@ -95,3 +97,8 @@ class Comparison:
 def is_about_another_point(name: str) -> bool:
     """Whether a mirror, by its name, is T about a point of the inputs or of the least gap: no more than a doubt."""
     return any(words in name for words in (ABOUT_THE_MEAN, AT_THE_LEAST, AT_THE_MIDDLE))
+
+
+def is_one_change(name: str) -> bool:
+    """Whether a mirror, by its name, is one line of a specification, however many entries get other partners."""
+    return is_about_another_point(name) or any(words in name for words in (PAIRED, AS_CLASSES, AT_ANOTHER_CELL))

@@ -12,19 +12,23 @@ image of entry 2. So z_0 predicts y_2, z_2 predicts y_0, and likewise 1 and 3: e
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
+from fractions import Fraction
 
 import numpy as np
 import torch
 
+from chiralize.body.tensors.layout import parse_layout
+from chiralize.body.tensors.resolved import ResolvedTensor
+from chiralize.body.tensors.reversal import reversal
 from chiralize.errors import NotAnInvolutionError
 from chiralize.errors.words import listed, when
 from chiralize.graph.mirror import NetworkMirror
 from chiralize.symmetry.involution import SignedPermutation
 from chiralize.symmetry.representation import Representation
 from chiralize.verification.evidence.answers import Answers
-from chiralize.verification.evidence.records import PAIRED, Candidate
+from chiralize.verification.evidence.records import AS_CLASSES, AT_ANOTHER_CELL, PAIRED, Candidate
 
 _BETTER = 0.5
 """The share of an entry's squared error that another partner may leave, to be taken for its own."""
@@ -40,12 +44,17 @@ _FEW = 5
 
 
 def with_other_partners(
-    answers: Answers, mirror: NetworkMirror, indices: Collection[int], scores: Collection[int] = ()
+    answers: Answers,
+    mirror: NetworkMirror,
+    indices: Collection[int],
+    scores: Collection[int] = (),
+    tensors: Sequence[ResolvedTensor] = (),
 ) -> Iterator[Candidate]:
     """T with the partners that predict the entries of one output best; nothing where T has these.
 
     indices: of the outputs that are looked at.  scores: those that T leaves as they are, of which the last axis is
-    looked at, unless it is that of the samples.  Raises ModelRunError.
+    looked at, unless it is that of the samples.  tensors: all outputs as the specification has them, for words that it
+    uses itself.  Raises ModelRunError.
     """
     for index in (*indices, *scores):
         representation = mirror.outputs[index]
@@ -68,6 +77,8 @@ def with_other_partners(
                 words = _in_words(mirror, index, position, changed)
                 if is_of_scores:
                     words = _of_scores(index, axis.size, changed)
+                if tensors:
+                    words = _as_written(tensors[index], position, action) or words
                 yield Candidate(words, with_action(mirror, index, position, action))
 
 
@@ -119,7 +130,41 @@ def _of_scores(index: int, size: int, changed: Mapping[int, int]) -> str:
         return f"the last axis of output {index} reversed (`~` before its word in the layout)"
     pairs = [[one, other] for one, other in sorted(changed.items()) if one < other]
     names = ", ".join(f"{one} and {other}" for one, other in pairs[:_NAMED]) + when(len(pairs) > _NAMED, ", ...")
-    return f"entries {names} of output {index} swapped (`classes: {{swap: {pairs}}}`)"
+    return f"entries {names} of output {index} {AS_CLASSES}{pairs}}}`)"
+
+
+def _as_written(tensor: ResolvedTensor, position: int, action: SignedPermutation) -> str:
+    """The action on an axis as the specification has it: another cell where it reverses the axis, other classes where
+    it swaps these; "" where it says neither.
+
+    A ring that is reversed at a cell has no partners beyond its ends; one that begins elsewhere is a list of classes.
+    """
+    layout = parse_layout(tensor.layout)
+    words = [word for word, _ in tensor.entry.mirror if layout.axis_of(word) == position]
+    is_last = position == len(tensor.shape) - 1
+    if not words and not (tensor.kind == "classes" and is_last):
+        return ""
+    for word in words:
+        if (cell := _cell_of(action)) is not None:
+            return f"axis {word} of {tensor.where} {AT_ANOTHER_CELL} (`mirror: {{{word}: {float(cell):g}}}`)"
+    names = tensor.names if tensor.kind == "classes" and tensor.name_axis == position else ()
+    pairs = list[str]()
+    for one, other in enumerate(action.partner.tolist()):
+        if one < other:
+            pairs.append(f"[{names[one]}, {names[other]}]" if names else f"[{one}, {other}]")
+    shown = ", ".join(pair[1:-1].replace(", ", " and ") for pair in pairs[:_NAMED]) + when(len(pairs) > _NAMED, ", ...")
+    swapped = f"entries {shown} of {tensor.where} {AS_CLASSES}[{', '.join(pairs)}]}}`"
+    return swapped + (f" in place of `mirror: {words[0]}`)" if words else ", and no others)")
+
+
+def _cell_of(action: SignedPermutation) -> Fraction | None:
+    """The cell at which an axis is reversed, None for another action; of several the one nearest to the middle."""
+    size = len(action.partner)
+    for twice in sorted(range(2 * size - 1), key=lambda ends: abs(ends - (size - 1))):
+        cell = Fraction(twice, 2)
+        if reversal(size, cell, "").partner.tolist() == action.partner.tolist():
+            return cell
+    return None
 
 
 def _in_words(mirror: NetworkMirror, index: int, position: int, changed: Mapping[int, int]) -> str:
