@@ -50,7 +50,7 @@ from chiralize.verification.compared_inputs import (
 from chiralize.verification.corrections import corrected
 from chiralize.verification.evidence import IDLE, joined
 from chiralize.verification.evidence.answer_points import points_beside
-from chiralize.verification.evidence.answers import FEWEST_ROWS, Answers, along, variation_of
+from chiralize.verification.evidence.answers import FEWEST_ROWS, Answers, along, of_calls, variation_of
 from chiralize.verification.evidence.clocks import clock_findings
 from chiralize.verification.evidence.derived_inputs import derived_findings
 from chiralize.verification.evidence.fitting import compare, gap_of, whole_gap_of
@@ -69,6 +69,7 @@ from chiralize.verification.evidence.noise import looks_real
 from chiralize.verification.evidence.off_center import means_away, off_center
 from chiralize.verification.evidence.records import Comparison
 from chiralize.verification.evidence.reflection import reflection_findings
+from chiralize.verification.evidence.sided_conditions import sided_conditions
 from chiralize.verification.evidence.sides import side_findings
 from chiralize.verification.evidence.training import is_untrained
 from chiralize.verification.evidence.turns import rotation_findings
@@ -84,6 +85,8 @@ from chiralize.verification.verdicts import Evidence
 _LOOKED_AT = 2048  # samples in which one input may turn out to be computed from another
 _NOISE_MIRRORS = 40
 """On noise no mirror is confirmed, and none refuted: the likeliest mistakes alone are looked for."""
+_LEANS = 0.25
+"""A gap above which conditions are looked at that answers may lean with."""
 _TELLS_AS_A_WHOLE = 0.4
 """The gap without swaps, in spreads of the whole answer, from which on it tells. Forecasts have 0.2, 0.5 and more where
 the last frame is given back without its noise (decision 0105)."""
@@ -211,7 +214,12 @@ def compare_mirrors(
     calls, real = inputs_to_compare_on(network, mirror, inputs)
     with Runner(network.module) as runner:
         answers = answers_to(network, runner, mirror, calls, real)
-        return _compared(network, answers, mirror, calls, real, progress, inputs)
+        asked = _compared(network, answers, mirror, calls, real, progress, inputs)
+        if isinstance(asked, Evidence) or not real or asked[0].gap <= _LEANS:
+            return asked
+        comparison, basis = asked
+        sided = sided_conditions(network.resolved, mirror, calls, partial(of_calls, runner, mirror))
+        return comparison, replace(basis, sided=sided)
 
 
 def _compare_along(

@@ -6,7 +6,8 @@ of the skeleton, and the trained network itself, which fits its true mirror and 
     names, labels, sides, near_shipped, against_names     names and pairs
     reflection, turns, clocks, free_inputs,
     derived_inputs, off_center, blocks, one_class         the specification and the inputs, without a run
-    answers, forecasts, fitting, mirrors, judging         the network under T and under other mirrors
+    answers, forecasts, fitting, mirrors, judging,
+    sided_conditions                                      the network under T and under other mirrors
     neighbours, skeleton_changes, misread,
     other_fields, other_kinds, answer_points,
     input_points, least_gap, repairing,

@@ -95,7 +95,7 @@ class Basis:
     collapsed: which outputs hardly vary, in a sentence, or "".
     beside: warnings of points that T mirrors answers at, and whether the specification gives these.
     displaced: of outputs that are forecasts, by position, the spread of what they add to the last frame, in shares of
-    their own: there it is the unit of gaps.
+    their own: there it is the unit of gaps.  sided: warnings of conditions that answers lean with.
     """
 
     real: bool
@@ -105,6 +105,7 @@ class Basis:
     collapsed: str = ""
     beside: Mapping[str, bool] = field(default_factory=dict)
     displaced: tuple[tuple[int, float], ...] = ()
+    sided: tuple[str, ...] = ()
 
     @property
     def unit_in_words(self) -> str:
@@ -155,7 +156,8 @@ def judged(comparison: Comparison, basis: Basis) -> Evidence:
     if warnings and basis.away and not fit.is_refuted:  # else it is the first thing to do
         warnings = (*warnings, basis.away.removesuffix("; then "))
     beside = [text for text, is_given in basis.beside.items() if not (is_given and fit.is_refuted)]
-    warnings = (*warnings, *beside)
+    sided = [when(fit.fits_another, "or T is right in all else, and ") + text for text in basis.sided]
+    warnings = (*warnings, *beside, *sided)
     by_names = next((other for other in tried if other.name.startswith(BY_NAMES)), _NO_OTHER)
     mislead = fit.is_confirmed and not fit.is_wide and gap <= CLEARLY_OF_FEW * by_names.gap
     return Evidence(checks, warnings, fit, notes, names_mislead=mislead)
