@@ -15,6 +15,9 @@ from torch import Tensor
 
 _COLUMNS = 256
 """Of a block. Up to so many units there is one block, and nothing is saved."""
+_ROWS = 64
+"""Samples that are multiplied at once. A network of one sample a call brings one row at a time, and each product would
+go through all sums: of 512 units that took a third of the measuring."""
 
 
 def add_products(sums: Tensor, rows: Tensor) -> None:
@@ -32,21 +35,38 @@ def add_products(sums: Tensor, rows: Tensor) -> None:
 class Gram:
     """The same sums where memory is short: of every pair of blocks of columns, one half is held.
 
-    parts: for every block, its columns against itself and all behind it, "block rest".
+    Few rows are held until there are enough to multiply.
     """
 
     def __init__(self, size: int) -> None:
         self.size = size
-        self.parts = [
+        self._waiting, self._count = list[Tensor](), 0
+        self._parts = [
             torch.zeros(min(_COLUMNS, size - start), size - start, dtype=torch.float64)
             for start in range(0, size, _COLUMNS)
         ]
 
-    def add(self, rows: Tensor) -> None:
-        """Take samples in, "sample entry": products in their own precision, sums in float64."""
-        for part in self.parts:
+    @property
+    def parts(self) -> list[Tensor]:
+        """For every block, its columns against itself and all behind it, "block rest", of all samples so far."""
+        if self._waiting:
+            self._multiply()
+        return self._parts
+
+    def _multiply(self) -> None:
+        """Add the products of the rows that wait."""
+        rows = self._waiting[0] if len(self._waiting) == 1 else torch.cat(self._waiting)
+        self._waiting, self._count = [], 0
+        for part in self._parts:
             start = self.size - part.shape[1]
             part += rows[:, start : start + len(part)].T @ rows[:, start:]
+
+    def add(self, rows: Tensor) -> None:
+        """Take samples in, "sample entry": products in their own precision, sums in float64."""
+        self._waiting.append(rows)
+        self._count += len(rows)
+        if self._count >= _ROWS:
+            self._multiply()
 
     def whole(self) -> Tensor:
         """All sums, "entry entry", the other half filled in."""
