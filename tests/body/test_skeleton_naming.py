@@ -1,9 +1,12 @@
 """Left and right in joint names."""
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chiralize.body.skeleton import naming
 from chiralize.body.skeleton.lint import lint_skeleton
 from chiralize.body.skeleton.naming import (
     infer_pairs,
@@ -191,3 +194,19 @@ def test_rear_legs_that_begin_with_their_side() -> None:
     assert infer_pairs(names).pairs == ((0, 1), (2, 3))
     assert infer_pairs(["RL_hip", "RR_hip"]).pairs == ((0, 1),)
     assert infer_pairs(["rx_a", "lx_a", "RX_b", "LX_b"]).pairs == ()
+
+
+def test_a_name_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many mirrors are looked through whose joints have that name."""
+    read, of_match = list[str](), naming._reading
+
+    def counted(name: str, match: re.Match[str], certain: bool) -> naming.Reading:
+        """Note the name down."""
+        read.append(name)
+        return of_match(name, match, certain)
+
+    monkeypatch.setattr(naming, "_reading", counted)
+    names = ["left_of_this_test", "right_of_this_test"]
+    assert infer_pairs(names).pairs == ((0, 1),) and set(read) == {*names}
+    read.clear()
+    assert infer_pairs(names).pairs == ((0, 1),) and not read

@@ -16,6 +16,7 @@ from chiralize.body.skeleton.catalog import (
 )
 from chiralize.body.skeleton.lint import lint_skeleton
 from chiralize.body.skeleton.naming import infer_pairs, side
+from chiralize.body.skeleton.skeleton import Skeleton
 from chiralize.errors import SpecError
 from chiralize.symmetry.involution import SignedPermutation
 
@@ -151,3 +152,11 @@ def test_an_installed_wheel_finds_them_inside_the_package(tmp_path, monkeypatch)
     assert skeleton_folder() == tmp_path / "skeletons"
     (tmp_path / "chiralize" / "_skeletons").mkdir(parents=True)
     assert skeleton_folder() == tmp_path / "chiralize" / "_skeletons"
+
+
+def test_partners_are_read_off_the_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same as the permutation has, which is not built for each joint anew: 60 joints would make 60 of them."""
+    bodies = list(map(load_skeleton, ALL))
+    partners = [body.joint_action().partner.tolist() for body in bodies]
+    monkeypatch.setattr(Skeleton, "joint_action", None)
+    assert [[body.partner(index) for index in range(len(body.joints))] for body in bodies] == partners

@@ -19,6 +19,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import permutations
 from os.path import commonprefix
 
@@ -69,6 +70,17 @@ def readings(name: str) -> Iterator[Reading]:
     >>> next(readings("left_hip-right_knee")).partner
     'right_hip-left_knee'
     """
+    return iter(_all_readings(name))
+
+
+@lru_cache(maxsize=4096)
+def _all_readings(name: str) -> tuple[Reading, ...]:
+    """What `readings` returns. Whoever looks through mirrors asks of the same names for each of them."""
+    return tuple(_read(name))
+
+
+def _read(name: str) -> Iterator[Reading]:
+    """The readings of a name, one after the other."""
     certain_words = [match for pattern, certain in _PATTERNS if certain for match in pattern.finditer(name)]
     # One match for each place: two patterns may see the same letter.
     words = sorted({match.start(1): match for match in certain_words}.values(), key=lambda match: match.start(1))
@@ -125,6 +137,12 @@ def infer_pairs(names: Sequence[str]) -> PairProposal:
     >>> infer_pairs(["nose", "left_eye", "right_eye"]).pairs
     ((1, 2),)
     """
+    return _paired(tuple(names))
+
+
+@lru_cache(maxsize=256)
+def _paired(names: tuple[str, ...]) -> PairProposal:
+    """What `infer_pairs` returns. Whoever looks through mirrors asks of the same joints for each of them."""
     options = _existing_partners(names)
     partner: dict[int, tuple[int, str]] = {}  # joint to its partner and its own side
 

@@ -105,8 +105,14 @@ class Skeleton:
         return self.index(joint)
 
     def partner(self, index: int) -> int:
-        """Index of the joint on the other side; a centre joint is its own."""
-        return int(self.joint_action().partner[index])
+        """Index of the joint on the other side; a centre joint is its own.
+
+        Read off the pairs: whoever asks of every joint of a long skeleton would build as many permutations of it.
+        """
+        for left, right in self.pairs:
+            if index in (left, right):
+                return right if index == left else left
+        return index
 
     def side(self, index: int) -> str:
         """`left`, `right` or `center`, by the pair that the joint is in, whatever it is called."""

@@ -56,11 +56,13 @@ class Pose:
 
     def positions(self, index: Sequence[int]) -> list[tuple[str, int]]:
         """Every word with the position along it of the entry at `index`: `[("b", 0), ("j", 3), ("d", 1)]`."""
-        positions = list[tuple[str, int]]()
+        positions, sizes = list[tuple[str, int]](), self.word_sizes()
         for words, position in zip(self.layout.axes, index, strict=True):
-            # A merged axis counts its last word fastest.
-            split = np.unravel_index(int(position), self.sizes_of(words))
-            positions += [(word, int(along)) for word, along in zip(words, split, strict=True)]
+            split, rest = list[tuple[str, int]](), int(position)
+            for word in reversed(words):  # a merged axis counts its last word fastest
+                rest, along = divmod(rest, sizes[word])
+                split.append((word, along))
+            positions += reversed(split)
         return positions
 
 
