@@ -1,7 +1,8 @@
 """On which inputs T is compared with other mirrors, and how many of these may be tried, by what a run costs.
 
 `mirror_evidence` asks this before it compares. Real inputs are thinned to 256 samples in 16 calls, or fewer where the
-network is costly; sequences to 16 of 100 steps; without real inputs a few random calls have to do.
+network is costly, and run as one batch where that is cheap; sequences to 16 of 100 steps; without real inputs a few
+random calls have to do.
 
 Example: a network of 10⁷ multiplications a sample on 64 samples costs 6.4 * 10⁸ a mirror. Of the 10¹⁰ multiplications
 for all mirrors together that makes 15, so that the least number of 16 is tried.
@@ -46,18 +47,21 @@ def evenly_taken(sequences: Sequence[Steps]) -> list[Steps]:
 
 
 def answers_to(network: Network, runner: Runner, mirror: NetworkMirror, calls: Sequence[Call], real: bool) -> Answers:
-    """The network's answers to the calls; random ones go in one batch where it takes batches of any size.
+    """The network's answers to the calls, which go in one batch where it takes batches of any size.
+
+    Every other mirror needs a run of them, and many small runs cost their overhead alone: of a small network, 16 calls
+    take ten times as long as one.
 
     mirror: T.  real: the calls are the user's, of which the first few are run before the others where runs are costly.
     """
-    if not real:
-        with suppress(ModelRunError):  # it may refuse the batch all the same
-            return of_calls(runner, mirror, in_one(network, calls))
-        return of_calls(runner, mirror, calls)
-    samples = network.samples_in(calls[0])
-    is_costly = _LEAST_RUNS * multiplications_a_sample(network) * samples * len(calls) > _WORK
-    first = ceil(FEWEST_ROWS / samples) if is_costly else 0
-    return of_calls(runner, mirror, calls, first, last_frames(network.resolved))
+    frames = last_frames(network.resolved) if real else None
+    if real:
+        samples = network.samples_in(calls[0])
+        if _LEAST_RUNS * multiplications_a_sample(network) * samples * len(calls) > _WORK:
+            return of_calls(runner, mirror, calls, ceil(FEWEST_ROWS / samples), frames)
+    with suppress(ModelRunError):  # it may refuse the batch all the same
+        return of_calls(runner, mirror, in_one(network, calls), frames=frames)
+    return of_calls(runner, mirror, calls, frames=frames)
 
 
 def random_inputs_of(network: Network, mirror: NetworkMirror, count: int) -> list[Call]:

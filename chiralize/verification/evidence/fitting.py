@@ -55,21 +55,26 @@ def gap_of(mirror: NetworkMirror, answers: Answers) -> float:
 
     Raises ModelRunError.
     """
-    return max((relative_rms(apart, answers.unit(index)) for index, apart in _apart(mirror, answers)), default=0.0)
+    return _gap(answers, _by(mirror, answers))
+
+
+def _gap(answers: Answers, by_mirror: Mapping[int, Sequence[torch.Tensor]]) -> float:
+    """`gap_of` a mirror by which T f(T x) is known."""
+    return max((relative_rms(apart, answers.unit(index)) for index, apart in _apart(answers, by_mirror)), default=0.0)
 
 
 def whole_gap_of(mirror: NetworkMirror, answers: Answers) -> float:
     """The same of forecasts alone, in units of the spread of f(x). Raises ModelRunError."""
     largest = 0.0
-    for index, apart in _apart(mirror, answers):
+    for index, apart in _apart(answers, _by(mirror, answers)):
         if index in answers.displaced:
             largest = max(largest, relative_rms(apart, answers.spreads[index]))
     return largest
 
 
-def _apart(mirror: NetworkMirror, answers: Answers) -> Iterator[tuple[int, float]]:
+def _apart(answers: Answers, by_mirror: Mapping[int, Sequence[torch.Tensor]]) -> Iterator[tuple[int, float]]:
     """The sum of squares of f(x) - T f(T x), of every output that can tell something."""
-    for index, stacks in _by(mirror, answers).items():
+    for index, stacks in by_mirror.items():
         pairs = zip(answers.plain(index), stacks, strict=True)
         yield index, sum(float((one - other).square().sum()) for one, other in pairs)
 
@@ -104,14 +109,14 @@ def compare(
     against: dict[str, AgainstNames] = {}
     given = whole_key(mirror)
     by_mirror = _by(mirror, answers)
-    given_gap = gap_of(mirror, answers)
+    given_gap = _gap(answers, by_mirror)
     known = cache(partial(places_against_names, mirror))  # most often no mirror comes nearer
     # Where runs are costly the first inputs come alone: a mirror that is far worse than T there is not run on the rest.
     # Where T itself does not fit there, it is no yardstick, and any mirror that is not nearer is dropped.
     first, limit = {}, 1.0
     if answers.first is not None:
         first = _by(mirror, answers.first)
-        limit = _FAR_WORSE if gap_of(mirror, answers.first) <= FITS else 1.0
+        limit = _FAR_WORSE if _gap(answers.first, first) <= FITS else 1.0
 
     def noted() -> Iterator[Candidate]:
         """Note the skeletons that every mirror belongs to, also where it was measured already."""
@@ -202,7 +207,7 @@ def _compared(
     """
     name, other = candidate.name, candidate.mirror
     by_other = _by(other, answers)
-    best = MirrorGap(name, gap_of(other, answers), inf)
+    best = MirrorGap(name, _gap(answers, by_other), inf)
     worst = 0.0
     for index in answers.indices:
         predicted = by_mirror[index], by_other[index]
