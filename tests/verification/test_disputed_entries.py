@@ -12,6 +12,7 @@ from chiralize import chiralize
 from chiralize.errors import MirrorError
 from chiralize.verification.evidence.judging import Basis, judged
 from chiralize.verification.evidence.records import Comparison, MirrorGap
+from tests.support.cases import mainly
 
 NAMES = [f"{side}_{number}" for side in ("left", "right") for number in range(30)]
 
@@ -68,7 +69,7 @@ def converted(model: nn.Module, turn: int, seed: int = 0) -> Any:
     return chiralize(model, spec(turn), (x[:2],), method="average", calibration=x).chirality.report
 
 
-@pytest.mark.parametrize("lean", [0.0, 0.5])
+@pytest.mark.parametrize("lean", mainly([[0.0], [0.5]], [[0.5]]))
 def test_a_wrong_sign_among_many_is_refused(lean: float) -> None:
     """It is 1 of 61 answers, in the input too, so that all 61 are predicted otherwise, if most by little."""
     with pytest.raises(MirrorError, match="the other sign of turn of input 0 'x' and output 0, 2.0. with T") as caught:
@@ -77,7 +78,7 @@ def test_a_wrong_sign_among_many_is_refused(lean: float) -> None:
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("lean", [0.0, 0.5])
+@pytest.mark.parametrize("lean", mainly([[0.0], [0.5]], [[0.5]]))
 def test_the_right_sign_stays_where_the_network_leans_to_one_side(lean: float) -> None:
     report = converted(Denoiser(lean=lean), -1)
     assert "the network fits T: its gap is" in report.to_text()

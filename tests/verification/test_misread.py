@@ -83,6 +83,7 @@ MISREAD = {
 }
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("share", [0.1, 0.3])
 @pytest.mark.parametrize("case", MISREAD)
 def test_the_advice_begins_with_what_was_misread(case: str, share: float) -> None:
