@@ -191,7 +191,7 @@ def test_of_two_refusals_the_first_is_raised() -> None:
         convert(ready(Steersman(0.3)), "boat", replace(FITS, max_drift=100.0), trial)
 
 
-@pytest.mark.parametrize("water", [Mirrored, turning])
+@pytest.mark.parametrize("water", [pytest.param(Mirrored, marks=pytest.mark.thorough), turning])
 def test_of_two_results_the_better_is_taken(water: Callable[[], Any]) -> None:
     """By force neither is refused; both are run, where the first may return less."""
     network = ready(Steersman(0.8))
@@ -262,7 +262,7 @@ def varying(walker: Walker) -> Walker:
     ("changed", "words"),
     [
         (falling, "in the loop it falls in 4 of 10 walks, the original in 0 and its flip average in 0"),
-        (varying, "in the loop it may return less than the original ("),
+        pytest.param(varying, "in the loop it may return less than the original (", marks=pytest.mark.thorough),
     ],
 )
 def test_auto_goes_on_where_a_result_falls_or_its_return_is_open(

@@ -207,7 +207,7 @@ def test_distilling_brings_the_steps_nearer(name: str) -> None:
     run, net = KINDS[name][3], nearly_symmetric(name)
     before = {key: value.clone() for key, value in net.state_dict().items()}
     plain = converted(net, name, method="project").chirality.report
-    result = converted(net, name, method="project", distill=40)
+    result = converted(net, name, method="project", distill=20)
     assert result.chirality.report.drift.rho < 0.99 * plain.drift.rho
     assert result.chirality.report.certificate.passed
     assert all(torch.equal(value, before[key]) for key, value in net.state_dict().items())
@@ -248,7 +248,7 @@ def test_a_memory_that_is_too_small(monkeypatch: pytest.MonkeyPatch) -> None:
     net = trained(Remembering(), 3)
     monkeypatch.setattr("chiralize.methods.refine.along._ROOM", 1000)
     with pytest.raises(ChiralizeError, match="memory has no room for eight of one"):
-        converted(net, "LSTM", method="match", distill=5)
+        converted(net, "LSTM", method="project", distill=5)
 
 
 def test_a_note_where_nobody_asked(monkeypatch: pytest.MonkeyPatch) -> None:
