@@ -38,15 +38,18 @@ class Pictures(nn.Module):
         with torch.no_grad():
             for weights in self.inner.parameters():
                 weights += 0.5 * torch.randn(weights.shape[0], *[1] * (weights.ndim - 1))  # whole directions move
-        self.merged, self.coordinate = merged, coordinate
+        self.merged = merged
+        # Without a write in place, which torch would take apart for a while.
+        signs = torch.ones(2)
+        signs[coordinate] = -1
+        self.register_buffer("signs", signs)
+        self.register_buffer("shift", C * (1 - signs))
 
     def one_view(self, x: Tensor) -> Tensor:
         return C + 200 * torch.tanh((x - C) / 200) + 20 * self.inner((x / C - 1).flatten(1)).view(-1, 5, 2)
 
     def image(self, x: Tensor) -> Tensor:
-        turned = x[:, PARTNER].clone()
-        turned[..., self.coordinate] = 2 * C - turned[..., self.coordinate]
-        return turned
+        return self.get_buffer("signs") * x[:, PARTNER] + self.get_buffer("shift")
 
     def forward(self, x: Tensor) -> Tensor:
         poses = x.view(-1, 5, 2)
