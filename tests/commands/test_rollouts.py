@@ -507,6 +507,7 @@ UNEVEN: dict[str, tuple[Water, float, float | None, str]] = {
 }
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("case", UNEVEN)
 def test_in_an_environment_whose_sides_differ_the_returns_count(case: str) -> None:
     """Models of real robots are not quite their own mirror images, which says nothing against a result."""

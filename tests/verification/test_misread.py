@@ -170,6 +170,7 @@ ACROSS = "[[c000, c100], [c001, c101], [c010, c110], [c011, c111]]"
 ALONG = "[[c000, c001], [c010, c011], [c100, c101], [c110, c111]]"
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("wrong", ["[]", ALONG], ids=["no pairs", "pairs along another axis"])
 def test_corners_of_a_box_that_swap_otherwise_are_named(wrong: str) -> None:
     """Their names tell no side, and all of their pairs are wrong at once."""

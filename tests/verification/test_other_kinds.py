@@ -22,6 +22,7 @@ from chiralize.verification.evidence.one_class import one_class_first
 from chiralize.verification.evidence.other_kinds import outputs_of_another_kind
 from chiralize.verification.evidence.records import Comparison, MirrorGap
 from chiralize.verification.mirror_evidence import ask_network, outside_evidence
+from tests.support.cases import mainly
 from tests.support.small_body import BODY, IMAGE, Net, normal
 
 INVARIANT = BODY + 'negate: x\ninputs: [{layout: "b j d"}]\noutputs: [{invariant: true}]\n'
@@ -91,7 +92,7 @@ def test_of_many_scores_those_that_swap_are_read_off_the_answers() -> None:
     assert "Fix: try entries 18 and 19 of output 0 swapped (`classes: {swap: [[18, 19]]}`) in the specification" in said
 
 
-@pytest.mark.parametrize("frames", [0, 5, 7])
+@pytest.mark.parametrize("frames", mainly([[0], [5], [7]], [[0], [7]]))
 def test_scores_along_samples_and_frames_have_no_partners(frames: int) -> None:
     """One score a sample, "b", or one a frame, of which calibration inputs have 5, or more than the example."""
 
@@ -119,7 +120,7 @@ def test_scores_that_stay_are_not_doubted(size: int) -> None:
     assert asked.fit is not None and not asked.fit.is_refuted and not asked.warnings
 
 
-@pytest.mark.parametrize("size", [12, 13])
+@pytest.mark.parametrize("size", mainly([[12], [13]], [[13]]))
 def test_of_many_scores_no_pairs_are_tried(size: int) -> None:
     network = prepare(scorer(size, list(range(size)), [1] * size), parse_spec(INVARIANT), (normal(2, 6, 2),))
     others = [words for words, _ in outputs_of_another_kind(network.resolved)]
@@ -224,7 +225,7 @@ def test_a_mirror_that_moves_less_raises_doubt_later(inputs: str, ratio: float, 
     assert len(seen.warnings) == doubts
 
 
-@pytest.mark.parametrize("rows", [1, 2])
+@pytest.mark.parametrize("rows", mainly([[1], [2]], [[1]]))
 def test_the_sample_in_a_file_does_not_make_a_network_one_sided(rows: int) -> None:
     """Of one or two samples there is no spread that a gap could be a share of."""
     x = normal(rows, 6, 2, seed=5) ** 3
