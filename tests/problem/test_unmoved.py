@@ -111,6 +111,20 @@ def test_what_moves_little_and_counts_is_left_alone() -> None:
     assert not spreadings(linear(weight), as_calls(samples(LEAN, noise=0.005)))
 
 
+def test_a_cosine_of_small_angles_is_left_alone() -> None:
+    """As z of the direction of gravity that a robot feels, or w of a quaternion."""
+    seen = samples()
+    seen[:, LOAD] = -1 + 0.001 * seen[:, LOAD].abs()
+    assert not spreadings(linear(normal(12, ENTRIES, seed=5)), as_calls(seen))
+
+
+def test_nearly_all_entries_may_stand_still() -> None:
+    """As of a robot that stands, whose joints say nothing of how far they may move."""
+    still = [entry for entry in range(ENTRIES) if entry not in (0, SPEED)]
+    (spreading,) = spreadings(linear(normal(12, ENTRIES, seed=5)), as_calls(samples(*still))).values()
+    assert spreading.drawn.nonzero().flatten().tolist() == still
+
+
 @pytest.mark.parametrize("count", [49, 50])
 def test_a_few_samples_tell_nothing(count: int) -> None:
     found = spreadings(linear(normal(12, ENTRIES, seed=5)), as_calls(samples(LEAN, count=count)))
@@ -155,8 +169,8 @@ def test_the_report_says_so() -> None:
     assert warning == (
         "warning: the calibration inputs hardly vary in scalar.speed, signs.lean: scalar.speed stays at 0.7, and the "
         "network keeps nothing of its training that tells how far it moved there. If it varies in use, give inputs in "
-        "which it does, or --method average; where samples stand alone, fits see values drawn as far as it may have "
-        "moved"
+        "which it does, or --method average; if it never does, nothing is amiss. Where samples stand alone, fits see "
+        "values drawn as far as it may have moved"
     )
     batches = with_scattered(posed(network, Request("reduce", calibration=calls))).batches
     assert remark_on(batches).endswith("all scaled; and on as many of yours, with what never moves in them drawn")

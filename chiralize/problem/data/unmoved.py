@@ -33,6 +33,8 @@ _ROUNDING = 1e-6
 """Of its size, and of the spread of others: an entry that varies less never moves."""
 _STILL = 0.03
 """Of what others have, spread and part in the answers: an entry that has less is held still."""
+_NEAR_ONE = 0.05
+"""How far from 1 the mean of a cosine of small angles may be."""
 _WIDEST = 10.0
 """How far an entry is drawn at most, in spreads of those that move: answers that hardly react tell nothing."""
 
@@ -47,7 +49,8 @@ def of_unmoved(network: Network, calls: Sequence[Call], indices: Sequence[int]) 
     for index in indices:
         if _has_named_entries(network.resolved.input_tensors[index]):
             mean, spread = _moments(network, index, calls)
-            if bool((spread < _STILL * spread.median()).any()):
+            moves = _moves(mean, spread)
+            if bool(moves.any()) and bool((spread < _STILL * spread[moves].median()).any()):
                 still[index] = mean, spread
     if not still or processes.total(sum(map(network.samples_in, calls))) < _FEWEST:
         return {}
@@ -68,12 +71,18 @@ def _has_named_entries(tensor: ResolvedTensor) -> bool:
 
 def _drawn(reaction: Tensor, mean: Tensor, spread: Tensor) -> Tensor:
     """The spread of every entry that is drawn, 0 of the others."""
-    moves = spread > _ROUNDING * (mean.abs() + spread.amax())
-    part = reaction * spread
+    moves, part = _moves(mean, spread), reaction * spread
     typical, usual = part[moves & (reaction > 0)].median(), spread[moves].median()
-    is_still = ~moves | ((part < _STILL * typical) & (spread < _STILL * usual))
+    # A cosine of small angles stays near 1 in training as well: of a robot's upright, a quaternion, a rotation.
+    is_cosine = moves & ((mean.abs() - 1).abs() < _NEAR_ONE)
+    is_still = ~moves | ((part < _STILL * typical) & (spread < _STILL * usual) & ~is_cosine)
     drawn = (usual * typical / reaction).sqrt().clamp(max=_WIDEST * usual)
     return torch.where(is_still & (reaction > 0), drawn, 0.0)
+
+
+def _moves(mean: Tensor, spread: Tensor) -> Tensor:
+    """Which entries vary, by more than rounding."""
+    return spread > _ROUNDING * (mean.abs() + spread.amax())
 
 
 def _moments(network: Network, index: int, calls: Sequence[Call]) -> tuple[Tensor, Tensor]:
