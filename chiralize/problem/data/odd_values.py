@@ -58,8 +58,8 @@ def _never_moving(network: Network, calls: Sequence[Call]) -> Iterator[str]:
         yield (
             f"warning: the calibration inputs hardly vary in {listed(list(values), _NAMED)}: {label} stays at {value}, "
             "and the network keeps nothing of its training that tells how far it moved there. If it varies in use, "
-            "give inputs in which it does, or --method average; if it never does, nothing is amiss. Where samples stand "
-            "alone, fits see values drawn as far as it may have moved"
+            "give inputs in which it does, or --method average; if it never does, nothing is amiss. Where samples "
+            "stand alone, fits see values drawn as far as it may have moved"
         )
 
 
