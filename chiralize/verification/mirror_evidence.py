@@ -80,6 +80,7 @@ from chiralize.verification.other_mirrors import (
     numbers_among,
     points_to_try,
 )
+from chiralize.verification.turned_worlds import is_symmetry_beside
 from chiralize.verification.verdicts import Evidence
 
 _LOOKED_AT = 2048  # samples in which one input may turn out to be computed from another
@@ -275,7 +276,8 @@ def _compared(
         """Say how many mirrors have been tried; no share, since the first two take longer than the others."""
         progress(f"{_ASKING}: {gap}, {tried} tried")
 
-    comparison = compare(answers, mirror, others, runs, tell)
+    is_as_right = partial(is_symmetry_beside, mirror=mirror, resolved=network.resolved, calls=calls)
+    comparison = compare(answers, mirror, others, runs, tell, is_as_right if real else lambda other: False)
     if real and basis.rows < FEWEST_ROWS and comparison.answers_stay:
         return Evidence(notes=(_FEW_SCORES.format(basis.rows),))
     # Where T is refuted, one change may not be enough: several at once are searched for, of sequences on the first few.

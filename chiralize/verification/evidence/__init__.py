@@ -7,7 +7,7 @@ of the skeleton, and the trained network itself, which fits its true mirror and 
     reflection, turns, clocks, free_inputs,
     derived_inputs, off_center, blocks, one_class         the specification and the inputs, without a run
     answers, forecasts, fitting, mirrors, judging,
-    sided_conditions                                      the network under T and under other mirrors
+    sided_conditions, as_right                            the network under T and under other mirrors
     neighbours, skeleton_changes, misread,
     other_fields, other_kinds, answer_points,
     input_points, least_gap, repairing,

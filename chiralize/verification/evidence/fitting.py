@@ -98,15 +98,18 @@ def compare(
     candidates: Iterable[Candidate],
     most_runs: int,
     tell: Callable[[int], None] = lambda runs: None,
+    is_as_right: Callable[[NetworkMirror], bool] = lambda other: False,
 ) -> Comparison:
     """The gap of T, and of every other mirror beside it, in their order.
 
     most_runs: mirrors that need more than so many different mirrored inputs are left out; those that differ in the
     outputs alone need none.  tell: called with the number of mirrors so far that the network is run for.
+    is_as_right: whether a mirror that comes nearer is one of the same world, as T is.
     """
     measured: dict[Key, MirrorGap] = {}
     skeletons: dict[Key, list[str]] = {}
     against: dict[str, AgainstNames] = {}
+    as_right = set[str]()
     given = whole_key(mirror)
     by_mirror = _by(mirror, answers)
     given_gap = _gap(answers, by_mirror)
@@ -138,6 +141,8 @@ def compare(
         # Of one that swaps nothing at all names say nothing: it is left to `remedies`.
         if compared.ratio < 1.0 and candidate.name != NO_SWAP and (what := against_names(other, known())):
             against[candidate.name] = what
+        if compared.ratio < 1.0 and is_as_right(other):
+            as_right.add(candidate.name)
         measured[key] = replace(
             compared,
             inputs=inputs_beside(other, mirror),
@@ -147,7 +152,8 @@ def compare(
     # After the loop, since a skeleton may name a mirror that was measured under another name before.
     others = [replace(other, skeletons=tuple(skeletons.get(key, ()))) for key, other in measured.items()]
     answers_stay = all(share_moved(mirror.outputs[index]) <= _FEW for index in answers.indices)
-    return Comparison(given_gap, tuple(others), tuple(skeletons.get(given, ())), answers_stay, against=against)
+    same = tuple(skeletons.get(given, ()))
+    return Comparison(given_gap, tuple(others), same, answers_stay, against=against, as_right=frozenset(as_right))
 
 
 def _by(mirror: NetworkMirror, answers: Answers) -> dict[int, list[torch.Tensor]]:

@@ -24,6 +24,7 @@ from scipy.special import fdtri
 from chiralize.errors.words import listed, when
 from chiralize.graph.mirror import CLEARLY, FITS, NOTHING_IN_COMMON, AgainstNames, Corrected, MirrorFit
 from chiralize.verification.evidence.answers import FEWEST_ROWS
+from chiralize.verification.evidence.as_right import as_right, as_right_in_words
 from chiralize.verification.evidence.names import BY_NAMES
 from chiralize.verification.evidence.records import (
     ALONG_WIDTHS,
@@ -120,7 +121,8 @@ def judged(comparison: Comparison, basis: Basis) -> Evidence:
     # Those that refute T: clearly better, of these the best, without those that fit since they move little.
     gap = comparison.gap
     finite = [other for other in comparison.others if _counts(other)]
-    tried = [other for other in finite if other.name not in comparison.against]
+    of_the_world = as_right(finite, comparison, basis.real, bool(basis.displaced))
+    tried = [other for other in finite if other.name not in comparison.against and other not in of_the_world]
     clearly = [other for other in tried if _is_clearly_better(gap, other, basis)]
     better = _best(_without_still_ones([other for other in clearly if not _may_fit_for_moving_less(other)]))
     better = _with_the_point(_with_lesser_ones(better, clearly), tried)
@@ -160,6 +162,7 @@ def judged(comparison: Comparison, basis: Basis) -> Evidence:
     warnings = (*warnings, *beside, *sided)
     by_names = next((other for other in tried if other.name.startswith(BY_NAMES)), _NO_OTHER)
     mislead = fit.is_confirmed and not fit.is_wide and gap <= CLEARLY_OF_FEW * by_names.gap
+    notes = (*notes, *(() if warnings else as_right_in_words(of_the_world)))
     return Evidence(checks, warnings, fit, notes, names_mislead=mislead)
 
 
@@ -203,7 +206,7 @@ def _against_names(unlike: Sequence[MirrorGap], comparison: Comparison) -> str:
     """What it says that mirrors against names fit better than T; entries of one side that it would pair first."""
     of_one_side = [other for other in unlike if comparison.against[other.name].misplaced]
     if of_one_side:
-        return f"{_MISPLACED}: {_compare(of_one_side[0])}"
+        return f"{_MISPLACED}: {of_one_side[0].words}"
     names = listed(_all_against(unlike, comparison.against).unswapped, _NAMED)
     first = unlike[0]
     return (
@@ -421,7 +424,7 @@ def _doubt(gap: float, tried: Sequence[MirrorGap]) -> str:
     doubtful = [other for other in tried if _raises_doubt(other)]
     if gap <= SMALL or not doubtful:
         return ""
-    return _compare(min(doubtful, key=lambda other: other.ratio))
+    return min(doubtful, key=lambda other: other.ratio).words
 
 
 def _raises_doubt(other: MirrorGap) -> bool:
@@ -456,13 +459,7 @@ def _as_good(tried: Sequence[MirrorGap]) -> str:
 
 def _better(other: MirrorGap, real: bool) -> str:
     """The warning of a mirror that refutes T."""
-    return when(not real, "on noise ") + f"another mirror fits the network better: {_compare(other)}"
-
-
-def _compare(other: MirrorGap) -> str:
-    """The gap of another mirror beside that of T, on the entries that the two predict differently."""
-    where = when(not other.is_of_all, ", on the entries that the two predict differently")
-    return f"its gap is {other.here:.3g} with {other.name}, {other.given:.3g} with T{where}"
+    return when(not real, "on noise ") + f"another mirror fits the network better: {other.words}"
 
 
 def _both_gaps(fit: MirrorFit) -> str:

@@ -62,6 +62,12 @@ class MirrorGap:
         return self.given * self.share or 1.0
 
     @property
+    def words(self) -> str:
+        """Its gap beside that of T, on the entries that the two predict differently."""
+        where = "" if self.is_of_all else ", on the entries that the two predict differently"
+        return f"its gap is {self.here:.3g} with {self.name}, {self.given:.3g} with T{where}"
+
+    @property
     def moves_less(self) -> bool:
         """Whether it does to inputs a part of what T does, and not all."""
         return self.inputs == "less"
@@ -84,6 +90,7 @@ class Comparison:
     answers_stay: T leaves three quarters of the answers as they are, or more.
     corrected: what makes T fit; None where nobody looked.
     against: what mirrors that come nearer do against names that T follows, by their names.
+    as_right: those, by their names, that differ from T by a symmetry of the world that the inputs show.
     """
 
     gap: float
@@ -92,6 +99,7 @@ class Comparison:
     answers_stay: bool = False
     corrected: Corrected | None = None
     against: Mapping[str, AgainstNames] = field(default_factory=dict)
+    as_right: frozenset[str] = frozenset()
 
 
 def is_about_another_point(name: str) -> bool:
