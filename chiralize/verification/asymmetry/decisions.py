@@ -20,6 +20,11 @@ from torch import Tensor
 from chiralize.body.tensors.resolved import ResolvedTensor
 from chiralize.verification.asymmetry.records import Decided
 
+_SURE = 0.5
+"""Scores that nobody called classes are some where the highest has so much of a sample in the mean, beyond an even
+share of the rest, read as logits or as probabilities. Ten numbers about 0 with a spread of 1 have 0.35.
+"""
+_ROUNDING = 1e-4
 _FEWEST_CLASSES = 3
 """Of two, neither is one that never occurs."""
 _FEWEST_DECIDED = 4
@@ -30,7 +35,8 @@ class Decisions:
     """Running counts of one output.
 
     counts, lost: how often each class was decided for, and how often the mirror decides for another one.
-    are_supposed: nobody called the entries decisions, and they are compared with 0.
+    are_supposed: nobody called the entries decisions, and they are compared with 0.  sure: the shares that the highest
+    of them have, summed up, where numbers are only said to stay: coefficients of a shape stay as well.
     """
 
     def __init__(self, tensor: ResolvedTensor | None) -> None:
@@ -41,6 +47,7 @@ class Decisions:
         self.are_of_entries = self.threshold is not None or self.are_supposed
         self.counts: Tensor | None = None
         self.lost: Tensor | None = None
+        self.sure = 0.0
 
     def add(self, plain: Tensor, back: Tensor) -> None:
         """Take f(x) and T f(T x) of one call in."""
@@ -51,6 +58,7 @@ class Decisions:
         elif self.tensor.kind in ("invariant", "classes"):
             axis = -1 if self.tensor.class_axis is None else self.tensor.class_axis
             if plain.shape[axis] > 1:
+                self.sure += float(_shares(plain, axis).max(axis).values.sum())
                 self._add(plain.argmax(axis).flatten(), back.argmax(axis).flatten(), plain.shape[axis])
 
     def _add_entries(self, plain: Tensor, back: Tensor, tensor: ResolvedTensor) -> None:
@@ -70,13 +78,15 @@ class Decisions:
         self.lost = lost if self.lost is None else self.lost + lost
 
     def result(self) -> Decided | None:
-        """The shares; None where nothing was decided, or where entries that nobody called decisions are none."""
+        """The shares; None where nothing was decided, or where numbers that nobody called decisions may be none."""
         if self.counts is None or self.lost is None or not int(self.counts.sum()):
             return None
         total = int(self.counts.sum())
+        is_known = self.threshold is not None or self.tensor is None or self.tensor.kind == "classes"
+        if not (is_known or self.are_of_entries) and self.sure < (_SURE + _SURE / len(self.counts)) * total:
+            return None
         worst = float((self.lost / self.counts.clamp(min=1)).max())
         # Of scores that only stay, nobody knows whether the highest is a decision; and see `_FEWEST_DECIDED`.
-        is_known = self.threshold is not None or self.tensor is None or self.tensor.kind == "classes"
         if not is_known or int(self.counts.min()) < _FEWEST_DECIDED:
             worst = 1.0
         if self.are_of_entries:
@@ -87,6 +97,12 @@ class Decisions:
         else:
             others = 1 - int(self.counts.max()) / total if len(self.counts) >= _FEWEST_CLASSES else 0.0
         return Decided(int(self.lost.sum()) / total, others, worst)
+
+
+def _shares(scores: Tensor, axis: int) -> Tensor:
+    """What every class has of a sample: probabilities as they are, other scores as logits."""
+    are_shares = bool((scores >= 0).all()) and bool(((scores.sum(axis) - 1).abs() < _ROUNDING).all())
+    return scores if are_shares else scores.softmax(axis)
 
 
 def _may_be_yes_or_no(tensor: ResolvedTensor) -> bool:
