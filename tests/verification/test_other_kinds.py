@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 import chiralize
-from chiralize.body.tensors import parse_spec
+from chiralize.body.tensors import parse_spec, resolve
 from chiralize.errors import MirrorError
 from chiralize.graph.running import Call
 from chiralize.problem.mirror import mirror_if_known
@@ -84,6 +84,17 @@ def refusal(net: nn.Module, **options: str) -> str:
 )
 def test_what_moves_is_named(size: int, partner: list[int], sign: list[int], words: str) -> None:
     assert f"Fix: try {words}" in refusal(scorer(size, partner, sign))
+
+
+def test_a_layout_of_samples_and_numbers_keeps_no_sign_from_being_tried() -> None:
+    """A position that is said to stay, `layout: b s`, is one whose x is negated; three axes tell of something else."""
+    for layout, size, is_tried in (("b s", (2, 3), True), ("b t s", (2, 5, 3), False)):
+        spec = parse_spec(INVARIANT.replace("{invariant: true}", f"{{layout: {layout}, invariant: true}}"))
+        resolved = resolve(spec, [(2, 6, 2)], [size])
+        others = dict(outputs_of_another_kind(resolved))
+        words = "the other sign of output 0[0] (`fields: [{signs: [-1, 1, 1]}]`)"
+        assert (words in others) == is_tried
+        assert not is_tried or others[words]["output", 0].layout is None
 
 
 def test_of_many_scores_those_that_swap_are_read_off_the_answers() -> None:

@@ -70,10 +70,14 @@ def _other_classes(classes: Classes, size: int) -> Iterator[tuple[str, Classes]]
 def _scores_that_move(tensor: ResolvedTensor) -> Iterator[tuple[str, TensorEntry]]:
     """Scores that are said to stay, few of them along the last axis: two of them swapped, or one negated.
 
-    Where they are of several limbs, left ones and right ones lie in pairs or in halves.
+    Where they are of several limbs, left ones and right ones lie in pairs or in halves. A layout of samples and numbers
+    alone, such as `b s`, says no more than none does.
     """
-    if len(tensor.shape) < 2 or tensor.entry.layout is not None or tensor.shape[-1] > MOST_SCALARS:
+    given = tensor.entry.layout
+    if len(tensor.shape) < 2 or tensor.shape[-1] > MOST_SCALARS or (given is not None and len(tensor.shape) > 2):
         return
+    if given is not None:
+        tensor = replace(tensor, entry=replace(tensor.entry, layout=None))
     size, where = tensor.shape[-1], tensor.where
     for one, other in combinations(range(size), 2):
         pair = f"`classes: {{swap: [[{one}, {other}]]}}`"
