@@ -45,8 +45,9 @@ from chiralize.verification.asymmetry.lean import LEANING, needed_to_show
 from chiralize.verification.asymmetry.memory import Memory, memory
 from chiralize.verification.asymmetry.peaks import LEANING_PEAKS, PeakGap, peak_gap
 from chiralize.verification.asymmetry.records import Asymmetry
-from chiralize.verification.asymmetry.uneven import leaving_out, uneven_in_words, unsettled
+from chiralize.verification.asymmetry.uneven import furthest_in_words, leaving_out, uneven_in_words, unsettled
 from chiralize.verification.evidence.answers import FEWEST_ROWS
+from chiralize.verification.evidence.free_inputs import free_in_words
 from chiralize.verification.evidence.noise import looks_real
 from chiralize.verification.evidence.off_center import off_center
 from chiralize.verification.evidence.one_class import one_class_first
@@ -186,7 +187,7 @@ def _of_gaps(
     gap, widest = gap_and_bound(gaps, evidence)
     of_what = "its spread" if widest == WIDEST else "the spread of what it adds to the last frame"
     facts = f"its two sides are {gap:.2g} of {of_what} apart{_in_its_unit(gaps, gap)}, and auto stops above {widest}"
-    facts += uneven_in_words(gaps)
+    facts += uneven_in_words(gaps) + furthest_in_words(gaps)
     for remark in problem.batches.remarks:
         # In another unit than that of its training a network answers anything: its gap then says nothing of its sides.
         if QUESTION in remark or NOT_SPREAD in remark:
@@ -207,7 +208,7 @@ def _of_gaps(
         remedy = f"{wider}{advice.remedy}; {_all_the_same(_or_one_pass(problem))}"
     first = pairs_first(network.resolved.spec.skeleton) or first
     doubt = next(doubts_of(network.resolved.spec), "")
-    text = f"{facts}: {advice.text}" + when(doubt, f". Before all: {doubt}")
+    text = f"{facts}: {advice.text}" + free_in_words(network.resolved, data) + when(doubt, f". Before all: {doubt}")
     return OneSidedError(name, text, when(doubt, "settle what is said before all; then ") + first + remedy)
 
 

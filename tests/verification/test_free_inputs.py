@@ -13,7 +13,7 @@ from chiralize.body.tensors import parse_spec, resolve
 from chiralize.graph.mirror import MirrorFit
 from chiralize.graph.running import Call
 from chiralize.report.cautions import mirror_cautions
-from chiralize.verification.evidence.free_inputs import free_findings
+from chiralize.verification.evidence.free_inputs import free_findings, free_in_words
 from chiralize.verification.verdicts import Evidence
 
 SPEC = """
@@ -139,3 +139,12 @@ def test_another_finding_is_what_makes_it_doubtful() -> None:
     assert all("doubtful: input 2" in caution.brief for caution in cautions)
     later = mirror_cautions(Evidence(warnings=(*said(NUMBERS), "input 2: T takes a to a"), fit=FITTED))
     assert all("doubtful: input 2" in caution.brief for caution in later)
+
+
+def test_beside_a_wide_gap_a_free_input_is_mentioned() -> None:
+    """Unless it is the same in all samples."""
+    resolved = resolve(parse_spec(FREE), [(4, 2), tuple(P.shape)], [(4, 21)])
+    hands = torch.tensor([[0.0, 1.0], [1.0, 0.0], [0.0, 1.0], [1.0, 0.0]])
+    words = free_in_words(resolved, [((hands, P), {})])
+    assert words.startswith("; input 0 'M' is declared `free`, so that T leaves") and "{swap: [[0, 1]]}" in words
+    assert free_in_words(resolved, [((hands[:1].expand(4, 2), P), {})]) == ""

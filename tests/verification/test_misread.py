@@ -12,6 +12,7 @@ import chiralize
 from chiralize.body.tensors import ConversionSpec, parse_spec, resolve
 from chiralize.errors import MirrorError
 from chiralize.symmetry.action import act
+from chiralize.verification.evidence.misread import free_as_mirrored
 from chiralize.verification.evidence.neighbours import nearby
 
 BODY = """\
@@ -254,3 +255,14 @@ def test_every_order_of_a_merged_axis_is_tried() -> None:
     tried = {name for name in names(spec, [(4, 54)]) if name.startswith("layout")}
     others = ("(t d j)", "(j t d)", "(j d t)", "(d t j)", "(d j t)")
     assert tried == {f"layout 'b {order}' of input 0" for order in others}
+
+
+@pytest.mark.parametrize(("size", "count"), [(1, 1), (2, 2), (3, 0)])
+def test_a_free_input_of_few_numbers_may_name_a_side(size: int, count: int) -> None:
+    """Which hand, as one-hot or as a sign."""
+    spec = "{skeleton: h36m, inputs: [{layout: b j d}, {free: true}], outputs: [{layout: b j d}]}"
+    resolved = resolve(parse_spec(spec), [(2, 17, 3), (2, size)], [(2, 17, 3)])
+    found = dict(free_as_mirrored(resolved, [0, 1]))
+    named = [name for name in found if "swapped (`classes" in name or "negated (`fields" in name]
+    assert len(named) == count
+    assert not any("negated" in name for name in dict(free_as_mirrored(resolved, [0])))

@@ -15,7 +15,7 @@ from chiralize.errors import MirrorError
 from chiralize.graph.running import Call
 from chiralize.verification import wrong_mirror
 from chiralize.verification.asymmetry.records import Asymmetry, OutputGap, PairGap
-from chiralize.verification.asymmetry.uneven import leaving_out, uneven_in_words
+from chiralize.verification.asymmetry.uneven import furthest_in_words, leaving_out, uneven_in_words
 
 JOINTS = ("hip", "left_knee", "right_knee", "left_ear", "right_ear", "left_hand", "right_hand", "nose")
 PARTNER = [0, 2, 1, 4, 3, 6, 5, 7]
@@ -45,6 +45,19 @@ def pairs(*shares: float, output: int = 0) -> tuple[PairGap, ...]:
 )
 def test_where_a_gap_is_in_few_places(measured: Asymmetry, text: str) -> None:
     assert uneven_in_words(measured) == text
+
+
+@pytest.mark.parametrize(
+    ("own", "text"),
+    [
+        ((0.66, 0.65, *[0.3] * 8), "; furthest apart are joint 0 (0.66), joint 1 (0.65)"),
+        ((0.66, 0.65, 0.6, *[0.3] * 7), ""),  # more than a few of them
+        ((0.5, *[0.38] * 9), ""),
+    ],
+)
+def test_the_furthest_joints_are_named(own: tuple[float, ...], text: str) -> None:
+    """A gap of 0.38 that no few joints hold half of."""
+    assert furthest_in_words(gaps(0.38, 0.1, pairs=pairs(*own))) == text
 
 
 @pytest.mark.parametrize(

@@ -48,8 +48,8 @@ _USUAL, _USUAL_OF_FORECASTS = "0.1 to 0.25", "0.1 to 0.4"
 _OF_FORECASTS = " in units of what it adds to the last frame"
 _UNEVENLY = (
     f"where it was not trained with mirrored copies, train it so, or {_REDUCE} with --calibration, which learns from "
-    "unmirrored answers alone; where it was, convert; compare the error on labelled samples either way (a graph "
-    "recogniser with a gap of 0.41 lost 4 of 61 points to its flip average)"
+    f"unmirrored answers alone; where it was, convert by {AVERAGE}, which stops at no gap; compare the error on "
+    "labelled samples either way (a graph recogniser with a gap of 0.41 lost 4 of 61 points to its flip average)"
 )
 _LEANING = (
     f"train it with mirrored copies, or train the result on under the mirror; else {_REDUCE} with --calibration, which "

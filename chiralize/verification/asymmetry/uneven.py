@@ -6,7 +6,7 @@ A gap of 1.1 that is in one output alone says little against T: that output may 
 
 from __future__ import annotations
 
-from chiralize.errors.words import percent
+from chiralize.errors.words import listed, percent
 from chiralize.verification.asymmetry.lean import LEANING
 from chiralize.verification.asymmetry.records import Asymmetry, OutputGap
 
@@ -15,6 +15,8 @@ _APART = 2.0
 """The gap of an output over that of the next one from which on it is named alone."""
 _HALF, _FEW_OF, _MOST_NAMED = 0.5, 4, 3
 """Pairs that hold so much of a gap are named, where they are no more than one in so many, and no more than a few."""
+_MUCH_FURTHER = 1.5
+"""The gap of a pair over that of its output from which on it is named."""
 _HARDLY_DECIDES = 0.15
 """Of the samples that are not of the commonest class, the share that the mirror gives another one, up to which a wide
 gap is mostly of scores that are never the highest.
@@ -64,6 +66,21 @@ def uneven_in_words(measured: Asymmetry) -> str:
     if 0 < len(holding) <= min(len(pairs) // _FEW_OF, _MOST_NAMED):
         text += f"; {percent(share)} of the whole gap is in {' and '.join(holding)}"
     return text
+
+
+def furthest_in_words(measured: Asymmetry) -> str:
+    """The pairs that are much further apart than the output that they belong to, if they are not most of it; else "".
+
+    To be read behind `uneven_in_words`, which names those that hold half of the gap.
+    """
+    if not measured.outputs:
+        return ""
+    worst = max(measured.outputs, key=lambda output: output.gap)
+    own = [pair for pair in measured.pairs if pair.output == worst.index]
+    far = [pair for pair in sorted(own, key=lambda pair: -pair.gap) if pair.gap >= _MUCH_FURTHER * worst.gap]
+    if not far or len(far) > len(own) // _FEW_OF:
+        return ""
+    return f"; furthest apart are {listed([f'{pair.label} ({pair.gap:.2g})' for pair in far], _MOST_NAMED)}"
 
 
 def leaving_out(measured: Asymmetry, bound: float, average: str = AVERAGE) -> str:

@@ -16,6 +16,7 @@ import torch
 
 from chiralize.body.tensors import ResolvedSpec
 from chiralize.body.tensors.resolved import ResolvedTensor
+from chiralize.errors.words import listed
 from chiralize.graph.running import Call
 from chiralize.problem.data.cutting import tensors
 from chiralize.verification.verdicts import Evidence
@@ -30,6 +31,11 @@ _OF_KINDS = (
     "{} is `free`, and holds {} different whole numbers: where these are of words or classes that name a side (LEFT, "
     "RIGHT), the mirror is wrong. Sides that swap can be said of one-hot vectors alone: an input with "
     "`classes: {{swap: [[A, B]]}}`"
+)
+
+_IS_FREE = (
+    "; {} {} declared `free`, so that T leaves the numbers as they are: where they name a side (a hand, a turn), say "
+    "first how the mirror changes them, such as `classes: {{swap: [[0, 1]]}}` or `fields: [{{signs: [-1]}}]`"
 )
 
 
@@ -61,6 +67,19 @@ def free_findings(resolved: ResolvedSpec, example: Call, inputs: Sequence[Call] 
         elif _varies(rows):
             warnings.append(_question(tensor, ", and differ from sample to sample as the mirrored inputs do"))
     return Evidence(warnings=tuple(warnings), notes=tuple(notes))
+
+
+def free_in_words(resolved: ResolvedSpec, inputs: Sequence[Call]) -> str:
+    """`; input 1 is declared `free`, ...`: what a wide gap may come from as well; "" where no free input differs from
+    sample to sample.  inputs: of the user.
+    """
+    free = list[str]()
+    for tensor in resolved.input_tensors:
+        if tensor.kind == "free" and tensor.has_rows:
+            rows = [tensors(call)[tensor.index] for call in inputs]
+            if rows and rows[0].is_floating_point() and _varies(rows):
+                free.append(tensor.where)
+    return _IS_FREE.format(listed(free), "are" if len(free) > 1 else "is") if free else ""
 
 
 def _frames(moved: Sequence[ResolvedTensor]) -> set[int]:

@@ -16,7 +16,8 @@ from itertools import combinations, permutations, product
 
 from chiralize.body.skeleton.skeleton import Skeleton
 from chiralize.body.tensors import ResolvedSpec
-from chiralize.body.tensors.entries import TensorEntry
+from chiralize.body.tensors.entries import Classes, TensorEntry
+from chiralize.body.tensors.fields.plain import Signs
 from chiralize.body.tensors.layout import Layout, parse_layout
 from chiralize.body.tensors.resolved import ResolvedTensor
 from chiralize.body.tensors.reversal import KEPT
@@ -28,6 +29,8 @@ Entries = Mapping[tuple[str, int], TensorEntry]
 
 _PEOPLE = 2
 """Entries of an axis that are mostly people or views."""
+_OF_A_SIDE = 2
+"""Numbers of a sample that may name a side, each by itself."""
 _VIEWS = 6
 """Of so many entries two may be a left and a right one, as of cameras on a head and two wrists."""
 _WORDS = ("b", "n", "m", "k")
@@ -225,7 +228,8 @@ def _kept(tensor: ResolvedTensor) -> dict[str, int]:
 def free_as_mirrored(resolved: ResolvedSpec, numbers: Collection[int]) -> Iterator[tuple[str, Entries]]:
     """Inputs that are `free`, read like a mirrored input of the same shape; where there is none, as a pose.
 
-    Before that as a number for each joint of another input, such as a mask of joints or of places around a body.
+    Before that as a number for each joint of another input, such as a mask of joints or of places around a body; and a
+    few numbers as those of a side, which swap or are negated.
     numbers: the positions of inputs of floating-point numbers. Masks and indices have no signs.
     """
     mirrored = [tensor for tensor in resolved.input_tensors if tensor.kind in ("pose", "fields")]
@@ -235,6 +239,7 @@ def free_as_mirrored(resolved: ResolvedSpec, numbers: Collection[int]) -> Iterat
         yield from _as_numbers_of_joints(tensor, mirrored)
         if tensor.index not in numbers:
             continue
+        yield from _of_a_side(tensor)
         # Read as another input is, where one has its shape; only without such a one as a pose of its own.
         alike = [other for other in mirrored if other.shape == tensor.shape]
         for other in alike:
@@ -244,6 +249,19 @@ def free_as_mirrored(resolved: ResolvedSpec, numbers: Collection[int]) -> Iterat
         if not alike:
             entry = TensorEntry(name=tensor.entry.name, where=tensor.entry.where)
             yield f"{tensor.where} as a pose", {("input", tensor.index): entry}
+
+
+def _of_a_side(tensor: ResolvedTensor) -> Iterator[tuple[str, Entries]]:
+    """A `free` input of one number or two a sample as one that names a side: which hand, which way to turn."""
+    if len(tensor.shape) != 2 or not tensor.has_rows or tensor.shape[1] > _OF_A_SIDE:
+        return
+    where, entry = tensor.where, replace(tensor.entry, flag=None, layout=None)
+    if tensor.shape[1] > 1:
+        swapped = replace(entry, classes=Classes(swap=((0, 1),)))
+        yield f"the two entries of {where} swapped (`classes: {{swap: [[0, 1]]}}`)", {("input", tensor.index): swapped}
+    signs = Signs("", (-1,) * tensor.shape[1])
+    words = f"{where} negated (`fields: [{{signs: {list(signs.signs)}}}]`)"
+    yield words, {("input", tensor.index): replace(entry, fields=(signs,))}
 
 
 def _as_numbers_of_joints(tensor: ResolvedTensor, mirrored: Sequence[ResolvedTensor]) -> Iterator[tuple[str, Entries]]:
