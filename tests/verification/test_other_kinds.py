@@ -151,7 +151,8 @@ def test_classes_are_swapped_as_their_names_tell() -> None:
     with pytest.raises(MirrorError) as caught:
         chiralize.chiralize(net, spec, (x[:2],), calibration=x, method="match")
     assert "T takes attack_left_hand_left to attack_left_hand_right, by its name it belongs to" in caught.value.facts
-    assert "try attack_left_hand_left paired with attack_right_hand_right, attack_left_hand" in caught.value.remedy
+    pairs = "[[attack_left_hand_left, attack_right_hand_right], [attack_left_hand_right, attack_right_hand_left]]"
+    assert f"swapped (`classes: {{swap: {pairs}}}`, and no others)" in caught.value.remedy
 
 
 def test_what_names_tell_comes_first_where_nothing_else_fits() -> None:

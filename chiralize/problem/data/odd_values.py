@@ -48,12 +48,12 @@ def _never_moving(network: Network, calls: Sequence[Call]) -> Iterator[str]:
     """A warning of entries that never move and that answers react to, where nothing is remembered of them."""
     if len(calls) < 2:
         return
-    for index, spreading in spreadings(network, calls).items():
+    for number, spreading in spreadings(network, calls).items():
         if not spreading.is_guessed:
             continue
-        tensor, values = network.resolved.input_tensors[index], dict[str, str]()
-        for place in map(tuple, spreading.drawn.nonzero().tolist()):
-            values.setdefault(tensor.label((0, *place)), f"{float(spreading.given[place]):.3g}")
+        tensor, values = network.resolved.input_tensors[number], dict[str, str]()
+        for index in map(tuple, spreading.drawn.nonzero().tolist()):
+            values.setdefault(tensor.label((0, *index)), f"{float(spreading.given[index]):.3g}")
         label, value = next(iter(values.items()))
         yield (
             f"warning: the calibration inputs hardly vary in {listed(list(values), _NAMED)}: {label} stays at {value}, "

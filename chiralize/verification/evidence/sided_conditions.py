@@ -45,8 +45,7 @@ def sided_conditions(
     Raises ModelRunError.
     """
     conditions = [tensor for tensor in resolved.input_tensors if _is_condition(tensor)]
-    shapes = [tensor.shape for tensor in tensors(calls[0])]
-    alike = [call for call in calls if [tensor.shape for tensor in tensors(call)] == shapes]
+    alike = [call for call in calls if _shapes(call) == _shapes(calls[0])]
     if not conditions or len(conditions) == len(resolved.input_tensors):
         return ()
     if sum(len(tensors(call)[conditions[0].index]) for call in alike) < _FEWEST:
@@ -58,6 +57,11 @@ def sided_conditions(
         if share := max(shares, default=0.0):
             texts.append(_in_words(tensor, share))
     return tuple(texts)
+
+
+def _shapes(call: Call) -> list[torch.Size]:
+    """The shapes of a call's tensors."""
+    return [tensor.shape for tensor in tensors(call)]
 
 
 def _is_condition(tensor: ResolvedTensor) -> bool:
@@ -82,12 +86,12 @@ def _exchanged(calls: Sequence[Call], index: int) -> list[Call]:
     return exchanged
 
 
-def _goes_with(index: int, mirror: NetworkMirror, own: Answers, others: Answers) -> float:
+def _goes_with(index: int, mirror: NetworkMirror, given: Answers, others: Answers) -> float:
     """The share of what both views of an output differ by that goes with a condition; 0 where that is no side of it."""
     if index not in others.indices:
         return 0.0
     differences = list[list[torch.Tensor]]()
-    for answers in (own, others):
+    for answers in (given, others):
         plain, turned = answers.pairs(mirror, index)
         differences.append([(one - other).flatten(1) for one, other in zip(plain, turned, strict=True)])
     # Those of other conditions, put where their condition is at home.
@@ -98,7 +102,7 @@ def _goes_with(index: int, mirror: NetworkMirror, own: Answers, others: Answers)
     lean = (one.mean(0).square().sum() + other.mean(0).square().sum()) / 2
     together = ((one - one.mean(0)) * (other - other.mean(0))).sum(1).mean()
     whole = (((one - one.mean(0)).square() + (other - other.mean(0)).square()).sum(1) / 2).mean()
-    answered = torch.cat([part.flatten(1) for part in own.pairs(mirror, index)[0]])
+    answered = torch.cat([part.flatten(1) for part in given.pairs(mirror, index)[0]])
     spread = (answered - answered.mean(0)).square().sum(1).mean()
     if together <= max(float(lean), _SHARE * float(whole), _LEAST**2 * float(spread)):
         return 0.0
