@@ -110,3 +110,57 @@ def test_points_are_no_missing_joints(spec: str, values: Tensor) -> None:
     kept, calls = network(spec, values)
     assert stored_for_missing(kept.resolved.input_tensors[0], calls) is None
     assert list(odd_values(kept, calls)) == []
+
+
+GAZE = "name: fixation\njoints: [fix]\npairs: []\ndims: [x, y]\nnegate: [x]\noutputs: [{layout: b j d}]\n"
+IN_FIELDS = GAZE + 'inputs: [{layout: "b t f", fields: [{joints: gaze, reflect: {x: 0.5}}, {scalar: [duration]}]}]\n'
+X_ALONE = GAZE + 'inputs: [{layout: "b t f", fields: [{joints: gaze, dims: [x], reflect: {x: 0.5}}]}]\n'
+
+
+def on_a_screen(low: float, high: float, width: int, missing: float | None = None) -> Tensor:
+    """Where someone looked on a screen, clipped to it, in single precision; samples of 6 fixations."""
+    drawn = (0.5 + 0.25 * normal(300, 6, width, seed=4)).clamp(low, high)
+    if missing is not None:
+        drawn[MISSING] = missing
+    return drawn.double()
+
+
+@pytest.mark.parametrize(
+    ("spec", "values"),
+    [
+        (IN_FIELDS, on_a_screen(0.01, 0.99, 3)),
+        (IN_FIELDS, on_a_screen(0.0, 1.0, 3)),
+        (IN_FIELDS, on_a_screen(-9.0, 0.96, 3)),  # at one side: wherever they are in y
+        (X_ALONE, on_a_screen(0.01, 0.99, 1)),
+        (X_ALONE, on_a_screen(0.02, 0.96, 1)),  # borders that are no images of each other
+        (X_ALONE, on_a_screen(0.0, 1.0, 1)),
+        (X_ALONE, on_a_screen(0.0, 0.96, 1)),
+    ],
+)
+def test_positions_clipped_to_a_screen_are_points(spec: str, values: Tensor) -> None:
+    """Half a unit in the last place stood between 0.01 and the mirror image of 0.99."""
+    kept, calls = screen(spec, values)
+    assert stored_for_missing(kept.resolved.input_tensors[0], calls) is None
+
+
+@pytest.mark.parametrize(
+    ("spec", "values", "missing"),
+    [
+        (IN_FIELDS, on_a_screen(-9.0, 9.0, 3, 0.0), 0.0),
+        (IN_FIELDS, on_a_screen(-9.0, 9.0, 3, -1.0), -1.0),
+        (IN_FIELDS, on_a_screen(0.0, 1.0, 3, 0.0), 0.0),  # y is 0 as well: most are no points of the border
+        (X_ALONE, on_a_screen(-9.0, 9.0, 1, 0.0), 0.0),
+        (X_ALONE, on_a_screen(-9.0, 9.0, 1, -1.0), -1.0),
+        (X_ALONE, on_a_screen(0.02, 0.98, 1, -1.0), -1.0),
+    ],
+)
+def test_missing_positions_on_a_screen_are_told(spec: str, values: Tensor, missing: float) -> None:
+    kept, calls = screen(spec, values)
+    stored = stored_for_missing(kept.resolved.input_tensors[0], calls)
+    assert stored is not None and stored.value == missing
+
+
+def screen(spec: str, values: Tensor) -> tuple[Network, list[Call]]:
+    """A network on six fixations that answers the next one, and the samples as calls."""
+    model = nn.Sequential(nn.Flatten(), nn.Linear(values[0].numel(), 2), nn.Unflatten(1, (1, 2))).double()
+    return prepare(model, parse_spec(spec), (values[:3],)), [((part,), {}) for part in values.split(50)]

@@ -1,7 +1,7 @@
 """Joints that were not seen, stored as one number for all: T takes it for a point, and puts it where no joint is.
 
-Detectors store 0 for them, normalised -1 or the like. Such a number stands, to the last bit, in many places now and
-then, and its mirror image in next to none.
+Detectors store 0 for them, normalised -1 or the like. Such a number stands in many places now and then, and its
+mirror image in next to none.
 
 In pixels of a width of 640 the mirror takes x to 640 - x: a missing joint at (0, 0) comes to (640, 0). That is neither
 missing nor anywhere on the body, so that gaps measured with it say nothing of the network.
@@ -33,6 +33,12 @@ _WHOLE = 0.5
 """The share of missing joints, at least, whose other coordinates are stored as one number, too."""
 _MOST = 1_000_000
 """Numbers that are looked at."""
+_ROUNDING = 4 * float(torch.finfo(torch.float32).eps)
+"""Of the numbers involved: files keep single precision, whatever they are read as."""
+_BORDERS, _APART = 0.25, 0.05
+"""Where values were clipped to a range: the rarer of two borders beside the other, at least, and how far from a border
+the next value lies at most, in shares of the range.
+"""
 
 
 @dataclass(frozen=True)
@@ -101,8 +107,9 @@ def stored_for_missing(tensor: ResolvedTensor, calls: Sequence[Call]) -> Stored 
     # 1. Exact zeros, where the mirror is at another point: 0 in pixels is the corner of the picture.
     is_off_zero = middle != 0
     if bool(is_off_zero.any()):
-        zeros = _as_missing(values[:, is_off_zero], torch.zeros_like(middle[is_off_zero]), _ZEROS)
-        if zeros and not _lie_on_a_line(tensor, seen, 0.0):
+        off_zero = values[:, is_off_zero]
+        zeros = _as_missing(off_zero == 0, _ZEROS)
+        if zeros and not _are_points(tensor, seen, off_zero, 0.0):
             return Stored(0.0, 2 * float(middle[is_off_zero][0]), zeros)
     # 2. Any other number: the commonest distance from the centre. A real position is as common as its mirror image in
     #    some joint, a stored number is not.
@@ -111,34 +118,95 @@ def stored_for_missing(tensor: ResolvedTensor, calls: Sequence[Call]) -> Stored 
     if not len(numbers):
         return None
     commonest = numbers[counts.argmax()]
-    share = _as_missing(about, commonest.expand_as(middle), _OTHERS)
-    if not share or float((about == -commonest).double().mean()) >= _IMAGES * share:
+    # The image of a stored 0.99 at 0.5 is 0.00999999, and clipping stores 0.01: as near as rounding leaves them.
+    rounding = _ROUNDING * (middle.abs() + commonest.abs())
+    holds = (about - commonest).abs() <= rounding
+    share = _as_missing(holds, _OTHERS)
+    if not share or float(((about + commonest).abs() <= rounding).double().mean()) >= _IMAGES * share:
         return None
-    at = middle[(about == commonest).any(0)][0]
-    if _lie_on_a_line(tensor, seen, float(commonest + at)):
+    at = middle[holds.any(0)][0]
+    if _are_points(tensor, seen, values[:, middle == at], float(commonest + at)):
         return None
     return Stored(float(commonest + at), float(at - commonest), share)
 
 
-def _lie_on_a_line(tensor: ResolvedTensor, seen: Sequence[Tensor], value: float) -> bool:
-    """Whether joints whose negated coordinate is this value have no others that stay: on the edge of a court, say.
+def _are_points(tensor: ResolvedTensor, seen: Sequence[Tensor], values: Tensor, number: float) -> bool:
+    """Whether coordinates that are this number are points like others: on a line, or where clipping puts them.
 
-    Of missing ones all coordinates are stored, each as a number of its own: 0 and 0, or -1 and -H / W.
+    Of missing joints all coordinates are stored, each as a number: 0 and 0, or -1 and -H / W. Where other coordinates
+    that T keeps are known, these decide. Where none are, a number is a border if nothing lies beyond it, and
+    then the other border is held as well: clipping works at both. values: "sample place", of those that T negates.
     """
-    if tensor.pose is None or not has_coordinates(tensor):
+    others = _kept_beside(tensor, seen, number)
+    if others is not None:
+        return all(float(column.unique(return_counts=True)[1].max()) < _WHOLE * len(column) for column in others.T)
+    values = values[:, _is_near(values, number).any(0)]
+    first, last = values.aminmax()
+    if not bool(_is_near(torch.stack([first, last]), number).any()):
         return False
-    poses = torch.cat([by_joint(tensor, values) for values in seen])
-    is_negated = torch.tensor([dim in tensor.pose.body.negate for dim in tensor.pose.body.dims])
-    having = (poses[..., is_negated] == value).any(-1)
-    others = poses[having][:, ~is_negated]
-    if not others.numel():
-        return False
-    return all(float(column.unique(return_counts=True)[1].max()) < _WHOLE * len(column) for column in others.T)
+    # What is missing stands apart from all positions: -1, where these begin at 0.02. What is clipped does not.
+    others = values[~_is_near(values, number)]
+    is_apart = bool(len(others)) and float((others - number).abs().min()) > _APART * float(last - first)
+    counts = [int(_is_near(values, float(end)).sum()) for end in (first, last)]
+    return not is_apart and min(counts) >= max(_FEWEST, _BORDERS * max(counts))
 
 
-def _as_missing(values: Tensor, number: Tensor, least: float) -> float:
-    """The share of values that are a number at times, in several places; 0 below the least. values: "sample place"."""
-    shares = (values == number).double().mean(0)
+def _is_near(values: Tensor, number: float) -> Tensor:
+    """Which values are a number, as near as rounding to single precision leaves them."""
+    return (values - number).abs() <= _ROUNDING * abs(number)
+
+
+def _kept_beside(tensor: ResolvedTensor, seen: Sequence[Tensor], number: float) -> Tensor | None:
+    """Coordinates that T keeps of every joint with a negated one that is a number, "joint coordinate"; None if unknown.
+
+    Coordinates that hardly move in any joint tell nothing, and are left out.
+    """
+    if has_coordinates(tensor):
+        body = tensor.pose.body if tensor.pose is not None else None
+        assert body is not None
+        joints = torch.cat([by_joint(tensor, values) for values in seen]).flatten(0, -2)
+        is_negated = torch.tensor([dim in body.negate for dim in body.dims])
+    else:
+        joints, is_negated = _joints_of_fields(tensor, seen)
+    having = _is_near(joints[:, is_negated], number).any(-1)
+    telling = [column for column in joints[:, ~is_negated].T if bool(having.any()) and _varies(column[~having])]
+    return torch.stack([column[having] for column in telling], dim=-1) if telling else None
+
+
+def _varies(column: Tensor) -> bool:
+    """Whether a coordinate is no single number for most joints."""
+    return bool(len(column)) and float(column.unique(return_counts=True)[1].max()) < _WHOLE * len(column)
+
+
+def _joints_of_fields(tensor: ResolvedTensor, seen: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """The joints of fields as "joint coordinate", and which of the coordinates T negates; without columns if unknown.
+
+    Names tell them apart: `fixation.x` and `fixation.y` are one joint. Only joints with the commonest coordinates
+    are read.
+    """
+    nothing = torch.zeros(0, 0), torch.zeros(0, dtype=torch.bool)
+    if tensor.name_axis is None or tensor.representation is None:
+        return nothing
+    action = tensor.representation.axes[tensor.name_axis].action
+    places = dict[str, dict[str, int]]()  # of every joint, where its coordinates stand
+    for place, name in enumerate(tensor.names):
+        joint, _, dim = name.rpartition(".")
+        if joint and dim in tuple("xyz"):
+            places.setdefault(joint, {})[dim] = place
+    groups = dict[tuple[tuple[str, int], ...], list[list[int]]]()
+    for coordinates in places.values():
+        signs = tuple((dim, int(action.sign[place])) for dim, place in coordinates.items())
+        groups.setdefault(signs, []).append(list(coordinates.values()))
+    if not groups:
+        return nothing
+    signs, chosen = max(groups.items(), key=lambda group: len(group[1]))
+    values = torch.cat([part.movedim(tensor.name_axis, -1).flatten(0, -2) for part in seen])
+    return values[:, torch.tensor(chosen)].flatten(0, 1), torch.tensor([sign < 0 for _, sign in signs])
+
+
+def _as_missing(holds: Tensor, least: float) -> float:
+    """The share of values that are a number at times, in several places; 0 below the least. holds: "sample place"."""
+    shares = holds.double().mean(0)
     shares = shares.where(shares < _ALWAYS, 0.0)  # a coordinate that is always 0, as of a root, is not missing
     share = float(shares.mean())
     if share <= least or int((shares > 0).sum()) < min(_FEWEST, len(shares)):
