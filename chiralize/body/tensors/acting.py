@@ -182,12 +182,15 @@ def _names(tensor: ResolvedTensor, index: Sequence[int | np.intp]) -> tuple[str,
         names = tensor.names or (tensor.entry.classes.names if tensor.entry.classes else ())
         return (names[position[axis]] if names else str(position[axis])), ""
     words = pose.positions(position)
-    joint = ".".join(pose.body.joints[along] for word, along in words if word == "j")
+    # Where joints stand along two axes, the first says how they swap: both do alike.
+    joint = next((pose.body.joints[along] for word, along in words if word == "j"), "")
     return joint, "".join(pose.body.dims[along] for word, along in words if word == "d")
 
 
 def _beside(entry: TensorEntry) -> Iterator[str]:
-    """Axes of pictures that are reversed, and coordinates that are mirrored at another point than 0."""
+    """Joints on two axes, axes of pictures that are reversed, and coordinates mirrored at another point than 0."""
+    if entry.layout and parse_layout(entry.layout).has_joints_twice:
+        yield "along both axes of joints"
     for word, center in entry.mirror:
         yield f"reverses {word}" + when(center is not None, f" at cell {center}")
     for dim, center in entry.reflect:

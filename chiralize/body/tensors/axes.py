@@ -6,6 +6,7 @@ l_ear, r_ear), partner p = (0, 2, 1), and dims (x, y) with signs (-1, 1):
     "b j d"     (8, 3, 2)   1 x p x (-1, 1)      three axes, T on each
     "b (j d)"   (8, 6)      1 x (p x (-1, 1))    entry j * 2 + d goes to p(j) * 2 + d
     "b (d j)"   (8, 6)      1 x ((-1, 1) x p)    entry d * 3 + j goes to d * 3 + p(j)
+    "b j j"     (8, 3, 3)   1 x p x p            entry (i, j) goes to (p(i), p(j)); without dims
 
 Where joints have signs of their own (robots), s[j, d] is a table. It fits a merged axis; on two axes it has to be a
 product of a sign of the joint and a sign of the coordinate, else there is no representation, and the user is told.
@@ -137,6 +138,8 @@ def represent(pose: Pose, where: str) -> TensorRepresentation:
     """
     layout, body = pose.layout, pose.body
     mode, signs = "factors", None
+    if layout.has_joints_twice:
+        _refuse_negated(pose, where)
     if "d" in layout or "j" in layout:
         table = body.sign_table()  # "joint dim"
         uniform = bool((table == table[:1]).all())
@@ -163,6 +166,17 @@ def _refuse_signs(pose: Pose, where: str) -> None:
     if "j" not in pose.layout:
         facts = f"joints of {pose.body.name} have signs of their own, but the layout has no j"
         raise SpecError(where, facts, "add j")
+
+
+def _refuse_negated(pose: Pose, where: str) -> None:
+    """Raises SpecError where a number of every two joints would change its sign: by which of the two is not known."""
+    if (pose.body.sign_table() < 0).any():
+        facts = f"layout '{pose.layout}' has j twice, and {pose.body.name} negates {', '.join(pose.body.dims)}"
+        remedy = (
+            "dims: [] where the numbers keep their signs, as distances, edges and attention do; where they change sign "
+            "list the entries: fields: [{items: [HIP-KNEE, ...], each: [...]}]"
+        )
+        raise SpecError(where, facts, remedy)
 
 
 def _factors(table: SignTable, body: Skeleton, where: str) -> tuple[SignTable, SignTable]:

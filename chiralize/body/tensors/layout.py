@@ -1,11 +1,13 @@
 """Layout strings: one word per tensor axis, `(j d)` for a merged axis, `...` for any number of axes.
 
-`j` is the joint axis, `d` the coordinate axis (two of them hold a matrix), `f` an axis of concatenated fields; every
-other word is a free axis, which the mirror leaves alone. `~w` is an axis of a picture that the mirror reverses.
+`j` is the joint axis (two of them hold a number for every two joints), `d` the coordinate axis (two hold a matrix), `f`
+an axis of concatenated fields; every other word is a free axis, which the mirror leaves alone. `~w` is an axis of a
+picture that the mirror reverses.
 
     "b t j d"      (32, 27, 17, 2)    batch, frames, joints, coordinates
     "b t (j d)"    (32, 27, 34)       x and y of the first joint, of the second, ...
     "b j d d"      (32, 24, 3, 3)     a rotation matrix a joint
+    "b j j"        (32, 22, 22)       a covariance, a distance or an edge between every two joints
     "... f"        (32, 48)           an observation in blocks
 
 A `Layout` knows no sizes: `axes.fit` gives every word its own.
@@ -26,6 +28,11 @@ CLASSES = "classes"
 _TOKEN = re.compile(r"\s*(\.\.\.|\(|\)|[A-Za-z_][A-Za-z0-9_]*|1(?![A-Za-z0-9_])|\S)")  # the last: any sign, refused
 _REVERSED = re.compile(r"~([A-Za-z_][A-Za-z0-9_]*)")
 _WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*|1")
+_ONE_WORD = 'write one word per axis, such as "b t j d" or "b t (j d)"'
+_EVERY_TWO = (
+    'one number of every two joints is "b j j" with dims: []; of several numbers, or some that change sign, list the '
+    "entries: fields: [{items: [HIP-KNEE, ...], each: [...]}]"
+)
 
 
 @dataclass(frozen=True)
@@ -42,6 +49,11 @@ class Layout:
     def has_matrices(self) -> bool:
         """Whether there are two coordinate axes."""
         return self.words.count("d") == 2
+
+    @property
+    def has_joints_twice(self) -> bool:
+        """Whether there are two axes of joints, so that every entry is of two joints."""
+        return self.words.count("j") == 2
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -143,11 +155,14 @@ def parse_layout(text: str, where: str = "layout") -> Layout:
     if group is not None:
         _refuse(where, text, "a '(' without ')'")
     layout = Layout(tuple(axes))
-    most = {"1": len(layout.words), "d": 2}  # axes of length 1 as many as one likes, the sides of a matrix
+    # Axes of length 1 as many as one likes, the sides of a matrix, and joints beside joints.
+    most = {"1": len(layout.words), "d": 2, "j": 2}
     often = [word for word in layout.words if layout.words.count(word) > most.get(word, 1)]
     if often:
         count = "twice" if layout.words.count(often[0]) == 2 else "too often"
         _refuse(where, text, f"{often[0]!r} stands {count}")
+    if layout.has_joints_twice and "d" in layout:
+        _refuse(where, text, "'j' stands twice beside d", _EVERY_TWO)
     if not axes:
         _refuse(where, text, "no axis")
     return layout
@@ -168,7 +183,6 @@ def _misplaced(token: str, axes: Sequence[tuple[str, ...]], group: list[str] | N
     return None
 
 
-def _refuse(where: str, text: str, reason: str) -> None:
+def _refuse(where: str, text: str, reason: str, remedy: str = _ONE_WORD) -> None:
     """Raises WrongValueError, with the layout as the user wrote it."""
-    facts = f"layout {text!r}: {reason}"
-    raise WrongValueError(where, facts, 'write one word per axis, such as "b t j d" or "b t (j d)"')
+    raise WrongValueError(where, f"layout {text!r}: {reason}", remedy)

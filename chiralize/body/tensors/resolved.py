@@ -99,7 +99,9 @@ class ResolvedTensor:
         """Whether it holds a map, or bins, for every joint and nothing else, by its layout: `b j h w`, `b j x`."""
         # A batch, joints, and at least one axis behind them that is no coordinate.
         axes = parse_layout(self.layout).axes
-        return len(axes) > 2 and axes[1] == ("j",) and all(len(words) == 1 and words != ("d",) for words in axes[2:])
+        if len(axes) <= 2 or axes[1] != ("j",):
+            return False
+        return all(len(words) == 1 and words[0] not in ("d", "j") for words in axes[2:])
 
     @property
     def where(self) -> str:

@@ -45,8 +45,12 @@ def parts_of(tensor: ResolvedTensor, representation: TensorRepresentation) -> Pa
         else:
             partner = [0]
         first = [at for at, other in enumerate(partner) if at == other or body.side(at) == "left"]
-        # With two axes of coordinates, as of rotation matrices, a part has 3 x 3 numbers.
-        return _parts(names, partner, first, sizes.get("d", 1) ** max(tensor.pose.layout.words.count("d"), 1))
+        # With two axes of coordinates, as of rotation matrices, a part has 3 x 3 numbers; of a number of every two
+        # joints it is a row, with a number of each joint.
+        numbers = sizes.get("d", 1) ** max(tensor.pose.layout.words.count("d"), 1)
+        if tensor.pose.layout.has_joints_twice:
+            numbers = sizes["j"]
+        return _parts(names, partner, first, numbers)
     if not tensor.shape:
         return Parts((tensor.where,), (0,), 1)
     axis = _axis(tensor, representation)
@@ -73,6 +77,8 @@ def distances(difference: torch.Tensor, tensor: ResolvedTensor, representation: 
         else:
             shape += [sizes[word] for word in axis]
     split = difference.reshape(shape)
+    if tensor.pose.layout.has_joints_twice:
+        words[len(words) - 1 - words[::-1].index("j")] = "d"  # the numbers of the first joint
     # Joints, then coordinates, to the end: "... part number". The norm over the numbers is the length.
     for letter in ("j", "d"):
         split = _last(split, [axis for axis, word in enumerate(words) if word == letter])

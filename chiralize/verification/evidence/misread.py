@@ -191,6 +191,21 @@ def exchanged_views(resolved: ResolvedSpec) -> Iterator[tuple[str, Entries]]:
                     yield words, {(tensor.io, tensor.index): replace(tensor.entry, layout=layout, override=body)}
 
 
+def joints_on_two_axes(resolved: ResolvedSpec) -> Iterator[tuple[str, Entries]]:
+    """A free axis as long as the one of joints beside it, read as joints, too: of a covariance both sides swap."""
+    for tensor in (*resolved.input_tensors, *resolved.output_tensors):
+        if tensor.pose is None or not tensor.pose.body.pairs:
+            continue
+        layout, joints = tensor.pose.layout, len(tensor.pose.body.joints)
+        if "d" in layout or ("j",) not in layout.axes or (tensor.pose.body.sign_table() < 0).any():
+            continue
+        for word, axis in tensor.free_axes:
+            if word not in KEPT and tensor.shape[axis] == joints and not layout.has_joints_twice:
+                axes = (*layout.axes[:axis], ("j",), *layout.axes[axis + 1 :])
+                entry = replace(tensor.entry, layout=str(Layout(axes)))
+                yield f"layout '{entry.layout}' of {tensor.where}", {(tensor.io, tensor.index): entry}
+
+
 def _views(tensor: ResolvedTensor) -> dict[str, Skeleton]:
     """The axes of a tensor that views may lie along: a short one beside none of joints, or joints without coordinates
     that are a skeleton of this tensor alone.

@@ -38,6 +38,7 @@ from chiralize.verification.evidence.misread import (
     exchanged_views,
     free_as_mirrored,
     heights_for_widths,
+    joints_on_two_axes,
     moved_reversals,
     other_orders,
     other_places_of_dims,
@@ -310,6 +311,7 @@ def _tensors_read_otherwise(resolved: ResolvedSpec, numbers: Collection[int]) ->
     yield from moved_reversals(resolved)
     yield from reversed_axes(resolved)
     yield from exchanged_views(resolved)
+    yield from joints_on_two_axes(resolved)
     yield from as_rotations(resolved)
 
 
