@@ -40,6 +40,7 @@ WARNINGS = {
         "nothing is negated, though dims have the lateral axis x",
     ),
     "no lateral": (EYES + "pairs: infer\ndims: [q]\nnegate: []", 0, "no `lateral` axis"),
+    "no vectors": (EYES + "pairs: infer\ndims: [q]\nnegate: []\ninputs: [{layout: b j}]", 5, "1 pairs and 1 centre"),
     "inferred": (EYES + "pairs: infer", 5, "1 pairs and 1 centre joints inferred"),
     "reflect without missing": (
         EYES + "pairs: infer\ninputs:\n  - {layout: b j d, reflect: {x: 320}}",

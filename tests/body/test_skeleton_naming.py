@@ -17,6 +17,7 @@ from chiralize.body.skeleton.naming import (
     unpaired_like_others,
 )
 from chiralize.body.tensors import parse_spec
+from chiralize.errors import UnpairedJointError
 from chiralize.verification.evidence.names import name_findings
 
 SIDED = {
@@ -180,6 +181,62 @@ def test_electrodes_are_odd_on_the_left_and_even_on_the_right() -> None:
     pairs.append((names.index("C1"), names.index("C2")))
     missing = [(names[left], names[right]) for left, right in unpaired_like_others(names, pairs)]
     assert missing == [("CP1", "CP2"), ("P1", "P2")]
+
+
+CAP = [
+    "Fp1",
+    "Fp2",
+    "F3",
+    "Fz",
+    "F4",
+    "FC5",
+    "FC6",
+    "T7",
+    "T8",
+    "C3",
+    "Cz",
+    "C4",
+    "TP9",
+    "TP10",
+    "P7",
+    "P8",
+    "O1",
+    "O2",
+]
+
+
+@pytest.mark.parametrize("names", [CAP, [name.upper() for name in CAP], ["TP9", "AF7", "AF8", "TP10"], CAP[::-1]])
+def test_electrodes_are_paired_by_their_numbers(names: list[str]) -> None:
+    """Odd ones are left, even ones right, and z is the midline."""
+    proposal = infer_pairs(names)
+    named = [(names[left], names[right]) for left, right in proposal.pairs]
+    assert len(named) == (len(names) - len(proposal.center)) / 2 and proposal.sided == ()
+    assert all(names[index].upper().endswith("Z") for index in proposal.center)
+    for left, right in named:
+        assert int(left.lstrip("AFPCTOafpcto")) + 1 == int(right.lstrip("AFPCTOafpcto"))
+    assert orient((proposal.pairs[0][1], proposal.pairs[0][0]), names) == proposal.pairs[0]
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        [f"J{number}" for number in range(1, 8)],
+        [*CAP, "J1", "J2"],
+        ["C1", "C2", "C3", "T1", "T2"],  # vertebrae
+        ["F1", "F2", "F3", "F4"],  # fingers
+        ["M1", "M2", "M3", "M4"],  # motors
+        ["FT1", "FT2"],  # sensors of force and torque
+    ],
+)
+def test_other_names_with_numbers_are_not_paired(names: list[str]) -> None:
+    assert infer_pairs(names).pairs == ()
+
+
+def test_an_electrode_without_its_partner_is_asked_for() -> None:
+    text = "joints: [Fz, C3, C4, P2]\npairs: infer\ndims: [uV]\nnegate: []\n"
+    with pytest.raises(UnpairedJointError, match="right joint 'P2' has no left partner"):
+        parse_spec(text)
+    assert parse_spec(text.replace(", P2", "")).skeleton.pairs == ((1, 2),)
 
 
 def test_roles_of_two_teams() -> None:

@@ -7,7 +7,8 @@ without a mirror image, signs that leave left where it is. T is an involution al
     joints: [hip, l_knee, r_knee, l_foot]
     center: [hip, l_foot]                    a warning: l_foot names a side but has no partner
     pairs: [[r_knee, l_knee]]                a warning: written right first
-    lateral: y                               no warning; without the line, one that vector fields cannot be described
+    lateral: y                               no warning; without the line, one that vector fields cannot be described,
+                                             unless the file describes its tensors, none of which has such fields
 """
 
 from __future__ import annotations
@@ -233,5 +234,6 @@ def _signs(skeleton: Skeleton, lines: Lines) -> Iterator[Finding]:
     if are_positions and skeleton.lateral is not None and skeleton.negate and skeleton.lateral not in skeleton.negate:
         message = f"lateral is {skeleton.lateral}, but {', '.join(skeleton.negate)} is negated"
         yield warning(lines.item("lateral", 0), message, "positions are negated along the lateral axis")
-    if skeleton.lateral is None:
+    # A file that describes its tensors without a vector needs none; with one it is refused.
+    if skeleton.lateral is None and not {"inputs", "outputs"} & lines.keys.keys():
         yield warning(lines.source, "no `lateral` axis: vector fields cannot be described", "add `lateral: y`, or x, z")

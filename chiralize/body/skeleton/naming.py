@@ -3,7 +3,8 @@
 Understood: the words left/right anywhere, single letters l/r between separators, capital L/R before a capital or
 after a small letter, l/r before one more letter (rk and lk; with x, y, z they are coordinates), l/r behind one letter
 that stands alone (the corners TL, TR, BL, BR), and the leg codes of robots (FL/FR, LF/RF, HL/HR, LM/RM, LR/RR).
-Partners may be written large and small, `r.hip` and `L.hip`. What else tells sides is seen where pairs are given: `_0`
+Partners may be written large and small, `r.hip` and `L.hip`. Where all names are electrodes of the 10-20 system, odd
+numbers are left and even ones right. What else tells sides is seen where pairs are given: `_0`
 and `_1`, as in most of them. Of several sides in one name, as in a distance between two joints,
 `left_hip_right_knee`, the mirror image has all exchanged.
 
@@ -22,6 +23,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import permutations
 from os.path import commonprefix
+
+from chiralize.body.skeleton.electrodes import are_electrodes, electrode_partner, electrode_side
 
 # (pattern, certain): `certain` patterns tell the side by themselves; the others only where the partner exists too.
 # Group 1 is the word or letter that is exchanged. The order is that of `readings`: the first pair that exists counts.
@@ -143,6 +146,11 @@ def infer_pairs(names: Sequence[str]) -> PairProposal:
 @lru_cache(maxsize=256)
 def _paired(names: tuple[str, ...]) -> PairProposal:
     """What `infer_pairs` returns. Whoever looks through mirrors asks of the same joints for each of them."""
+    return _electrode_pairs(names) if are_electrodes(names) else _pairs_of_words(names)
+
+
+def _pairs_of_words(names: Sequence[str]) -> PairProposal:
+    """The pairs by what `readings` finds in names."""
     options = _existing_partners(names)
     partner: dict[int, tuple[int, str]] = {}  # joint to its partner and its own side
 
@@ -168,6 +176,25 @@ def _paired(names: tuple[str, ...]) -> PairProposal:
         if index not in partner:
             group = center if side(name) is None else sided
             group.append(index)
+    return PairProposal(tuple(sorted(pairs, key=min)), tuple(center), tuple(sided))
+
+
+def _electrode_pairs(names: Sequence[str]) -> PairProposal:
+    """The pairs of electrodes, C3 and C4; those of the midline have none.
+
+    >>> _electrode_pairs(["Cz", "C4", "C3", "Fp1"])
+    PairProposal(pairs=((2, 1),), center=(0,), sided=(3,))
+    """
+    position = _in_small_letters(names)
+    pairs, center, sided = list[tuple[int, int]](), list[int](), list[int]()
+    for index, name in enumerate(names):
+        partner = electrode_partner(name)
+        if partner is None:
+            center.append(index)
+        elif partner.casefold() not in position or name.casefold() not in position:
+            sided.append(index)
+        elif electrode_side(name) == "left":
+            pairs.append((index, position[partner.casefold()]))
     return PairProposal(tuple(sorted(pairs, key=min)), tuple(center), tuple(sided))
 
 
@@ -275,6 +302,8 @@ def as_sets(pairs: Iterable[Sequence[int]]) -> set[frozenset[int]]:
 def orient(pair: tuple[int, int], names: Sequence[str]) -> tuple[int, int]:
     """(left, right) by the names where they tell, else as given."""
     first, second = side_in_pair(names[pair[0]], names[pair[1]]), side_in_pair(names[pair[1]], names[pair[0]])
+    if are_electrodes(names):
+        first, second = electrode_side(names[pair[0]]), electrode_side(names[pair[1]])
     if first == "right" and second == "left":
         return pair[1], pair[0]
     return pair

@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NoReturn
 
+from chiralize.body.skeleton.electrodes import are_electrodes, electrode_partner, electrode_side
 from chiralize.body.skeleton.naming import OPPOSITE, infer_pairs, orient, partner_name, side
 from chiralize.body.skeleton.nodes import Node, nearest, only_key, texts
 from chiralize.body.skeleton.writing import names_in_brackets
@@ -238,10 +239,12 @@ def _from_names(node: Node, joints: Sequence[Node], center: Node | None, notices
 def unpaired(joint: Node, joints: Sequence[Node], pairs: Pairs) -> UnpairedJointError:
     """The error for a joint whose name tells a side but which has no partner.  pairs: those of the other joints."""
     name = joint.text or ""
-    joint_side = side(name) or "left"
+    joint_side, wanted = side(name) or "left", partner_name(name)
+    if are_electrodes(texts(joints)):
+        joint_side, wanted = electrode_side(name) or "left", electrode_partner(name)
     others = [node for node in joints if node is not joint]
     # `l_paw_front` asks for `r_paw_front`, and `r_paw_frnt` is nearest to that.
-    near = nearest(partner_name(name) or name, texts(others))
+    near = nearest(wanted or name, texts(others))
     hint = ""
     if near:
         line = next(node.line for node in others if (node.text or "") == near)
