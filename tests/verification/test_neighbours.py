@@ -48,6 +48,19 @@ def test_no_person_is_a_rival_of_a_robot_or_of_a_hand() -> None:
     assert tried(replace(hand, joints=unnamed(22).joints)) == list(names_of_size(22))
 
 
+def test_without_its_coordinates_a_shipped_skeleton_is_only_named_by_its_pairs() -> None:
+    """Two eyes of eight points, of which one pair was forgotten, are no robot, though that pairs the same joints."""
+    points = tuple(f"{name}_{eye}" for eye in "pq" for name in ("a", "b", "c", "d", "e", "f", "g", "h"))
+    pairs = tuple((point, point + 8) for point in range(7))
+    body = Skeleton("eyes", points, pairs, ("x", "y"), ("x",))
+    assert "q" in load_skeleton("cassie-16").dims and "cassie-16" not in tried(body)
+    shape = (4, 16, 2)
+    names = [other.name for other in nearby(resolve(ConversionSpec("net", body), [shape], [shape]))]
+    assert names[0] == "h_p and h_q swapped"
+
+
 @pytest.mark.parametrize("joints", [17, 21, 24])
 def test_all_are_tried_where_the_kind_is_not_known(joints: int) -> None:
-    assert tried(unnamed(joints)) == list(names_of_size(joints))
+    """But for those of other coordinates, as rotations have: in place of positions they do not mirror these."""
+    in_space = [name for name in names_of_size(joints) if set(load_skeleton(name).dims) >= set("xyz")]
+    assert tried(unnamed(joints)) == in_space

@@ -18,7 +18,7 @@ network's answers; `corrections` takes neighbours of neighbours.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import partial
@@ -26,6 +26,7 @@ from itertools import chain, product, zip_longest
 
 from chiralize.body.skeleton.catalog import find_shipped, names_of_size
 from chiralize.body.skeleton.kinds import may_fit
+from chiralize.body.skeleton.naming import as_sets
 from chiralize.body.skeleton.skeleton import Skeleton
 from chiralize.body.tensors import ConversionSpec, ResolvedSpec
 from chiralize.body.tensors.entries import TensorEntry
@@ -97,7 +98,7 @@ def nearby(
     base = with_layouts(resolved)
     bodies = [_with_used_dims(body, resolved) for body in _bodies(base)]
     # The whole body, and nothing of it.
-    yield from _shipped_skeletons(base)
+    yield from _shipped_skeletons(base, set(bodies[0].dims))
     for body in bodies[:1]:
         for name, change in changes(body)[:1]:
             yield Neighbour(name, _everywhere(base, change))
@@ -266,10 +267,11 @@ def _has_joints(entry: TensorEntry) -> bool:
     return entry.kind in ("pose", "fields")
 
 
-def _shipped_skeletons(spec: ConversionSpec) -> Iterator[Neighbour]:
+def _shipped_skeletons(spec: ConversionSpec, used: Set[str]) -> Iterator[Neighbour]:
     """Every shipped skeleton of as many joints in the place of the given one; coordinates and signs stay.
 
     The pairs of a person say nothing of the actuators of a robot, or of fingers; those of a horse may be meant.
+    One without the coordinates that are used cannot be put in place of the given one, so that its pairs are named.
     """
     given = spec.skeleton
     for name in names_of_size(len(given.joints)):
@@ -277,7 +279,24 @@ def _shipped_skeletons(spec: ConversionSpec) -> Iterator[Neighbour]:
         if other is None or not may_fit(other, instead_of=given):
             continue
         body = replace(other, dims=given.dims, negate=given.negate, signs=(), lateral=given.lateral)
-        yield Neighbour(f"the skeleton {name}", _everywhere(spec, partial(_replaced, body=body)), skeleton=name)
+        if used <= set(other.dims):
+            yield Neighbour(f"the skeleton {name}", _everywhere(spec, partial(_replaced, body=body)), skeleton=name)
+        elif words := _other_pairs(given, body):
+            yield Neighbour(words, _everywhere(spec, partial(replace, pairs=body.pairs)))
+
+
+def _other_pairs(given: Skeleton, other: Skeleton) -> str:
+    """Which pairs of another skeleton of as many joints the given one lacks, and which it has instead, in words."""
+    ours, theirs = as_sets(given.pairs), as_sets(other.pairs)
+    changes = list[str]()
+    for pairs, does in ((theirs - ours, "swapped"), (ours - theirs, "unswapped")):
+        for first, second in sorted(map(sorted, pairs)):
+            changes.append(f"{given.joints[first]} and {given.joints[second]} {does}")
+    # Crossed pairs are swapped anew, which says already that they are no longer swapped as before.
+    moved = set[int]().union(*(theirs - ours)) if theirs - ours else set[int]()
+    if all(pair & moved for pair in ours - theirs):
+        changes = changes[: len(theirs - ours)]
+    return ", ".join(changes)
 
 
 def _replaced(skeleton: Skeleton, body: Skeleton) -> Skeleton:
