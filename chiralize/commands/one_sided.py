@@ -206,7 +206,7 @@ def _of_gaps(
     else:
         wider = when(gaps.lean > LEANING and advice.kind in ("uneven", "one-sided network"), _WIDER)
         remedy = f"{wider}{advice.remedy}; {_all_the_same(_or_one_pass(problem))}"
-    first = pairs_first(network.resolved.spec.skeleton) or first
+    first = pairs_first(network.resolved.spec.skeleton, network.resolved.input_tensors) or first
     doubt = next(doubts_of(network.resolved.spec), "")
     text = f"{facts}: {advice.text}" + free_in_words(network.resolved, data) + when(doubt, f". Before all: {doubt}")
     return OneSidedError(name, text, when(doubt, "settle what is said before all; then ") + first + remedy)

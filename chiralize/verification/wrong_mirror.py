@@ -41,6 +41,12 @@ _SEVERAL_AT_ONCE = (
     "tried fits"
 )
 _SAY_THE_POINT = "say the point that answers lie about first; then "
+_OPPOSITE = 2.0
+"""The gap of answers that are the opposite of what T predicts, about the point that T mirrors them at."""
+_INPUTS_FIRST = (
+    "check first that the inputs are those that the network knows, in order, sign and unit, since its two answers are "
+    "further apart than opposite ones; then "
+)
 _PAIR_OR_RENAME = (
     "pair them wherever a skeleton leaves them out, or give other names to joints that are no partners; --force "
     "converts all the same"
@@ -67,7 +73,9 @@ def refuse_wrong_mirror(problem: Problem, name: str, asked: Evidence, remembered
     against = names_of_entries(mirror).warnings if mirror is not None else ()
     facts, first = "; ".join((*asked.warnings, *against)), _first_to_check(network, inputs, fit, bool(against))
     # What may come first besides is asked only while no other mirror fits: one that does is the better remedy.
-    is_beside = any(LIE_ABOUT in warning for warning in asked.warnings)
+    # Where another mirror comes nearer than any about a point, the point only shows that answers lie elsewhere.
+    is_nearer = fit.has_a_nearer and AT_A_POINT not in fit.nearest
+    is_beside = not is_nearer and any(LIE_ABOUT in warning for warning in asked.warnings)
     first = first or when(not fit.fits_another, when(is_beside, _SAY_THE_POINT) or remembered)
     calls = thinned(network, inputs, affordable_samples(network, _WORK, BATCH, _ROWS))
     if mirror is not None and calls and not network.carried.keeps_state:
@@ -75,7 +83,8 @@ def refuse_wrong_mirror(problem: Problem, name: str, asked: Evidence, remembered
         facts += uneven_in_words(gaps)
         if not first and not fit.fits_another:
             first = leaving_out(gaps, FITS, "--method average --force")
-        first = first or when(not fit.fits_another, pairs_first(network.resolved.spec.skeleton))
+        unpaired = pairs_first(network.resolved.spec.skeleton, network.resolved.input_tensors)
+        first = first or when(not fit.fits_another, unpaired or when(fit.gap > _OPPOSITE, _INPUTS_FIRST))
     raise MirrorError(name, facts, first + _remedy(fit, network.resolved.spec))
 
 

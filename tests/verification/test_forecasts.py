@@ -301,5 +301,11 @@ def test_pairs_are_asked_for_where_a_body_has_none(pairs: str, joints: int, dims
     body = f"{{joints: [{names}], pairs: {pairs}, dims: [{', '.join('xyz'[:dims])}], negate: x}}"
     assert pairs_first(parse_spec(body).skeleton) == ""
     plain = parse_spec(spec("[]")).skeleton
+    names_of_eight = ", ".join(f"a{number}" for number in range(8))
     begin = "pair the joints that are each other's mirror images first, since T exchanges none of 8; then "
     assert pairs_first(plain) == begin
+    # Two eyes of eight points each, exchanged as a whole.
+    for layout, said in (("b e j d", begin), ("b ~e j d", "")):
+        eyes = parse_spec(f"joints: [{names_of_eight}]\npairs: []\ndims: [x, y]\nnegate: [x]\ninputs: ['{layout}']\n")
+        resolved = resolve(replace(eyes, outputs=eyes.inputs), [(4, 2, 8, 2)], [(4, 2, 8, 2)])
+        assert pairs_first(eyes.skeleton, resolved.input_tensors) == said

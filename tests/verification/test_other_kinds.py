@@ -276,6 +276,28 @@ def test_a_block_of_another_unit_is_named(scale: float, is_named: bool) -> None:
     assert bool(text) == is_named
 
 
+HEAD = BODY + (
+    "negate: x\ninputs:\n  - {layout: b j d}\n  - {fields: [{signs: {yaw: -1, pitch: 1}, name: head}]}\n"
+    "outputs: [{fields: [{joints: position}]}]\n"
+)
+
+
+class WithHead(nn.Module):
+    """Landmarks, and how a head is turned."""
+
+    def forward(self, points: torch.Tensor, head: torch.Tensor) -> torch.Tensor:
+        return points.flatten(1) + head.sum(1, keepdim=True)
+
+
+@pytest.mark.parametrize(("name", "reach", "is_named"), [("yaw", 38.0, False), ("yaw", 900.0, True), ("v", 38.0, True)])
+def test_angles_of_an_input_of_its_own_are_of_their_own_unit(name: str, reach: float, is_named: bool) -> None:
+    """A head in degrees beside landmarks in shares of a picture is no mistake; 900 is no angle."""
+    spec = parse_spec(HEAD.replace("yaw", name))
+    network = prepare(WithHead(), spec, (normal(2, 6, 2), normal(2, 2)))
+    calls = [((torch.rand(64, 6, 2), reach * (2 * torch.rand(64, 2) - 1)), {})]
+    assert bool(block_to_check(network.resolved, calls)) == is_named
+
+
 def test_one_block_alone_has_nothing_beside_it() -> None:
     network = prepare(nn.Linear(2, 2).double(), parse_spec(BODY + "negate: x\n"), (normal(2, 6, 2),))
     assert block_to_check(network.resolved, [((100 * normal(8, 6, 2),), {})]) == ""

@@ -5,8 +5,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import numpy as np
+
 from chiralize.body.skeleton.skeleton import Skeleton
-from chiralize.body.tensors import ConversionSpec
+from chiralize.body.tensors import ConversionSpec, ResolvedTensor
 from chiralize.errors.words import when
 from chiralize.graph.mirror import FITS, MirrorFit
 from chiralize.verification.evidence.judging import DOUBTFUL
@@ -70,12 +74,24 @@ def sides_first(fit: MirrorFit) -> str:
     return when(fit.unlike, f"{_LEAVE_PAIRS}; {_AVERAGE_ON_PURPOSE}")
 
 
-def pairs_first(body: Skeleton) -> str:
-    """The advice to name pairs, where a body of many joints has none; ends in `; then `."""
+def pairs_first(body: Skeleton, inputs: Sequence[ResolvedTensor] = ()) -> str:
+    """The advice to name pairs, where a body of many joints has none; ends in `; then `.
+
+    inputs: where T exchanges entries of one, such as two eyes on an axis that it reverses, joints need no pairs.
+    """
+    if any(_exchanges(tensor) for tensor in inputs):
+        return ""
     if body.pairs or len(body.joints) < _PAIRED or len(body.dims) < 2:
         return ""
     count = len(body.joints)
     return f"pair the joints that are each other's mirror images first, since T exchanges none of {count}; then "
+
+
+def _exchanges(tensor: ResolvedTensor) -> bool:
+    """Whether T takes entries of a tensor of joints to the places of others."""
+    if tensor.representation is None or tensor.kind not in ("pose", "fields"):
+        return False
+    return any((axis.action.partner != np.arange(axis.size)).any() for axis in tensor.representation.axes)
 
 
 def _with_skeleton(name: str, spec: ConversionSpec | None) -> str:
