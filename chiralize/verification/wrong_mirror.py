@@ -26,7 +26,7 @@ from chiralize.verification.evidence.blocks import block_to_check
 from chiralize.verification.evidence.names import BY_NAMES, names_of_entries, unpaired_by_names
 from chiralize.verification.evidence.off_center import off_center
 from chiralize.verification.evidence.one_class import one_class_first
-from chiralize.verification.evidence.records import AT_A_POINT, LIE_ABOUT, PAIRED
+from chiralize.verification.evidence.records import AT_A_POINT, LIE_ABOUT, PAIRED, UNLESS_FOREIGN
 from chiralize.verification.evidence.remedies import CHECK_ALL, first_remedy, pairs_first, sides_first
 from chiralize.verification.verdicts import Evidence
 
@@ -73,9 +73,9 @@ def refuse_wrong_mirror(problem: Problem, name: str, asked: Evidence, remembered
     against = names_of_entries(mirror).warnings if mirror is not None else ()
     facts, first = "; ".join((*asked.warnings, *against)), _first_to_check(network, inputs, fit, bool(against))
     # What may come first besides is asked only while no other mirror fits: one that does is the better remedy.
-    # Where another mirror comes nearer than any about a point, the point only shows that answers lie elsewhere.
-    is_nearer = fit.has_a_nearer and AT_A_POINT not in fit.nearest
-    is_beside = not is_nearer and any(LIE_ABOUT in warning for warning in asked.warnings)
+    # An angle that answers lie about is no point to mirror at where they are further apart than opposite ones.
+    beside = [warning for warning in asked.warnings if LIE_ABOUT in warning]
+    is_beside = any(fit.gap <= _OPPOSITE or not warning.endswith(UNLESS_FOREIGN) for warning in beside)
     first = first or when(not fit.fits_another, when(is_beside, _SAY_THE_POINT) or remembered)
     calls = thinned(network, inputs, affordable_samples(network, _WORK, BATCH, _ROWS))
     if mirror is not None and calls and not network.carried.keeps_state:
@@ -84,7 +84,8 @@ def refuse_wrong_mirror(problem: Problem, name: str, asked: Evidence, remembered
         if not first and not fit.fits_another:
             first = leaving_out(gaps, FITS, "--method average --force")
         unpaired = pairs_first(network.resolved.spec.skeleton, network.resolved.input_tensors)
-        first = first or when(not fit.fits_another, unpaired or when(fit.gap > _OPPOSITE, _INPUTS_FIRST))
+        first = first or when(not fit.fits_another, unpaired)
+    first = first or when(fit.gap > _OPPOSITE, when(not fit.fits_another, _INPUTS_FIRST))
     raise MirrorError(name, facts, first + _remedy(fit, network.resolved.spec))
 
 

@@ -17,11 +17,27 @@ from chiralize.problem.problem import Problem
 from chiralize.problem.request import Request
 from chiralize.verification.asymmetry import advise
 from chiralize.verification.asymmetry.records import Asymmetry, OutputGap
+from chiralize.verification.evidence.records import LIE_ABOUT, UNLESS_FOREIGN
 from chiralize.verification.verdicts import Evidence
 from chiralize.verification.wrong_mirror import refuse_wrong_mirror
 
 BODY = "joints: [hip, left_knee, right_knee, left_ear, right_ear]\npairs: [[1, 2], [3, 4]]\ndims: [x, y, z]\n"
 APART = Asymmetry((OutputGap(0, 1.17, 0.1, 0.2),), (), 100)
+
+
+@pytest.mark.parametrize(("gap", "end"), [(3.6, True), (3.6, False), (1.2, True)])
+def test_answers_further_apart_than_opposite_ones_ask_for_the_inputs(gap: float, end: bool) -> None:
+    """Landmarks counted from the other side brought angles to -18, and their point was the first thing to change."""
+    spec = parse_spec(
+        BODY + "negate: x\ninputs: [{layout: b j d, dims: [x, y]}]\noutputs: [{layout: b j d, dims: [x, y]}]\n"
+    )
+    problem = Problem.of(prepare(nn.Linear(2, 2), spec, (torch.zeros(2, 5, 2),)), Request(), method_of("auto"))
+    warning = f"gaze.yaw {LIE_ABOUT} -18{UNLESS_FOREIGN if end else ''}"
+    with pytest.raises(MirrorError) as caught:
+        refuse_wrong_mirror(problem, "net", Evidence(warnings=(warning,), fit=MirrorFit(gap, real=True, trained=True)))
+    asks = "check first that the inputs are those that the network knows, in order, sign and unit"
+    assert caught.value.remedy.startswith(asks) == (gap > 2 and end)
+    assert caught.value.remedy.startswith("say the point that answers lie about first") == (gap < 2 or not end)
 
 
 @pytest.mark.parametrize(

@@ -32,9 +32,10 @@ from chiralize.errors.words import when
 from chiralize.graph.mirror import NetworkMirror
 from chiralize.symmetry.action import act
 from chiralize.verification.evidence.answers import Answers
+from chiralize.verification.evidence.blocks import is_angle
 from chiralize.verification.evidence.misread import Entries
 from chiralize.verification.evidence.off_center import is_away, negated, values_of
-from chiralize.verification.evidence.records import AT_A_POINT, LIE_ABOUT
+from chiralize.verification.evidence.records import AT_A_POINT, LIE_ABOUT, UNLESS_FOREIGN
 
 Points = Mapping[tuple[int, str], Fraction]
 """Points by output and coordinate."""
@@ -133,7 +134,8 @@ def points_beside(resolved: ResolvedSpec, mirror: NetworkMirror, answers: Answer
                     f"{when(len(entries) > 1, ', as all such numbers do')}; {_words(name.rpartition('.')[2], right)} "
                     "is the mirror then" + when(point != 0, ": of cells counted from 0 the middle is (W - 1)/2")
                 )
-                warnings[text] = point != 0
+                # Pixels have a middle of their own; an angle that answers lie about may come of inputs turned over.
+                warnings[text + when(is_angle(name), UNLESS_FOREIGN)] = point != 0
     return warnings
 
 

@@ -24,9 +24,9 @@ def block_to_check(resolved: ResolvedSpec, calls: Sequence[Call]) -> str:
     """The first remedy where one block of numbers reaches far beyond all others, ending in `; then `; "" elsewhere."""
     reach: dict[str, float] = {}
     angles = set[str]()
-    for name, reached, is_angle in _reached(resolved, calls):
+    for name, reached, of_angles in _reached(resolved, calls):
         reach[name] = max(reached, reach.get(name, 0.0))
-        if is_angle:
+        if of_angles:
             angles.add(name)
     reach = {name: reached for name, reached in reach.items() if name not in angles or reached > _TURN}
     if len(reach) < 2:
@@ -49,7 +49,7 @@ def _reached(resolved: ResolvedSpec, calls: Sequence[Call]) -> Iterator[tuple[st
             if tensor.entry.fields is None or tensor.name_axis is None:
                 yield tensor.where, float(values.abs().max()), False
                 continue
-            are_angles = len(resolved.input_tensors) > 1 and all(map(_is_angle, tensor.names))
+            are_angles = len(resolved.input_tensors) > 1 and all(map(is_angle, tensor.names))
             body, start = tensor.entry.body(resolved.spec.skeleton), 0
             for block in tensor.entry.fields:
                 size = block.size(body)
@@ -58,7 +58,7 @@ def _reached(resolved: ResolvedSpec, calls: Sequence[Call]) -> Iterator[tuple[st
                 start += size
 
 
-def _is_angle(name: str) -> bool:
+def is_angle(name: str) -> bool:
     """Whether the last word of an entry's name is that of an angle: `head.yaw`, `left_eye_pitch`, `angle2`."""
     last = name.lower().replace("_", ".").rpartition(".")[2]
     return last.rstrip("0123456789") in _ANGLES

@@ -28,7 +28,6 @@ from chiralize.verification.evidence.as_right import as_right, as_right_in_words
 from chiralize.verification.evidence.names import BY_NAMES
 from chiralize.verification.evidence.records import (
     ALONG_WIDTHS,
-    AT_A_POINT,
     AT_ANOTHER_CELL,
     AT_THE_LEAST,
     AT_THE_MIDDLE,
@@ -158,27 +157,13 @@ def judged(comparison: Comparison, basis: Basis) -> Evidence:
         checks, warnings, notes = (), (*warnings, _against_names(unlike, comparison)), ()
     if warnings and basis.away and not fit.is_refuted:  # else it is the first thing to do
         warnings = (*warnings, basis.away.removesuffix("; then "))
+    beside = [text for text, is_given in basis.beside.items() if not (is_given and fit.is_refuted)]
     sided = [when(fit.fits_another, "or T is right in all else, and ") + text for text in basis.sided]
-    warnings = (*warnings, *_beside(fit, basis), *sided)
+    warnings = (*warnings, *beside, *sided)
     by_names = next((other for other in tried if other.name.startswith(BY_NAMES)), _NO_OTHER)
     mislead = fit.is_confirmed and not fit.is_wide and gap <= CLEARLY_OF_FEW * by_names.gap
     notes = (*notes, *(() if warnings else as_right_in_words(of_the_world)))
     return Evidence(checks, warnings, fit, notes, names_mislead=mislead)
-
-
-def _beside(fit: MirrorFit, basis: Basis) -> list[str]:
-    """Warnings of points that answers lie about, where nothing refutes T or the specification gives none.
-
-    Where T is far off and another mirror comes nearer than any about a point, no point is said to be the mirror.
-    """
-    said = list[str]()
-    is_elsewhere = fit.is_refuted and fit.has_a_nearer and AT_A_POINT not in fit.nearest
-    for text, is_given in basis.beside.items():
-        if is_elsewhere:
-            text, _, _ = text.rpartition("; ")
-        if not (is_given and fit.is_refuted):
-            said.append(text)
-    return said
 
 
 def _counts(other: MirrorGap) -> bool:
