@@ -1,6 +1,9 @@
 """The YAML reader: plain YAML with lines, and nothing else."""
 
+import json
+
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -46,6 +49,23 @@ def test_anchor_bomb_is_refused_before_it_expands():
     rows += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 20)]
     with pytest.raises(YamlSyntaxError, match="anchor &a0"):
         parse_yaml("\n".join(rows), "bomb.yaml")
+
+
+@pytest.mark.parametrize("text", ["a: &x [1]\nb: 2", "a: 1\nb: *x"])
+def test_the_remedy_of_a_file_that_a_program_wrote(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """PyYAML makes an anchor of a list that is used twice; what the remedy says is read."""
+    names = ["left_hip", "right_hip"]
+    data = {"joints": names, "pairs": [names]}
+    with pytest.raises(YamlSyntaxError, match="anchor &id001"):
+        parse_yaml(yaml.safe_dump(data), "made.yaml")
+    with pytest.raises(YamlSyntaxError) as caught:
+        parse_yaml(text, "made.yaml")
+    assert "`yaml.SafeDumper.ignore_aliases = lambda *_: True`" in caught.value.remedy
+    monkeypatch.setattr(yaml.SafeDumper, "ignore_aliases", lambda *_: True)
+    for written in (yaml.safe_dump(data), json.dumps(data)):
+        joints, pairs = (node for _, node in parse_yaml(written, "made.yaml").entries or ())
+        assert [node.text for node in joints.items or ()] == names
+        assert pairs.items and [node.text for node in pairs.items[0].items or ()] == names
 
 
 def test_ten_thousand_brackets_do_not_recurse():

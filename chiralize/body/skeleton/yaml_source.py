@@ -25,6 +25,11 @@ SIZE_LIMIT = 1 << 20
 """Bytes."""
 DEPTH_LIMIT = 24
 """Lists and maps within one another."""
+_WRITTEN_OUT = (
+    "write the value out where it is needed; where a program writes the file, PyYAML makes anchors of a list that is "
+    "used twice: set `yaml.SafeDumper.ignore_aliases = lambda *_: True` before yaml.safe_dump (yaml.Dumper for "
+    "yaml.dump), or write it with json.dump, since JSON is read, too"
+)
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -105,7 +110,7 @@ class _Builder:
             if self.documents > 1:
                 self._refuse(event, "a second document begins here", "keep one document per file")
         elif isinstance(event, yaml.AliasEvent):
-            self._refuse(event, f"alias *{event.anchor} is not read", "write the value out")
+            self._refuse(event, f"alias *{event.anchor} is not read", _WRITTEN_OUT)
         # Scalars and beginnings of lists and maps: the events that may carry a tag or an anchor. An alias is refused
         # above, since it is a NodeEvent, too.
         elif isinstance(event, yaml.NodeEvent):
@@ -123,7 +128,7 @@ class _Builder:
         if getattr(event, "tag", None) is not None:
             self._refuse(event, f"tag {event.tag} is not read", "write plain values without tags")
         if event.anchor is not None:
-            self._refuse(event, f"anchor &{event.anchor} is not read", "write the value out where it is needed")
+            self._refuse(event, f"anchor &{event.anchor} is not read", _WRITTEN_OUT)
 
     def _push(self, kind: str, line: int, event: Any) -> None:
         """A list or a map begins. Raises YamlSyntaxError where it lies too deep."""
