@@ -13,7 +13,13 @@ from torch import Tensor, nn
 import chiralize
 from chiralize.body.tensors import parse_spec
 from chiralize.errors import DataFileError
+from chiralize.methods.registry import method_of
+from chiralize.problem.data.checks import judged
+from chiralize.problem.data.from_python import calls_of
 from chiralize.problem.data.inputs import calls_from
+from chiralize.problem.preparation import prepare
+from chiralize.problem.problem import Problem
+from chiralize.problem.request import Request
 
 SPEC = parse_spec("""
 skeleton: coco
@@ -102,3 +108,59 @@ def test_frequencies_of_a_free_input_are_no_normaliser() -> None:
     network = Normalised()
     network.mean.zero_()
     given_to(network, 2, method="match")
+
+
+WITH_A_FLAG = parse_spec("""
+skeleton: coco
+inputs:
+  - {name: first, layout: "b j d", dims: [x, y]}
+  - {fields: [{items: [left, right], kind: scalar}], name: hand}
+outputs: [{layout: "b j d", dims: [x, y]}]
+""")
+LEFT_OUT = "the calibration inputs leave input 1 'hand' out"
+
+
+class Handed(nn.Module):
+    """Poses of people of whom it is told which hand they use."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.one, self.two = nn.Linear(34, 34), nn.Linear(2, 34)
+
+    def forward(self, first: Tensor, hand: Tensor) -> Tensor:
+        return torch.tanh(self.one(first.flatten(1)) + self.two(hand)).unflatten(1, (17, 2))
+
+
+def hands(count: int, *left: int) -> Tensor:
+    """The right hand in all of so many samples, but in these."""
+    flags = torch.tensor([[0.0, 1.0]]).repeat(count, 1)
+    for sample in left:
+        flags[sample] = flags[sample].flip(0)
+    return flags
+
+
+def remarks_on(calls: Any, example: tuple[Tensor, Tensor]) -> str:
+    """What is said of these inputs before anything is fitted to them."""
+    network = prepare(Handed(), WITH_A_FLAG, example)
+    return " ".join(judged(Problem.of(network, Request(calibration=calls), method_of("average"))).batches.remarks)
+
+
+def test_a_flag_that_is_mostly_the_same_is_not_left_out() -> None:
+    """It agrees with the example in the first, the middle and the last call, and differs in one other."""
+    example = (poses(2, 4), hands(4))
+    for flags, is_left_out in ((hands(64, 21), False), (hands(64), True)):
+        calls = [(pair, {}) for pair in zip(poses(0).split(4), flags.split(4), strict=True)]
+        assert (LEFT_OUT in remarks_on(calls, example)) == is_left_out
+
+
+def test_an_input_with_an_array_is_not_left_out(tmp_path: Path) -> None:
+    """Whatever is in it: all people of the file may use the hand of the example."""
+    example = (poses(2, 4), hands(4))
+    for name, arrays in {"both": (poses(0), hands(64)), "first": (poses(0),)}.items():
+        np.savez(tmp_path / f"{name}.npz", **dict(zip(("first", "hand"), map(Tensor.numpy, arrays), strict=False)))
+        calls = calls_from(tmp_path / f"{name}.npz", (example, {}), names=("first", "hand"))
+        assert (LEFT_OUT in remarks_on(calls, example)) == (name == "first")
+    for data, is_left_out in ((poses(0), True), ((poses(0), hands(64)), False)):
+        calls, _ = calls_of(data, (example, {}))
+        assert (LEFT_OUT in remarks_on(calls, example)) == is_left_out

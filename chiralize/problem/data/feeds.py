@@ -7,9 +7,11 @@ one before: no step holds more than the batch that is asked for.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import accumulate
 from typing import Generic, ParamSpec, TypeVar, overload
+
+from chiralize.graph.running import Call
 
 P = ParamSpec("P")
 Item = TypeVar("Item")
@@ -47,6 +49,17 @@ class Feed(Sequence[Item], Generic[Item]):
 
     def __iter__(self) -> Iterator[Item]:
         return (self.make(number) for number in self.numbers)
+
+
+class CallsOfArrays(Feed[Call]):
+    """Calls that are cut from arrays.
+
+    filled: the tensors of a call that an array is of, by position; the others hold the example's values in all calls.
+    """
+
+    def __init__(self, make: Callable[[int], Call], numbers: Sequence[int], filled: Collection[int]) -> None:
+        super().__init__(make, numbers)
+        self.filled = frozenset(filled)
 
 
 def mapped(function: Callable[[Item], Other], items: Sequence[Item]) -> Feed[Other]:

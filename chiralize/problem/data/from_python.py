@@ -22,7 +22,7 @@ from torch.utils import _pytree as pytree
 from chiralize.errors import DataFileError, UsageError
 from chiralize.graph.running import Arguments, Call
 from chiralize.problem.data import labelled
-from chiralize.problem.data.feeds import Feed, read
+from chiralize.problem.data.feeds import CallsOfArrays, Feed, read
 from chiralize.problem.data.inputs import part_of, refuse_numbers_in_a_row
 from chiralize.problem.data.kinds import as_tensor, checked_cast, native, with_values
 from chiralize.problem.data.shelf import Shelf
@@ -67,7 +67,7 @@ def calls_of(
     return _spooled(data, example, where, names)
 
 
-def _cut(data: torch.Tensor | np.ndarray, example: Call, where: str) -> Feed[Call]:
+def _cut(data: torch.Tensor | np.ndarray, example: Call, where: str) -> CallsOfArrays:
     """One array as calls of the example's size; what is left over is dropped."""
     first = next(iter((*example[0], *example[1].values())), None)
     if not isinstance(first, torch.Tensor) or not first.ndim:
@@ -87,7 +87,7 @@ def _cut(data: torch.Tensor | np.ndarray, example: Call, where: str) -> Feed[Cal
         return _call_of(whole[part_of(batch, whole.ndim, first)], example, where)
 
     call(0)  # raises now if something does not fit
-    return Feed(call, range(len(data) // rows))
+    return CallsOfArrays(call, range(len(data) // rows), {0})
 
 
 def _is_one_call(data: Any, example: Call) -> TypeGuard[tuple[torch.Tensor | np.ndarray, ...]]:
@@ -103,7 +103,7 @@ def _is_one_call(data: Any, example: Call) -> TypeGuard[tuple[torch.Tensor | np.
     return len(set(map(len, data))) == 1 and any(value.shape[1:] != slots[0].shape[1:] for value in data)
 
 
-def _cut_together(data: tuple[torch.Tensor | np.ndarray, ...], example: Call, where: str) -> Feed[Call]:
+def _cut_together(data: tuple[torch.Tensor | np.ndarray, ...], example: Call, where: str) -> CallsOfArrays:
     """An array for each argument as calls of the example's size; what is left over is dropped."""
     slots = example[0] or tuple(example[1].values())
     rows = len(slots[0])
@@ -118,7 +118,7 @@ def _cut_together(data: tuple[torch.Tensor | np.ndarray, ...], example: Call, wh
         return _call_of(tuple(parts), example, where)
 
     call(0)  # raises now if something does not fit
-    return Feed(call, range(len(data[0]) // rows))
+    return CallsOfArrays(call, range(len(data[0]) // rows), range(len(slots)))
 
 
 def _empty(data: Any, where: str) -> DataFileError:

@@ -19,7 +19,7 @@ from torch.utils import _pytree as pytree
 from chiralize.body.tensors import ResolvedTensor
 from chiralize.errors import DataFileError
 from chiralize.graph.running import Arguments, Call
-from chiralize.problem.data.feeds import Feed
+from chiralize.problem.data.feeds import CallsOfArrays
 from chiralize.problem.data.kinds import array_name, as_tensor
 from chiralize.problem.data.misfit import a_row, misfit
 from chiralize.problem.data.other_body import other_body
@@ -35,7 +35,7 @@ def calls_from(
     most: int | None = None,
     open_axes: Sequence[Mapping[int, str]] = (),
     tensors: Sequence[ResolvedTensor] = (),
-) -> Feed[Call]:
+) -> CallsOfArrays:
     """Calls shaped like `example` from an array file, cut out when they are asked for; axis 0 counts samples.
 
     Arrays go by the names of the model's inputs, else in file order to the inputs that are no states; inputs without
@@ -65,7 +65,8 @@ def calls_from(
         return pytree.tree_unflatten(filled, structure)
 
     call(0)  # raises now if something does not fit; all others are cut when they are asked for
-    return Feed(call, range(count if most is None else min(count, most)))
+    filled = map(positions.index, targets.values())
+    return CallsOfArrays(call, range(count if most is None else min(count, most)), set(filled))
 
 
 def part_of(batch: int, ndim: int, like: torch.Tensor) -> int | slice:
