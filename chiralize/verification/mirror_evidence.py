@@ -64,9 +64,9 @@ from chiralize.verification.evidence.names import (
     unpaired_by_names,
 )
 from chiralize.verification.evidence.near_shipped import near_shipped
-from chiralize.verification.evidence.neighbours import changed_everywhere, nearby
+from chiralize.verification.evidence.neighbours import changed_everywhere
 from chiralize.verification.evidence.noise import looks_real
-from chiralize.verification.evidence.off_center import means_away, off_center
+from chiralize.verification.evidence.off_center import off_center
 from chiralize.verification.evidence.records import Comparison
 from chiralize.verification.evidence.reflection import reflection_findings
 from chiralize.verification.evidence.sided_conditions import sided_conditions
@@ -77,7 +77,7 @@ from chiralize.verification.other_mirrors import (
     candidates,
     mirror_as,
     mirrors_on_real_inputs,
-    numbers_among,
+    neighbours_on,
     points_to_try,
 )
 from chiralize.verification.turned_worlds import is_symmetry_beside
@@ -287,8 +287,7 @@ def _compared(
     if can_tell and fit is not None and fit.is_refuted and not is_costly:  # else it takes minutes
         read_as = partial(resolved_as, network)
         progress(f"{_ASKING}, several changes at once")
-        means = means_away(network.resolved, calls)
-        near = partial(nearby, means=means, numbers=numbers_among(network), points=points)
+        near = neighbours_on(network, calls, points)
         few = answers.first or answers
         start = replace(comparison, gap=gap_of(mirror, few))
         changes = corrected(few, network.resolved, mirror, start, read_as, runs, near)

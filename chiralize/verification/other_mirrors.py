@@ -6,12 +6,13 @@ fit the network's tensors, in one order. `mirror_evidence` compares them with T 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import chain
 
 import torch
 
-from chiralize.body.tensors import ConversionSpec
+from chiralize.body.tensors import ConversionSpec, ResolvedSpec
 from chiralize.errors import ChiralizeError
 from chiralize.graph.mirror import NetworkMirror
 from chiralize.graph.running import Arguments, Call
@@ -23,11 +24,12 @@ from chiralize.verification.evidence.answers import Answers
 from chiralize.verification.evidence.input_points import mirrors_about_means
 from chiralize.verification.evidence.least_gap import mirrors_about_the_least
 from chiralize.verification.evidence.names import BY_NAMES, by_names, pairs_by_names
-from chiralize.verification.evidence.neighbours import nearby, with_reordered_fields
+from chiralize.verification.evidence.neighbours import Neighbour, nearby, with_reordered_fields
 from chiralize.verification.evidence.off_center import means_away
 from chiralize.verification.evidence.pairs_of_inputs import with_crossed_pairs, with_pairs_of_inputs
 from chiralize.verification.evidence.records import Candidate
 from chiralize.verification.evidence.repairing import with_other_partners
+from chiralize.verification.evidence.still_joints import still_joints
 
 _OF_ENTRIES, _NUMBERS = ("pose", "fields", "classes", "invariant"), ("pose", "fields")
 """Kinds of answers whose entries may have other partners, and other signs: no mirror negates a score."""
@@ -85,7 +87,7 @@ def candidates(
     resolved = network.resolved
     # Pairs that the inputs tell, changes in one place, and last what takes many runs: blocks in another order, and two
     # of many pairs crossed.
-    near = nearby(resolved, means_away(resolved, real), numbers_among(network), points)
+    near = neighbours_on(network, real, points)(resolved)
     by_inputs = with_pairs_of_inputs(resolved, real) if real else ()
     crossed = with_crossed_pairs(resolved, real) if real else ()
     for neighbour in chain(by_inputs, near, with_reordered_fields(resolved), crossed):
@@ -94,6 +96,14 @@ def candidates(
         except ChiralizeError:  # it does not fit the sizes, or is no mirror
             continue
         yield Candidate(neighbour.name, other, neighbour.skeleton)
+
+
+def neighbours_on(
+    network: Network, calls: Sequence[Call], points: Points | None
+) -> Callable[[ResolvedSpec], Iterator[Neighbour]]:
+    """What makes the neighbours of a specification that these inputs do not rule out."""
+    means, still = means_away(network.resolved, calls), still_joints(network.resolved, calls)
+    return partial(nearby, means=means, numbers=numbers_among(network), points=points, still=still)
 
 
 def points_to_try(network: Network, mirror: NetworkMirror, answers: Answers, calls: Sequence[Call]) -> Points:

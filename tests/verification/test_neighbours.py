@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+import torch
 
 from chiralize.body.skeleton.catalog import load_skeleton, names_of_size
 from chiralize.body.skeleton.kinds import kind_of
 from chiralize.body.skeleton.skeleton import Skeleton
-from chiralize.body.tensors import ConversionSpec, resolve
+from chiralize.body.tensors import ConversionSpec, parse_spec, resolve
+from chiralize.graph.running import Call
 from chiralize.verification.evidence.neighbours import nearby
+from chiralize.verification.evidence.still_joints import still_joints
 
 FINGERS = ("thumb", "index", "middle", "ring", "pinky")
 HAND_22 = ("wrist", "palm", *(f"{finger}_{part}" for finger in FINGERS for part in (1, 2, 3, 4)))
@@ -64,3 +67,38 @@ def test_all_are_tried_where_the_kind_is_not_known(joints: int) -> None:
     """But for those of other coordinates, as rotations have: in place of positions they do not mirror these."""
     in_space = [name for name in names_of_size(joints) if set(load_skeleton(name).dims) >= set("xyz")]
     assert tried(unnamed(joints)) == in_space
+
+
+FORGOTTEN = parse_spec("""
+joints: [pelvis, spine, chest, left_hand, right_hand, left_foot, right_foot]
+pairs: [[left_foot, right_foot]]
+center: [pelvis, spine, chest, left_hand, right_hand]
+dims: [x, y, z]
+negate: x
+inputs: [{layout: b t j d}]
+outputs: [{layout: b j d}]
+""")
+
+
+def in_the_inputs(*still: int, samples: int = 8) -> tuple[set[str], frozenset[str]]:
+    """The pairs that are tried in the inputs, and the joints that never move, where these are held at the root."""
+    poses = torch.randn(samples, 4, 7, 3, generator=torch.Generator().manual_seed(0))
+    poses[:, :, list(still)] = 0.0
+    calls: list[Call] = [((part,), {}) for part in poses.split(2)]
+    resolved = resolve(FORGOTTEN, [(2, 4, 7, 3)], [(2, 7, 3)])
+    joints = still_joints(resolved, calls)
+    names = [other.name for other in nearby(resolved, still=joints)]
+    assert sum(name.endswith(" swapped in the outputs alone") for name in names) == 10
+    return {name for name in names if name.endswith(" swapped")}, joints
+
+
+def test_the_root_of_root_relative_poses_is_swapped_with_no_joint() -> None:
+    """No pose of the data has its root elsewhere. Hands that nobody saw may be partners for all that."""
+    every, none = in_the_inputs()
+    assert len(every) == 10 and not none
+    rooted, still = in_the_inputs(0)
+    assert still == {"pelvis"} and rooted == {name for name in every if "pelvis" not in name}
+    for_all_that, unseen = in_the_inputs(0, 3)
+    assert unseen == {"pelvis"} and "left_hand and right_hand swapped" in for_all_that
+    assert in_the_inputs(0, samples=2) == (every, none)
+    assert in_the_inputs(0, 1, 2, 5) == (every, none)

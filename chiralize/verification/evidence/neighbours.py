@@ -59,6 +59,7 @@ from chiralize.verification.evidence.skeleton_changes import (
     Change,
     changed,
     changes,
+    new_pair,
     other_axes_of_vectors,
     other_sign,
 )
@@ -86,12 +87,14 @@ def nearby(
     means: Means | None = None,
     numbers: Collection[int] = (),
     points: Points | None = None,
+    still: Collection[str] = (),
 ) -> Iterator[Neighbour]:
     """Neighbours of a specification, those first that are the likeliest mistakes and tell the most.
 
     means: of the coordinates of the inputs, by input and dim: the point that one could be mirrored at.
     numbers: the positions of inputs of floating-point numbers, of which free ones could be mirrored.
-    points: that coordinates of outputs could be mirrored at.
+    points: that coordinates of outputs could be mirrored at.  still: joints that never move in the inputs, which are
+    paired with no other one there.
     Some of them cannot be resolved, and some are the same mirror: whoever tries them leaves those out.
     """
     # The order matters: of mirrors that are the same the first has the name, and only so many can be run.
@@ -116,7 +119,20 @@ def nearby(
         yield Neighbour(name, _with_entries(base, entries))
     # The axis that vectors and angles beside the joints follow, before what turns coordinates of joints as well.
     yield from _other_axes(base, bodies[0])
-    # Single joints and pairs of each skeleton, in the outputs alone and everywhere.
+    yield from _of_joints(base, bodies, still)
+    # What is meant least often.
+    for name, entries in others_everywhere(resolved):
+        yield Neighbour(name, _with_entries(base, entries))
+    rare = rarely_other_fields_of(resolved, resolved.input_tensors)
+    for name, entries in chain(rare, other_places_of_dims(resolved)):
+        yield Neighbour(name, _with_entries(base, entries))
+
+
+def _of_joints(base: ConversionSpec, bodies: Sequence[Skeleton], still: Collection[str]) -> Iterator[Neighbour]:
+    """Single joints and pairs of each skeleton changed, in the outputs alone and everywhere.
+
+    still: joints that are paired with no other one in the inputs.
+    """
     seen: set[str] = set()
     everywhere: list[Neighbour] = []
     in_outputs: list[Neighbour] = []
@@ -124,16 +140,11 @@ def nearby(
     for name, change in filter(None, chain.from_iterable(of_bodies)):
         if name not in seen:
             seen.add(name)
-            everywhere.append(Neighbour(name, _everywhere(base, change)))
             in_outputs.append(Neighbour(f"{name} in the outputs alone", _in_outputs(base, change)))
+            if new_pair(change).isdisjoint(still):
+                everywhere.append(Neighbour(name, _everywhere(base, change)))
     yield from in_outputs  # they need no further run of the network
     yield from everywhere
-    # What is meant least often.
-    for name, entries in others_everywhere(resolved):
-        yield Neighbour(name, _with_entries(base, entries))
-    rare = rarely_other_fields_of(resolved, resolved.input_tensors)
-    for name, entries in chain(rare, other_places_of_dims(resolved)):
-        yield Neighbour(name, _with_entries(base, entries))
 
 
 def with_other_signs_of_joints(resolved: ResolvedSpec, joints: Collection[str]) -> Iterator[Neighbour]:

@@ -68,6 +68,13 @@ def _changes(skeleton: Skeleton) -> Iterator[tuple[str, Change]]:
                 yield words, partial(_crossed, before=before, after=names)
 
 
+def new_pair(change: Change) -> frozenset[str]:
+    """The two joints in the middle that a change pairs; none of any other change."""
+    if isinstance(change, partial) and change.func is _with_pair:
+        return frozenset(change.keywords.values())
+    return frozenset()
+
+
 def _other_signs(skeleton: Skeleton) -> Iterator[tuple[str, Change]]:
     """Changes that negate other coordinates, where all joints have the same signs."""
     if skeleton.has_joint_signs:
