@@ -14,10 +14,11 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from chiralize.errors import OffsetError
 from chiralize.graph.model import CapturedModel, Leaf, Node, Ref
 from chiralize.graph.passes.centering.forward import Addend
-from chiralize.graph.passes.centering.graph import Choices
-from chiralize.graph.passes.centering.walk import walk
+from chiralize.graph.passes.centering.graph import Choices, Graph
+from chiralize.graph.passes.centering.walk import Shift, walk
 from chiralize.graph.traits import Sum, Trait, Traits
 from chiralize.symmetry.action import Center
 
@@ -45,6 +46,7 @@ class Centered:
         # so that the same tensors take them up.
         tensors = {leaf.name: values[leaf.names[0]] for leaf in leaves if leaf.names[0] in values}
         shift = walk(self.original, self.inputs, self.outputs, self.traits, tensors, self.choices)
+        self._check_numbers(shift)
         restored = dict(values)
         for name, addend in shift.taken.items():
             leaf = self.original.leaves[name]
@@ -52,6 +54,21 @@ class Centered:
                 value = (tensors[name].double() - addend.value).to(leaf.tensor.dtype)
                 restored |= dict.fromkeys(leaf.names, value)
         return restored
+
+    def _check_numbers(self, shift: Shift) -> None:
+        """Raise OffsetError where a constant of h would be another with the new weights: f has no place for it."""
+        for node in self.original.nodes:
+            if node.name not in shift.numbers:
+                continue
+            constant, number = self.captured.leaves[_name(node)].tensor, shift.numbers[node.name]
+            rounding = 4 * torch.finfo(constant.dtype).eps
+            bound = rounding * float(number.abs().max())
+            if constant.shape != number.shape or not torch.allclose(constant.double(), number, rounding, bound):
+                facts = "what is subtracted here is computed from numbers that the conversion changes"
+                remedy = (
+                    "subtract a number or a buffer of its own, whose entries are the centre, or use --method average"
+                )
+                raise OffsetError(str(node.where), facts, remedy)
 
 
 def center(captured: CapturedModel, inputs: Sequence[Center], outputs: Sequence[Center], traits: Traits) -> Centered:
@@ -64,14 +81,15 @@ def center(captured: CapturedModel, inputs: Sequence[Center], outputs: Sequence[
     leaves = dict(captured.leaves)
     for name, addend in shift.taken.items():
         leaves[name] = _moved(leaves[name], addend, shift.eps)
-    # Where a number was added (x - 320), only coordinates may be shifted: it becomes a tensor, a new constant.
+    # Where a number was added (x - 320), or something computed (x - size / 2), only coordinates may be shifted: it
+    # becomes a tensor, a new constant.
     dtype = next(leaf.tensor.dtype for leaf in leaves.values() if leaf.tensor.is_floating_point())
-    nodes = []
+    nodes, graph = [], Graph(captured, {}, traits)
     for node in captured.nodes:
         if node.name in shift.numbers:
             leaf = _constant(node, shift.numbers[node.name].to(dtype))
             leaves[leaf.name] = leaf
-            node = _reading(node, traits[node.target], leaf)
+            node = _reading(node, traits[node.target], leaf, graph)
         nodes.append(node)
     shifted = replace(captured, leaves=leaves, nodes=tuple(nodes))
     return Centered(shifted, captured, tuple(inputs), tuple(outputs), traits, shift.choices)
@@ -90,14 +108,26 @@ def _moved(leaf: Leaf, taken: Addend, eps: float) -> Leaf:
 
 def _constant(node: Node, number: Tensor) -> Leaf:
     """The constant that is added in place of a number: the offset belongs to some coordinates only."""
-    name = f"{node.name}_centered"
+    name = _name(node)
     return Leaf(name, "constant", (name,), number, node.where, stored=False)
 
 
-def _reading(node: Node, trait: Trait, leaf: Leaf) -> Node:
-    """x + 3 and 3 - x with a tensor in place of the number, which holds the sign and the factor already."""
+def _name(node: Node) -> str:
+    """The name of the constant that a node adds in place of a number."""
+    return f"{node.name}_centered"
+
+
+def _reading(node: Node, trait: Trait, leaf: Leaf, graph: Graph) -> Node:
+    """x + 3 and 3 - x with a tensor in place of the number, which holds the sign and the factor already.
+
+    x - size / 2 with one in place of what is computed, without its sign.
+    """
     assert isinstance(trait, Sum)
     number = Ref(leaf.name)
+    for key in ("self", "other"):
+        operand = node.arguments[key]
+        if isinstance(operand, Ref) and graph.fixed(operand):
+            return replace(node, arguments={**node.arguments, key: number})
     arguments = {"self": node.arguments["self"], "other": number, "alpha": 1}
     if trait.is_turned:
         arguments = {"self": number, "other": node.arguments["self"], "alpha": node.arguments.get("alpha", 1)}

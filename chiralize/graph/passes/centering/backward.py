@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -83,7 +84,7 @@ def _in_shape_of(graph: Graph, name: str, offset: Offset) -> Offset:
     shape = graph.zero(name).value.shape
     # The first of all repetitions: index 0 on axes that the value has not, its own sizes on the others.
     first = (0,) * (offset.value.ndim - len(shape)) + tuple(map(slice, shape))
-    single = Offset(offset.value[first], offset.size[first], offset.weighted)
+    single = replace(offset, value=offset.value[first], size=offset.size[first])
     if bool(((offset.value - single.value).abs() > 4 * graph.eps * offset.size).any()):
         raise Stuck
     return single
@@ -99,7 +100,7 @@ def _into_sum(
     """
     terms = trait.terms(node.arguments)
     fixed = [(operand, sign) for operand, sign in terms if graph.fixed(operand)]
-    weight = bool(fixed) and graph.is_weight(fixed[0][0])
+    weight = bool(fixed) and graph.is_weight(fixed[0][0]) and not graph.stays(fixed[0][0])
     key = f"{node.name} out"
     # As in the forward pass, choices are made once and repeated when weights are restored.
     if weight and key not in choices:
@@ -156,5 +157,5 @@ def _before(
     out = dict(extra)
     for name, part in parts.items():
         if bool(part.any()):
-            out = put_in(graph, choices, out, name, Offset(part, part.abs(), offset.weighted))
+            out = put_in(graph, choices, out, name, replace(offset, value=part, size=part.abs()))
     return out

@@ -51,7 +51,7 @@ class Forward(Interpreter[Offset]):
     choices, levels: which added weights take offsets up, and the averages of added constants; set in the first pass.
     results: the offset of every value that has one.
     taken: by leaf and by the operation that reads it, what it takes up.
-    numbers: by operation, the constant that replaces a number added there.
+    numbers: by operation, the constant that replaces a number added there, with its sign, or what is computed.
     Raises OffsetError at an operation that is not linear in an offset, or a bias that cannot take one up.
     """
 
@@ -115,10 +115,11 @@ class Forward(Interpreter[Offset]):
         changed = without_constants(node, trait)
         values = run(node, lambda name: part_of(name, "value"), changed)
         sizes = run(node, lambda name: part_of(name, "size"), changed)
-        weighted = any(offset.weighted for offset in filter(None, map(self.offset, node.names_read)))
+        read = list(filter(None, map(self.offset, node.names_read)))
+        kinds = any(offset.weighted for offset in read), any(offset.mixed for offset in read)
         if not isinstance(values, tuple):
-            return (Offset(values, sizes, weighted),)
-        return tuple(Offset(value, size, weighted) for value, size in zip(values, sizes, strict=True))
+            return (Offset(values, sizes, *kinds),)
+        return tuple(Offset(value, size, *kinds) for value, size in zip(values, sizes, strict=True))
 
     # ---- products ---------------------------------------------------------------------------------------------
     def product(self, node: Node, trait: Product) -> Offset | None:
@@ -172,7 +173,9 @@ class Forward(Interpreter[Offset]):
         # W c by the op itself; |W| |c| bounds the sizes of the terms that were added up.
         value = run(node, lambda name: factor(name, offset.value, False), changed)
         size = run(node, lambda name: factor(name, offset.size, True), changed).abs()  # a number may be negative
-        return Offset(value, size, offset.weighted or bool(others & self.graph.weighted))
+        by_weights = bool(others & self.graph.weighted)
+        mixes = by_weights and not isinstance(trait, Scaling)
+        return Offset(value, size, offset.weighted or by_weights, offset.mixed or mixes)
 
     def _passed(self, node: Node, offset: Offset | None) -> Offset | None:
         """The offset that goes on from an operation which can add none to it."""
@@ -208,7 +211,7 @@ class Forward(Interpreter[Offset]):
                 self.stop(node)
             matrix = self.graph.value(weight.name)
             # "... in" times "in gate*unit": the offset of all gates, frame by frame.
-            taken = Offset(offset.value @ matrix.T, offset.size @ matrix.abs().T, True)
+            taken = Offset(offset.value @ matrix.T, offset.size @ matrix.abs().T, weighted=True, mixed=True)
             self._record(node, bias.name, taken, offset.value.ndim - 1)
         return (None,) * len(node.shapes)
 
@@ -234,14 +237,18 @@ class Forward(Interpreter[Offset]):
         taken, passing = None, total
         if total is not None and level is not None:
             taken, passing = level.times(-1.0), total + level
-        if total is not None and self._takes_up(node, fixed[0], total):
+        stays = self.graph.stays(fixed[0][0]) and (total is None or level is not None)
+        if total is not None and not stays and self._takes_up(node, fixed[0], total):
             taken, passing = total, None
         if taken is None and node.name not in self.extra:
             return total
         operand, sign = fixed[0]
-        if isinstance(operand, Ref):
+        if self.graph.is_leaf(operand) and not stays:
             return _joined(self._take(node, operand.name, taken, sign, None), passing)
-        return _joined(self._take_number(node, float(operand) * sign, taken), passing)
+        wanted = self._take_number(node, self.graph.number(operand) * sign, taken)
+        if isinstance(operand, Ref):
+            self.numbers[node.name] /= sign
+        return _joined(wanted, passing)
 
     def _takes_up(self, node: Node, fixed: Fixed, total: Offset) -> bool:
         """Whether an added weight takes the whole offset up.
@@ -268,8 +275,11 @@ class Forward(Interpreter[Offset]):
         zero = self.graph.zero(node.name)
         return (offset or zero) + (self.extra.get(node.name) or zero).times(-1.0)
 
-    def _take_number(self, node: Node, number: float, offset: Offset | None) -> Offset | None:
-        """An added number takes an offset up by becoming a tensor, of size 1 along axes on which it is the same."""
+    def _take_number(self, node: Node, number: Tensor | float, offset: Offset | None) -> Offset | None:
+        """An added number takes an offset up by becoming a tensor, of size 1 along axes on which it is the same.
+
+        So does what is computed from constants and buffers, which stay as they are.
+        """
         moved = self._moved(node, offset)
         value = moved.value + number
         # 320 - 320 leaves its rounding, which would be added to coordinates that have no offset.

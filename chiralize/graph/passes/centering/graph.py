@@ -15,7 +15,7 @@ from torch import Tensor
 
 from chiralize.graph.model import CapturedModel, Node, Ref, refs_in
 from chiralize.graph.passes.centering.operations import PLACES, run, wide
-from chiralize.graph.traits import Trait, Traits
+from chiralize.graph.traits import Sum, Trait, Traits
 
 # Distinct offsets among the entries of one value; a centre has one per coordinate.
 _MOST_LEVELS = 16
@@ -29,18 +29,21 @@ class Offset:
 
     value: the difference, in float64, in the shape of the value that it belongs to.  size: the sum of the absolute
     values of its terms, which bounds its rounding.  weighted: it depends on weights, so that a conversion changes it.
+    mixed: weights added up several entries, so that these are hidden units and no coordinates.
     """
 
     value: Tensor
     size: Tensor
     weighted: bool = False
+    mixed: bool = False
 
     def __add__(self, other: Offset) -> Offset:
-        return Offset(self.value + other.value, self.size + other.size, self.weighted or other.weighted)
+        weighted, mixed = self.weighted or other.weighted, self.mixed or other.mixed
+        return Offset(self.value + other.value, self.size + other.size, weighted, mixed)
 
     def times(self, factor: Tensor | float) -> Offset:
         """The offset of a value that is multiplied by a factor."""
-        return Offset(self.value * factor, self.size * abs(factor), self.weighted)
+        return Offset(self.value * factor, self.size * abs(factor), self.weighted, self.mixed)
 
     def vanishes(self, eps: float) -> bool:
         """Whether it is no more than the rounding of its terms."""
@@ -144,6 +147,27 @@ class Graph:
         value = self.number(fixed[0]) * fixed[1] - offset.value
         return bool((value * offset.value).sum() > -0.5 * offset.value.square().sum())
 
+    def stays(self, operand: Any) -> bool:
+        """Whether what is added has to stay as it is: it is computed (x - size / 2), or scales numbers, too.
+
+        Nothing that is trained has to. What T leaves of the others would be 0, by which coordinates may be divided.
+        """
+        if not isinstance(operand, Ref):
+            return False
+        if any(self.leaves[name].kind == "parameter" for name in self.sources(operand.name)):
+            return False
+        return not self.is_leaf(operand) or not all(map(self._adds, self.readers(operand.name)))
+
+    def _adds(self, node: Node) -> bool:
+        """Whether a node adds its operands."""
+        return isinstance(self.trait(node), Sum)
+
+    def sources(self, name: str) -> set[str]:
+        """The leaves that a value is computed from."""
+        if name in self.leaves:
+            return {name}
+        return set().union(*map(self.sources, self.nodes[name].names_read))
+
     def level(self, fixed: Fixed, offset: Offset) -> Offset | None:
         """The average of an added constant over the entries of one offset: the 320 of y + [320, 240].
 
@@ -151,11 +175,22 @@ class Graph:
         operand is a weight, or 0.
         """
         operand, sign = fixed
-        if self.is_weight(operand) or offset.weighted or (isinstance(operand, Ref) and not self.is_leaf(operand)):
+        if offset.mixed:
             return None
-        # Entries with one offset are one coordinate: all x with 320, all y with 240, those without an offset 0.
+        if self.stays(operand):
+            if not (self.near(fixed, offset) or self.near(fixed, offset.times(-1.0))):
+                return None
+        elif self.is_weight(operand) or (isinstance(operand, Ref) and not self.is_leaf(operand)):
+            return None
         value = torch.zeros_like(offset.value) + self.number(operand) * sign
         averages = torch.zeros_like(value)
+        # One number for all that have an offset, whatever these are: the 1 of y / [105, 68] * 2 - 1.
+        have = offset.value.abs() > 4 * self.eps * offset.size
+        if bool(have.any()) and len(value[have].unique()) == 1:
+            return Offset(torch.where(have, value, 0.0), value.abs()) if bool(value[have].any()) else None
+        if offset.weighted:
+            return None
+        # Entries with one offset are one coordinate: all x with 320, all y with 240, those without an offset 0.
         levels = offset.value.unique()
         if len(levels) > _MOST_LEVELS:
             return None

@@ -28,7 +28,7 @@ Centers = tuple[Center, ...]
 class Shift:
     """The changes that turn a graph into that of the network seen from its centre.
 
-    taken: by leaf, b' = b + taken.  numbers: by node, the constant that replaces a number added there.
+    taken: by leaf, b' = b + taken.  numbers: by node, the constant that replaces what is added there.
     choices: which additions took an offset up.  eps: relative rounding of the numbers that the network stores.
     """
 
