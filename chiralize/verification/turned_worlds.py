@@ -95,8 +95,8 @@ def _signs_by_dim(action: NetworkMirror, mirror: NetworkMirror, resolved: Resolv
     """
     dims = resolved.spec.skeleton.dims
     signs = dict[str, int]()
-    own = [axis for *_, axis in labelled_axes(action)]
-    for (*_, labels, _), axis in zip(labelled_axes(mirror), own, strict=True):
+    axes = [axis for *_, axis in labelled_axes(action)]
+    for (*_, labels, _), axis in zip(labelled_axes(mirror), axes, strict=True):
         words = [label.rpartition(".")[2] for label in labels]
         # Along joints all labels end with the first coordinate: those of coordinates differ.
         is_of_dims = len(set(words) & set(dims)) > 1

@@ -189,13 +189,13 @@ def _joints_of_fields(tensor: ResolvedTensor, seen: Sequence[Tensor]) -> tuple[T
         return nothing
     action = tensor.representation.axes[tensor.name_axis].action
     places = dict[str, dict[str, int]]()  # of every joint, where its coordinates stand
-    for place, name in enumerate(tensor.names):
+    for index, name in enumerate(tensor.names):
         joint, _, dim = name.rpartition(".")
         if joint and dim in tuple("xyz"):
-            places.setdefault(joint, {})[dim] = place
+            places.setdefault(joint, {})[dim] = index
     groups = dict[tuple[tuple[str, int], ...], list[list[int]]]()
     for coordinates in places.values():
-        signs = tuple((dim, int(action.sign[place])) for dim, place in coordinates.items())
+        signs = tuple((dim, int(action.sign[index])) for dim, index in coordinates.items())
         groups.setdefault(signs, []).append(list(coordinates.values()))
     if not groups:
         return nothing

@@ -76,9 +76,9 @@ def furthest_in_words(measured: Asymmetry) -> str:
     if not measured.outputs:
         return ""
     worst = max(measured.outputs, key=lambda output: output.gap)
-    own = [pair for pair in measured.pairs if pair.output == worst.index]
-    far = [pair for pair in sorted(own, key=lambda pair: -pair.gap) if pair.gap >= _MUCH_FURTHER * worst.gap]
-    if not far or len(far) > len(own) // _FEW_OF:
+    pairs = [pair for pair in measured.pairs if pair.output == worst.index]
+    far = [pair for pair in sorted(pairs, key=lambda pair: -pair.gap) if pair.gap >= _MUCH_FURTHER * worst.gap]
+    if not far or len(far) > len(pairs) // _FEW_OF:
         return ""
     return f"; furthest apart are {listed([f'{pair.label} ({pair.gap:.2g})' for pair in far], _MOST_NAMED)}"
 
