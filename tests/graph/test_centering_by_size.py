@@ -24,7 +24,15 @@ def two_sums(x: Tensor, size: Tensor) -> Tensor:
     return (x - half) / half
 
 
+def computed(x: Tensor, size: Tensor) -> Tensor:
+    """A size that is read twice at each of 30 steps: as many ways to it as 2^30."""
+    for _ in range(30):
+        size = size / 2 + size / 2
+    return two_sums(x, size)
+
+
 FORMS: dict[str, Form] = {
+    "(x - computed) / computed": computed,
     "(x - size / 2) / size, by alpha": lambda x, size: torch.sub(x, size, alpha=0.5) * 2 / size,
     "2 x / size - 1": lambda x, size: x / size * 2 - 1,
     "x / size - 0.5": lambda x, size: (x / size - 0.5) * 2,

@@ -122,7 +122,7 @@ def on_a_screen(low: float, high: float, width: int, missing: float | None = Non
     drawn = (0.5 + 0.25 * normal(300, 6, width, seed=4)).clamp(low, high)
     if missing is not None:
         drawn[MISSING] = missing
-    return drawn.double()
+    return drawn.float().double()
 
 
 @pytest.mark.parametrize(
@@ -158,6 +158,13 @@ def test_missing_positions_on_a_screen_are_told(spec: str, values: Tensor, missi
     kept, calls = screen(spec, values)
     stored = stored_for_missing(kept.resolved.input_tensors[0], calls)
     assert stored is not None and stored.value == missing
+
+
+def test_a_number_that_rounding_hides_is_told() -> None:
+    """0.5 - 1e-18 is 0.5: the number is read as 0, which no value is."""
+    kept, calls = screen(X_ALONE, on_a_screen(-9.0, 9.0, 1, 1e-18))
+    stored = stored_for_missing(kept.resolved.input_tensors[0], calls)
+    assert stored is not None and stored.value == 0
 
 
 def screen(spec: str, values: Tensor) -> tuple[Network, list[Call]]:

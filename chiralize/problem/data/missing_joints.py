@@ -140,7 +140,10 @@ def _are_points(tensor: ResolvedTensor, seen: Sequence[Tensor], values: Tensor, 
     others = _kept_beside(tensor, seen, number)
     if others is not None:
         return all(float(column.unique(return_counts=True)[1].max()) < _WHOLE * len(column) for column in others.T)
-    values = values[:, _is_near(values, number).any(0)]
+    has_it = _is_near(values, number).any(0)
+    if not bool(has_it.any()):  # rounding hides it: nothing speaks for points
+        return False
+    values = values[:, has_it]
     first, last = values.aminmax()
     if not bool(_is_near(torch.stack([first, last]), number).any()):
         return False

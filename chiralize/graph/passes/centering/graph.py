@@ -164,9 +164,16 @@ class Graph:
 
     def sources(self, name: str) -> set[str]:
         """The leaves that a value is computed from."""
-        if name in self.leaves:
-            return {name}
-        return set().union(*map(self.sources, self.nodes[name].names_read))
+        sources, seen, waiting = set[str](), {name}, [name]
+        while waiting:
+            read = waiting.pop()
+            if read in self.leaves:
+                sources.add(read)
+                continue
+            before = {*self.nodes[read].names_read} - seen
+            seen |= before
+            waiting += sorted(before)
+        return sources
 
     def level(self, fixed: Fixed, offset: Offset) -> Offset | None:
         """The average of an added constant over the entries of one offset: the 320 of y + [320, 240].
