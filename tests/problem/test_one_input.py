@@ -61,6 +61,13 @@ def test_right_inputs_are_not(share: float) -> None:
     assert hardly_read(network(share), calls()) == ""
 
 
+def test_flags_have_no_unit() -> None:
+    """One that hardly anybody has changes next to no answer, exchanged or not."""
+    flagged: list[Call] = [((points, torch.zeros_like(heads)), {}) for (points, heads), _ in calls()]
+    flagged[0][0][1][:3] = 1.0
+    assert hardly_read(network(), flagged) == ""
+
+
 def test_an_input_that_never_varies_is_another_matter() -> None:
     assert hardly_read(network(), calls(0.0)) == ""
 

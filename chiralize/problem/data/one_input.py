@@ -39,7 +39,7 @@ def hardly_read(network: Network, calls: Sequence[Call]) -> str:
         return ""
     given = thinned(network, calls, affordable_samples(network, _WORK, _LEAST, _MOST))
     looked_at = [Arguments.of(*call) for call in in_one(network, given)]
-    varying = [tensor for tensor in asked if _varies(looked_at, tensor.index)]
+    varying = [tensor for tensor in asked if _has_a_unit(looked_at, tensor.index)]
     try:
         with Runner(network.module) as runner:
             changes = _Changes(runner, network, looked_at)
@@ -85,12 +85,13 @@ class _Changes:
         return torch.cat(rows)
 
 
-def _varies(calls: Sequence[Arguments], index: int) -> bool:
-    """Whether an input of floating-point numbers is not the same in all samples."""
-    first = calls[0].tensors[index][:1]
-    if not first.is_floating_point():
+def _has_a_unit(calls: Sequence[Arguments], index: int) -> bool:
+    """Whether an input varies, in more than flags, classes or counts, which are whole numbers."""
+    values = [call.tensors[index] for call in calls]
+    if not values[0].is_floating_point():
         return False
-    return any(bool((call.tensors[index] != first).any()) for call in calls)
+    varies = any(bool((value != values[0][:1]).any()) for value in values)
+    return varies and any(bool((value != value.round()).any()) for value in values)
 
 
 def _rms(values: Tensor) -> float:
