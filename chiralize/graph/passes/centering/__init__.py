@@ -60,7 +60,7 @@ class Centered:
         for node in self.original.nodes:
             if node.name not in shift.numbers:
                 continue
-            constant, number = self.captured.leaves[_name(node)].tensor, shift.numbers[node.name]
+            constant, number = self.captured.leaves[number_name(node)].tensor, shift.numbers[node.name]
             rounding = 4 * torch.finfo(constant.dtype).eps
             bound = rounding * float(number.abs().max())
             if constant.shape != number.shape or not torch.allclose(constant.double(), number, rounding, bound):
@@ -108,11 +108,11 @@ def _moved(leaf: Leaf, taken: Addend, eps: float) -> Leaf:
 
 def _constant(node: Node, number: Tensor) -> Leaf:
     """The constant that is added in place of a number: the offset belongs to some coordinates only."""
-    name = _name(node)
+    name = number_name(node)
     return Leaf(name, "constant", (name,), number, node.where, stored=False)
 
 
-def _name(node: Node) -> str:
+def number_name(node: Node) -> str:
     """The name of the constant that a node adds in place of a number."""
     return f"{node.name}_centered"
 

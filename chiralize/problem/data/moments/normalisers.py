@@ -24,6 +24,7 @@ from torch import Tensor
 
 from chiralize.graph import execution
 from chiralize.graph.model import CapturedModel, Leaf, Node
+from chiralize.graph.passes.centering import number_name
 from chiralize.problem.data.moments.norms import norms, same
 from chiralize.symmetry.action import Center
 
@@ -146,9 +147,13 @@ class _Entrance:
                 self.nodes.append(node)
 
     def applies_numbers(self, node: Node) -> bool:
-        """Whether an op applies stored numbers, one for every entry, to an input."""
+        """Whether an op applies stored numbers, one for every entry, to an input.
+
+        One number for all is none, though it differs by entry where the graph is centred (`x / size + 0.25`).
+        """
         leaves, fixed = self.captured.leaves, self.captured.fixed
-        applied = [name for read in node.names_read if read in fixed for name in self.behind[read]]
+        read = [name for name in node.names_read if name in fixed and name != number_name(node)]
+        applied = [name for value in read for name in self.behind[value]]
         return any(leaves[name].tensor.numel() > 1 for name in applied)
 
     def stored(self, node: Node) -> list[str]:
