@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -10,6 +12,7 @@ from chiralize.body.tensors import parse_spec
 from chiralize.graph.running import Call
 from chiralize.problem.preparation import prepare
 from chiralize.verification.mirror_evidence import ask_network
+from tests.support.cases import mainly
 
 BODY = "joints: [nose, left_eye, right_eye, left_ear, right_ear]\npairs: [[1, 2], [3, 4]]\ndims: [x, y]\n"
 PARTNER = [0, 2, 1, 4, 3]
@@ -87,8 +90,13 @@ def test_a_text_that_names_a_side_is_told(rows: int) -> None:
     assert "handed to other samples, it takes " in warning and "('turn left', as a text" in warning
 
 
-@pytest.mark.parametrize("habit", [0.02, 0.15])
-@pytest.mark.parametrize("case", ["style", "speed", "class", "speed, and a habit that it scales"])
+PLAIN = ("style", "speed", "class", "speed, and a habit that it scales")
+
+
+@pytest.mark.parametrize(
+    ("case", "habit"),
+    mainly(product(PLAIN, (0.02, 0.15)), [*product(PLAIN[:-1], (0.15,)), (PLAIN[-1], 0.02)]),
+)
 def test_plain_conditions_are_left_alone(case: str, habit: float) -> None:
     """Whatever the habit: it goes with the poses, or to one side under all conditions."""
     if case == "style":
