@@ -8,6 +8,7 @@ Example: y = 2 x[0] + 0 x[1] has the reactions (2 |r|, 0), r being the random nu
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from itertools import product
 from typing import Any
 
@@ -15,7 +16,8 @@ import torch
 
 from chiralize.errors import ModelRunError
 from chiralize.graph.mirror import NetworkMirror
-from chiralize.graph.running import Arguments, Call, Runner, random_tensor, results
+from chiralize.graph.reactions import random_gradients
+from chiralize.graph.running import Arguments, Call, Runner, results
 
 DRAWS = 2
 """Random combinations of the outputs whose gradients are taken; the larger reaction counts."""
@@ -64,28 +66,13 @@ def _gradients(runner: Runner, mirror: NetworkMirror, call: Call) -> list[torch.
 
     Raises RuntimeError where the network has no gradient.
     """
-    arguments = Arguments.of(*call)
-    leaves, wanted = list(arguments.tensors), dict[int, torch.Tensor]()
-    for index, tensor in enumerate(leaves):
-        if tensor.is_floating_point():
-            leaves[index] = wanted[index] = tensor.detach().clone().requires_grad_()
-    largest: list[torch.Tensor | None] = [None] * len(leaves)
+    tensors = Arguments.of(*call).tensors
+    wanted = [index for index, tensor in enumerate(tensors) if tensor.is_floating_point()]
+    largest: list[torch.Tensor | None] = [None] * len(tensors)
     generator = torch.Generator().manual_seed(0)
-    with torch.enable_grad():  # `Runner.run` would switch gradients off
-        module = runner.start()
-        outputs = _answers(mirror, runner.call(module, arguments.filled(leaves)))
-        if not outputs or not wanted:
-            return largest
-        for _ in range(DRAWS):
-            loss = sum((output * random_tensor(output.detach(), generator)).sum() for output in outputs)
-            assert isinstance(loss, torch.Tensor)
-            gradients = torch.autograd.grad(loss, list(wanted.values()), retain_graph=True, allow_unused=True)
-            for (index, leaf), gradient in zip(wanted.items(), gradients, strict=True):
-                if gradient is None:  # the outputs do not depend on this input at all
-                    reaction = torch.zeros_like(leaf)
-                else:
-                    reaction = gradient
-                largest[index] = _larger(largest[index], _reduced(reaction, mirror, index))
+    for gradients in random_gradients(runner, call, wanted, partial(_answers, mirror), DRAWS, generator):
+        for index, gradient in gradients.items():
+            largest[index] = _larger(largest[index], _reduced(gradient, mirror, index))
     return largest
 
 

@@ -104,6 +104,12 @@ def test_what_answers_do_not_read_is_left_alone() -> None:
     assert not spreadings(linear(weight), as_calls(samples(LEAN)))
 
 
+def test_where_nothing_that_moves_is_read_nothing_is_guessed() -> None:
+    weight = torch.zeros(12, ENTRIES, dtype=torch.float64)
+    weight[:, LEAN] = 1
+    assert not spreadings(linear(weight), as_calls(samples(LEAN)))
+
+
 def test_what_moves_little_and_counts_is_left_alone() -> None:
     """An entry in a small unit: a hundredth of the others' spread, and a weight of a hundred times theirs."""
     weight = normal(12, ENTRIES, seed=5)

@@ -10,15 +10,15 @@ are. With right inputs that share was 0.13 and more, with radians for degrees it
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import sqrt
 
 import torch
 from torch import Tensor
 
 from chiralize.errors import ModelRunError
 from chiralize.errors.words import percent
-from chiralize.graph.running import Arguments, Call, Runner, results
+from chiralize.graph.running import Arguments, Call, Runner
 from chiralize.problem.cost import affordable_samples
+from chiralize.problem.data.answer_rows import answer_rows, rms
 from chiralize.problem.data.cutting import in_one, thinned
 from chiralize.problem.network import Network
 
@@ -60,13 +60,13 @@ class _Changes:
         self.runner, self.network, self.calls = runner, network, calls
         self.answers = self._answers(())
         spread = self.answers.std(0, correction=0)
-        self.spread = spread.clamp_min(_EVEN * _rms(spread))
+        self.spread = spread.clamp_min(_EVEN * rms(spread))
 
     def of(self, indices: Sequence[int]) -> float:
         """The change where these inputs are exchanged; 0 where no answer varies.  Raises ModelRunError."""
         if not self.spread.numel() or not float(self.spread.max()):
             return 0.0
-        return _rms((self._answers(indices) - self.answers) / self.spread)
+        return rms((self._answers(indices) - self.answers) / self.spread)
 
     def _answers(self, indices: Sequence[int]) -> Tensor:
         """All floating-point answers, "sample number"; those that have no samples are left out."""
@@ -75,13 +75,7 @@ class _Changes:
             tensors = list(call.tensors)
             for index in indices:
                 tensors[index] = tensors[index].roll(len(tensors[index]) // 2, 0)
-            exchanged = call.filled(tensors)
-            count = self.network.samples_in(exchanged)
-            numbers = [torch.zeros(count, 0, dtype=torch.float64)]
-            for answer in results(self.runner.run([exchanged]).steps[0])[0]:
-                if answer.is_floating_point() and answer.numel() % count == 0:
-                    numbers.append(answer.double().reshape(count, -1))
-            rows.append(torch.cat(numbers, 1))
+            rows.append(answer_rows(self.network, self.runner, call.filled(tensors)))
         return torch.cat(rows)
 
 
@@ -92,10 +86,3 @@ def _has_a_unit(calls: Sequence[Arguments], index: int) -> bool:
         return False
     varies = any(bool((value != values[0][:1]).any()) for value in values)
     return varies and any(bool((value != value.round()).any()) for value in values)
-
-
-def _rms(values: Tensor) -> float:
-    """The root of the mean square; 0 of no numbers."""
-    if not values.numel():
-        return 0.0
-    return sqrt(float(values.square().mean()))

@@ -22,10 +22,10 @@ import torch
 from torch import Tensor
 
 from chiralize.errors import ChiralizeError
-from chiralize.graph import processes
 from chiralize.graph.running import Arguments, Call
 from chiralize.problem.data.moments.normalisers import InputMoments, input_moments
 from chiralize.problem.data.moments.norms import same
+from chiralize.problem.data.moments.pooled import pooled_moments
 from chiralize.problem.data.spreading import Spreading
 from chiralize.problem.data.unmoved import of_unmoved
 from chiralize.problem.network import Network
@@ -91,18 +91,9 @@ def _moments_here(
     network: Network, moments: InputMoments, axes: Sequence[int], calls: Sequence[Call]
 ) -> tuple[Tensor, Tensor]:
     """Mean and spread of an input in the calls of all processes, along these axes taken together."""
-    mean = _first_along(moments.mean[0], axes)
-    count, total, square = torch.zeros(1, dtype=torch.float64), torch.zeros_like(mean), torch.zeros_like(mean)
-    for call in calls:
-        values = network.centered(Arguments.of(*call).tensors)[moments.index].double().cpu()
-        pooled = [0, *(axis + 1 for axis in axes)]  # the samples, and the axes of a sample that share one number
-        count += values.numel() / mean.numel()
-        total += values.sum(pooled, keepdim=True)[0]
-        square += values.square().sum(pooled, keepdim=True)[0]
-    processes.add_up([count, total, square])
-    given = total / count
-    # The variance is a difference of two large numbers where the mean is far from 0: rounding may take it below 0.
-    return given, (square / count - given.square()).clamp_min(0).sqrt()
+    values = (network.centered(Arguments.of(*call).tensors)[moments.index] for call in calls)
+    pooled = [0, *(axis + 1 for axis in axes)]  # the samples, and the axes of a sample that share one number
+    return pooled_moments(values, _first_along(moments.mean[0], axes).shape, pooled)
 
 
 def _spreading(network: Network, moments: InputMoments, axes: Sequence[int], calls: Sequence[Call]) -> Spreading:

@@ -12,7 +12,6 @@ at least, and by 0.02 at most, from a fourth, where they do not. None of this te
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import sqrt
 
 import torch
 from torch import Tensor
@@ -20,8 +19,9 @@ from torch.utils import _pytree as pytree
 
 from chiralize.errors import ModelRunError
 from chiralize.errors.words import percent
-from chiralize.graph.running import Call, Runner, results
+from chiralize.graph.running import Call, Runner
 from chiralize.problem.cost import affordable_samples
+from chiralize.problem.data.answer_rows import answer_rows, rms
 from chiralize.problem.data.cutting import thinned
 from chiralize.problem.data.of_pictures import are_pictures
 from chiralize.problem.data.one_input import hardly_read
@@ -96,24 +96,15 @@ class _Answers:
     def at(self, factor: float) -> Tensor:
         """The answers to all inputs that have a unit, divided by a factor.  Raises ModelRunError."""
         if factor not in self._known:
+            asked = _with_a_unit(self.network)
             with Runner(self.network.module) as runner:
-                rows = [self._row(runner, call, factor) for call in self.calls]
+                rows = [answer_rows(self.network, runner, _divided(call, asked, factor)) for call in self.calls]
             self._known[factor] = torch.cat(rows)
         return self._known[factor]
 
     def even(self, factor: float) -> Tensor:
         """What the answers to x and -x have in common.  Raises ModelRunError."""
         return (self.at(factor) + self.at(-factor)) / 2
-
-    def _row(self, runner: Runner, call: Call, factor: float) -> Tensor:
-        """The answers to one call, "sample number"; those that have no samples are left out."""
-        count = self.network.samples_in(call)
-        (step,) = runner.run([_divided(call, _with_a_unit(self.network), factor)]).steps
-        numbers: list[Tensor] = []
-        for answer in results(step)[0]:
-            if answer.is_floating_point() and answer.numel() % count == 0:
-                numbers.append(answer.double().reshape(count, -1))
-        return torch.cat(numbers, 1) if numbers else torch.zeros(count, 0, dtype=torch.float64)
 
 
 def _too_large(answers: _Answers) -> str:
@@ -123,17 +114,17 @@ def _too_large(answers: _Answers) -> str:
     ReLU far from its biases. The second says nothing where biases are small: then 4000 g(x / 4000) is g(x) as well.
     """
     here, near, at_zeros = answers.even(1), answers.even(_NEAR), answers.even(_FAR)
-    size, curved = _rms(here), _rms(here - at_zeros)
-    if not curved > _CURVED * _rms(answers.at(1)):
+    size, curved = rms(here), rms(here - at_zeros)
+    if not curved > _CURVED * rms(answers.at(1)):
         return ""
-    change = _rms(near - here) / curved
+    change = rms(near - here) / curved
     if _INVARIANT < change < _SATURATED:
         return (
             f"its units saturate on them (divided by {_NEAR:g}, the part of the answers that is not linear changes by "
             f"{percent(change)})"
         )
-    off = _rms(_NEAR * near - here) / size
-    if off < _IN_PROPORTION and _rms(_FAR * at_zeros - here) > _LEAST_BIAS * size:
+    off = rms(_NEAR * near - here) / size
+    if off < _IN_PROPORTION and rms(_FAR * at_zeros - here) > _LEAST_BIAS * size:
         return (
             f"they are so large that its biases have no say (divided by {_NEAR:g}, the part of the answers that is not "
             f"linear is so, too, up to {percent(off)})"
@@ -148,27 +139,20 @@ def _too_small(answers: _Answers) -> str:
     a curve, so that the network is not linear everywhere.
     """
     at_zeros = answers.at(_FAR)
-    added, size = answers.at(1) - at_zeros, _rms(at_zeros)
-    if not _rms(added) or not _rms(added) < _STILL * size:
+    added, size = answers.at(1) - at_zeros, rms(at_zeros)
+    if not rms(added) or not rms(added) < _STILL * size:
         return ""
-    off = _rms(added - _NEAR * (answers.at(_NEAR) - at_zeros)) / _rms(added)
+    off = rms(added - _NEAR * (answers.at(_NEAR) - at_zeros)) / rms(added)
     if not off < _IN_PROPORTION:
         return ""
     larger = 1 / _FAR
-    bend = _rms(answers.even(larger) - at_zeros)
-    if not bend > _BENDS * _rms(answers.at(larger) - at_zeros):  # a network that is linear everywhere
+    bend = rms(answers.even(larger) - at_zeros)
+    if not bend > _BENDS * rms(answers.at(larger) - at_zeros):  # a network that is linear everywhere
         return ""
     return (
-        f"they are so small that the answers stay within {percent(_rms(added) / size)} of that to zeros, and what they "
+        f"they are so small that the answers stay within {percent(rms(added) / size)} of that to zeros, and what they "
         f"add is in proportion to them (up to {percent(off)})"
     )
-
-
-def _rms(values: Tensor) -> float:
-    """The root of the mean square; 0 of no numbers."""
-    if not values.numel():
-        return 0.0
-    return sqrt(float(values.square().mean()))
 
 
 def _with_a_unit(network: Network) -> set[int]:

@@ -13,7 +13,8 @@ An entry that moves, but by a thirtieth of S and with a thirtieth of P, is held 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,9 +22,12 @@ from torch import Tensor
 from chiralize.body.tensors import ResolvedTensor
 from chiralize.errors import ModelRunError
 from chiralize.graph import processes
-from chiralize.graph.running import Arguments, Call, Runner, random_tensor, results
+from chiralize.graph.reactions import random_gradients
+from chiralize.graph.running import Arguments, Call, Runner, results
+from chiralize.problem.data.moments.pooled import pooled_moments
 from chiralize.problem.data.spreading import Spreading
 from chiralize.problem.network import Network
+from chiralize.symmetry.representation import TensorRepresentation
 
 _FEWEST = 50
 """Samples below which it tells little that an entry is the same in all of them."""
@@ -54,7 +58,7 @@ def of_unmoved(network: Network, calls: Sequence[Call], indices: Sequence[int]) 
                 still[index] = mean, spread
     if not still or processes.total(sum(map(network.samples_in, calls))) < _FEWEST:
         return {}
-    reactions = _reactions(network, calls)
+    reactions = _reactions(network, calls, still)
     by_input = dict[int, Spreading]()
     for index, (mean, spread) in still.items():
         if index in reactions:
@@ -72,7 +76,10 @@ def _has_named_entries(tensor: ResolvedTensor) -> bool:
 def _drawn(reaction: Tensor, mean: Tensor, spread: Tensor) -> Tensor:
     """The spread of every entry that is drawn, 0 of the others."""
     moves, part = _moves(mean, spread), reaction * spread
-    typical, usual = part[moves & (reaction > 0)].median(), spread[moves].median()
+    counts = moves & (reaction > 0)
+    if not bool(counts.any()):  # nothing that moves has a part in the answers
+        return torch.zeros_like(part)
+    typical, usual = part[counts].median(), spread[moves].median()
     # A cosine of small angles stays near 1 in training as well: of a robot's upright, a quaternion, a rotation.
     is_cosine = moves & ((mean.abs() - 1).abs() < _NEAR_ONE)
     is_still = ~moves | ((part < _STILL * typical) & (spread < _STILL * usual) & ~is_cosine)
@@ -90,66 +97,55 @@ def _moments(network: Network, index: int, calls: Sequence[Call]) -> tuple[Tenso
 
     Axes that T leaves alone (frames) are taken together, and have one entry.
     """
-    sums = list[Tensor]()
-    for call in calls:
-        values = Arguments.of(*call).tensors[index].double().cpu()
-        axes = _pooled(network, index)
-        count = torch.tensor([values.numel() / values.sum(axes).numel()], dtype=torch.float64)
-        now = [count, values.sum(axes, keepdim=True)[0], values.square().sum(axes, keepdim=True)[0]]
-        sums = [before + more for before, more in zip(sums, now, strict=True)] if sums else now
-    processes.add_up(sums)
-    count, total, square = sums
-    mean = total / count
-    return mean, (square / count - mean.square()).clamp_min(0).sqrt()
+    values = (Arguments.of(*call).tensors[index] for call in calls)
+    return pooled_moments(values, _representation(network, index).moved_sizes[1:], _pooled(network, index))
+
+
+def _representation(network: Network, index: int) -> TensorRepresentation:
+    """How T acts on an input that it acts on."""
+    representation = network.resolved.input_tensors[index].representation
+    assert representation is not None
+    return representation
 
 
 def _pooled(network: Network, index: int) -> list[int]:
     """The axes of an input that its samples, and what T leaves alone, lie along."""
-    representation = network.resolved.input_tensors[index].representation
-    assert representation is not None
-    return sorted({0, *representation.still_axes})
+    return sorted({0, *_representation(network, index).still_axes})
 
 
-def _reactions(network: Network, calls: Sequence[Call]) -> dict[int, Tensor]:
+def _reactions(network: Network, calls: Sequence[Call], indices: Collection[int]) -> dict[int, Tensor]:
     """How much the answers change with each entry, RMS over samples and combinations of the answers, by input.
 
     Empty where the network has no gradient. An entry is meant to move in all frames of a sample alike.
     """
     squares = dict[int, Tensor]()
-    generator, samples = torch.Generator().manual_seed(0), 0
+    for index in indices:
+        squares[index] = torch.zeros(_representation(network, index).moved_sizes[1:], dtype=torch.float64)
+    failed = torch.zeros(1, dtype=torch.float64)
     try:
         with Runner(network.module) as runner:
-            for call in calls:
-                _add_reactions(squares, runner, network, call, generator)
-                samples += network.samples_in(call)
-                if samples >= _SAMPLES:
-                    break
+            _add_reactions(squares, runner, network, calls)
     except (RuntimeError, ModelRunError, NotImplementedError):
-        return {}
-    processes.add_up(list(squares.values()))
-    return {index: square.sqrt() for index, square in squares.items()}
+        failed += 1
+    # Also of a process that failed, or has no calls: the others wait for its sums.
+    processes.add_up([failed, *squares.values()])
+    return {} if bool(failed) else {index: square.sqrt() for index, square in squares.items()}
 
 
-def _add_reactions(
-    squares: dict[int, Tensor], runner: Runner, network: Network, call: Call, generator: torch.Generator
-) -> None:
+def _add_reactions(squares: dict[int, Tensor], runner: Runner, network: Network, calls: Sequence[Call]) -> None:
     """Add the squared gradients of random combinations of the answers, summed over samples, by input."""
-    arguments = Arguments.of(*call)
-    leaves, wanted = list(arguments.tensors), dict[int, Tensor]()
-    for index, tensor in enumerate(leaves):
-        if tensor.is_floating_point() and _has_named_entries(network.resolved.input_tensors[index]):
-            leaves[index] = wanted[index] = tensor.detach().clone().requires_grad_()
-    with torch.enable_grad():
-        outputs = results(runner.call(runner.start(), arguments.filled(leaves)))[0]
-        numbers = [output for output in outputs if output.is_floating_point() and output.requires_grad]
-        for _ in range(_DRAWS if numbers else 0):
-            terms = [(output * random_tensor(output.detach(), generator)).sum() for output in numbers]
-            gradients = torch.autograd.grad(
-                torch.stack(terms).sum(), list(wanted.values()), retain_graph=True, allow_unused=True
-            )
-            for (index, leaf), gradient in zip(wanted.items(), gradients, strict=True):
-                reaction = torch.zeros_like(leaf) if gradient is None else gradient
+    generator, samples = torch.Generator().manual_seed(0), 0
+    for call in calls:
+        for gradients in random_gradients(runner, call, squares, _numbers, _DRAWS, generator):
+            for index, gradient in gradients.items():
                 frames = _pooled(network, index)[1:]
-                moved = reaction.double().cpu().sum(frames, keepdim=True) if frames else reaction.double().cpu()
-                square = moved.square().sum(0)
-                squares[index] = squares[index] + square if index in squares else square
+                moved = gradient.double().cpu()
+                squares[index] += (moved.sum(frames, keepdim=True) if frames else moved).square().sum(0)
+        samples += network.samples_in(call)
+        if samples >= _SAMPLES:
+            return
+
+
+def _numbers(result: Any) -> list[Tensor]:
+    """The floating-point answers."""
+    return [output for output in results(result)[0] if output.is_floating_point()]
