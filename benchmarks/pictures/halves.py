@@ -3,7 +3,8 @@
     python -m benchmarks.pictures.halves --out benchmarks/pictures/halves.csv
 
 Two residual blocks of 3 x 3 convolutions between spaces of pairs, a strided convolution and a transposed one: dense, as
-layers in blocks, and as a fused graph. One thread, processor time, interleaved; the ratio is that of medians.
+layers in blocks, and as a fused graph. Pairs lie in halves, or in any order, as `match` finds them. One thread,
+processor time, interleaved; the ratio is that of medians.
 Multiplications are counted by torch. The last column says what the model of cost takes.
 """
 
@@ -29,10 +30,12 @@ from chiralize.nn.deploy.graphs import with_calls
 from chiralize.nn.deploy.speed import always, is_faster_in_graphs
 from chiralize.nn.deploy.swapping import swapped
 from chiralize.symmetry import reynolds
+from chiralize.symmetry.involution import SignedPermutation
 from chiralize.symmetry.representation import Representation, TensorRepresentation
 
 SIZES = ((512, 16), (256, 32), (256, 16), (128, 32))
 """Channels, and rows of the maps; columns are one more."""
+ORDERS = ("halves", "any")
 FORMS = ("blocks", "fused")
 _ROUNDS, _LEAST = 7, 0.05
 
@@ -78,9 +81,17 @@ def seconds(net: Callable[..., Any], maps: Tensor, count: int) -> float:
         return time.process_time() - start
 
 
-def symmetric(net: Stage, channels: int) -> dict[str, TensorRepresentation]:
+def pairs_of(channels: int, order: str) -> Representation:
+    """A space of pairs, firsts before seconds or in a drawn order."""
+    if order == "halves":
+        return hidden(channels)
+    drawn = random.Random(0).sample(range(channels), channels)
+    return Representation.of(SignedPermutation.of(zip(drawn[::2], drawn[1::2], strict=True), size=channels))
+
+
+def symmetric(net: Stage, pairs: Representation) -> dict[str, TensorRepresentation]:
     """Make the weights of a stage symmetric, in place, and return how T acts on each of them."""
-    pairs, pictures, maps = hidden(channels), Representation.trivial(3), Representation.trivial(17)
+    pictures, maps = Representation.trivial(3), Representation.trivial(17)
     reps: dict[str, TensorRepresentation] = {}
     for name, layer in net.named_modules():
         if not isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
@@ -95,18 +106,18 @@ def symmetric(net: Stage, channels: int) -> dict[str, TensorRepresentation]:
     return reps
 
 
-def compare(kind: str, channels: int, rows: int, batch: int) -> dict[str, Any]:
+def compare(kind: str, channels: int, rows: int, batch: int, order: str) -> dict[str, Any]:
     """A row of the table: every form beside the original."""
     torch.manual_seed(0)
     net, maps = Stage(kind, channels).eval(), torch.randn(batch, 3, rows, rows + 1)
-    reps = symmetric(net, channels)
+    reps = symmetric(net, pairs_of(channels, order))
     program = torch.export.export(net, (maps,))
     captured, graph = capture(program, (maps,), {}), program.module(check_guards=False)
     forms: dict[str, Callable[..., Any]] = {"dense": net}
     forms["blocks"] = swapped(net, captured, reps, always).module
     forms["fused"] = with_calls(graph, captured, reps, always).module
     chosen = with_calls(graph, captured, reps, is_faster_in_graphs).layers
-    row: dict[str, Any] = {"kind": kind, "channels": channels, "rows": rows, "batch": batch}
+    row: dict[str, Any] = {"kind": kind, "channels": channels, "rows": rows, "batch": batch, "pairs": order}
     for form in FORMS:
         row[f"{form}: products"] = round(multiplications(forms[form], maps) / multiplications(net, maps), 3)
     count = max(1, int(_LEAST / max(seconds(net, maps, 1), 1e-6)))
@@ -128,10 +139,10 @@ def main() -> None:
     parser.add_argument("--smoke", action="store_true", help="one small row: see that all runs")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    cases = [("residual", *size, batch) for size in SIZES for batch in (1, 8)]
-    cases += [(kind, 256, 32, 1) for kind in ("strided", "transposed")]
+    cases = [("residual", *size, batch, order) for size in SIZES for batch in (1, 8) for order in ORDERS]
+    cases += [(kind, 256, 32, 1, "halves") for kind in ("strided", "transposed")]
     if options.smoke:
-        cases = [("transposed", 8, 4, 1)]
+        cases = [("transposed", 8, 4, 1, "any")]
     rows: list[dict[str, Any]] = []
     for case in cases:
         rows.append(compare(*case))

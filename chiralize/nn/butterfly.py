@@ -83,6 +83,11 @@ class Butterfly(Tables):
         """What describes the axis that `split` takes apart: this."""
         return self
 
+    @property
+    def sizes(self) -> list[int]:
+        """Of the parts that `halves` gives: firsts of the pairs and seconds, even and odd fixed entries."""
+        return [size for size in (self.pairs, self.pairs, self.even - self.pairs, self.odd - self.pairs) if size]
+
     def is_like(self, other: Any) -> bool:
         """Whether another one gives the same coordinates of the same axis."""
         same = isinstance(other, Butterfly) and other.representation.action == self.representation.action
@@ -231,14 +236,25 @@ class Butterfly(Tables):
         return wide.index_select(dim, self.places)
 
     def _check(self, x: Tensor, dim: int) -> None:
-        """Raises RepresentationSizeError for an axis of another size: views would cut it in the wrong places."""
-        if x.shape[dim] != self.size:
-            facts = f"an axis of {x.shape[dim]} entries, the representation has {self.size}"
-            raise RepresentationSizeError("chiralize.nn", facts, "give the layer what its representation says")
+        """Raises RepresentationSizeError for an axis of another size."""
+        _check_size(x, dim, self.size)
 
     def extra_repr(self) -> str:
         """How T acts on the axis."""
         return self.representation.summary()
+
+
+def gathered(x: Tensor, dim: int, order: Tensor) -> Tensor:
+    """Entries of an axis in another order.  Raises RepresentationSizeError where it has more of them, or fewer."""
+    _check_size(x, dim, order.numel())
+    return x.index_select(dim, order)
+
+
+def _check_size(x: Tensor, dim: int, size: int) -> None:
+    """Raises RepresentationSizeError for an axis of another size: views would cut it in the wrong places."""
+    if x.shape[dim] != size:
+        facts = f"an axis of {x.shape[dim]} entries, the representation has {size}"
+        raise RepresentationSizeError("chiralize.nn", facts, "give the layer what its representation says")
 
 
 def _runs(order: np.ndarray, pairs: int) -> int:

@@ -24,7 +24,7 @@ from torch.fx.proxy import GraphAppendingTracer
 
 from chiralize.nn import Conv1d
 from chiralize.nn.along import Channels
-from chiralize.nn.butterfly import Butterfly
+from chiralize.nn.butterfly import Butterfly, gathered
 from chiralize.nn.deploy import pictures, windows
 from chiralize.nn.deploy.entrywise import POINTWISE, cuts, is_pointwise, without_writes
 from chiralize.nn.maps import ChiralMap
@@ -56,12 +56,11 @@ class _Parts:
         return self.dim == dim and self.butterfly.is_like(butterfly)
 
     def fits(self, node: fx.Node) -> bool:
-        """Whether a whole value can be taken apart in this way by views."""
+        """Whether a whole value can be taken apart in this way: by views, behind a gather if the order wants one."""
         value = node.meta.get("val")
         if not isinstance(value, torch.Tensor) or value.ndim < self.dim:
             return False
-        is_halved = self.butterfly.in_halves and self.butterfly.runs == 1
-        return is_halved and value.shape[-self.dim] == self.butterfly.size
+        return self.butterfly.runs <= 1 and value.shape[-self.dim] == self.butterfly.size
 
 
 def with_halves(module: fx.GraphModule, twins: Mapping[fx.Node, tuple[str, ChiralMap]]) -> None:
@@ -157,10 +156,11 @@ class _Rewriter:
         dim = _MAPS[node.target][1]
         function, rest, settings = self._block_of(node, twin)
         source = node.args[0]
-        # Pictures are read in the memory order of convolutions, unless their channels have to be gathered first.
-        is_gathered = isinstance(twin, ReversedConv2d) and twin.reader.axis.order is not None
-        if isinstance(twin, ReversedConv2d) and self.functional and not is_gathered:
-            source = self._by_channels(source)
+        # Pictures are read in the memory order of convolutions, and so are their weights.
+        if isinstance(twin, ReversedConv2d) and self.functional:
+            pictures.lay_out(twin)
+            # A gather comes first where there is one (`_take_apart`).
+            source = source if twin.reader.axis.order is not None else self._by_channels(source)
         # A transposed convolution adds its bias to what its windows have written, in the halves of the answer.
         is_late = isinstance(twin, ConvTranspose2d)
         even, odd = self._coordinates(source, f"{path}.{twin.read}", dim)
@@ -202,6 +202,10 @@ class _Rewriter:
         for (other, name), coordinates in self.coordinates.items():
             if other is node and reader.is_like(self._module(name)):
                 return coordinates
+        # What a gather takes apart has halves from then on: a residual branch reads them as well.
+        apart = _Parts((), reader.axis, path if reader.axis is reader else f"{path}.axis", dim)
+        if node not in self.parts and _halving(reader.axis) and reader.axis.order is not None and apart.fits(node):
+            self._take_apart(node, apart)
         # Halves of the same axis are only added and subtracted; anything else is taken apart from the whole.
         parts = self.parts.get(node)
         if parts is not None and _halving(reader.axis) and parts.is_like(reader.axis, dim):
@@ -242,10 +246,14 @@ class _Rewriter:
         first = next((self.parts[other] for other in node.all_input_nodes if other in self.parts), None)
         if first is None or not is_pointwise(node) or cuts(node, first.dim):
             return False
+        # A residual branch is added half by half. Its halves are views of it; they are worth a gather where a map reads
+        # the sum in halves.
+        are_views = first.butterfly.order is None
         for other in node.all_input_nodes:
-            # Operands in halves must be taken apart alike, whole ones must have views like these: a residual branch
-            # is added half by half.
-            fits = self.parts[other].is_like(first.butterfly, first.dim) if other in self.parts else first.fits(other)
+            if other in self.parts:
+                fits = self.parts[other].is_like(first.butterfly, first.dim)
+            else:
+                fits = first.fits(other) and (are_views or node in self.wanted)
             if not fits:
                 return False
         with self.graph.inserting_before(node):
@@ -271,13 +279,19 @@ class _Rewriter:
                 node.replace_input_with(other, self._whole(other))
 
     def _take_apart(self, node: fx.Node, like: _Parts) -> None:
-        """Let a whole value have halves too, which are views of it: what comes before the first residual branch."""
+        """Let a whole value have halves too: what comes before the first residual branch.
+
+        They are views of it, or of the value whose entries a gather has brought into their order.
+        """
         whole = node
+        if like.butterfly.order is not None:
+            order = self.graph.get_attr(f"{like.path}.order")
+            whole = self.graph.call_function(gathered, (node, -like.dim, order))
         if like.dim == _OF_PICTURES and node.meta["val"].ndim > _OF_PICTURES:
-            whole = self._by_channels(node)
-        both: Any = fx.Proxy(self.graph.call_function(torch.chunk, (whole, 2, -like.dim)), self.tracer)
-        halves = [both[0], both[1]]
-        self.parts[node] = replace(like, nodes=tuple(half.node for half in halves))
+            whole = self._by_channels(whole)
+        sizes = like.butterfly.sizes
+        parts: Any = fx.Proxy(self.graph.call_function(torch.split, (whole, sizes, -like.dim)), self.tracer)
+        self.parts[node] = replace(like, nodes=tuple(parts[number].node for number in range(len(sizes))))
         self.wholes[node] = node
 
     def _whole(self, node: fx.Node) -> fx.Node:
