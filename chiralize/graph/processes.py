@@ -23,11 +23,14 @@ def count() -> int:
     return 1
 
 
+def rank() -> int:
+    """The number of this process, 0 without a group."""
+    return distributed.get_rank() if count() > 1 else 0
+
+
 def number_of(batch: int) -> int:
     """The number of this process's batch `batch` among the batches of all processes."""
-    if count() == 1:
-        return batch
-    return batch * count() + distributed.get_rank()
+    return batch * count() + rank()
 
 
 def generator(batch: int, seed: int = 0) -> torch.Generator:
@@ -75,11 +78,16 @@ def gathered(value: T) -> list[T]:
 
 def take_first(tensors: Sequence[Tensor]) -> None:
     """Replace tensors by those of the first process, in place."""
+    take_from(0, tensors)
+
+
+def take_from(owner: int, tensors: Sequence[Tensor]) -> None:
+    """Replace tensors by those of one process, in place.  owner: its number."""
     if count() == 1:
         return
     for tensor in tensors:
         flat = tensor.detach().flatten().to(_device())
-        distributed.broadcast(flat, 0)
+        distributed.broadcast(flat, owner)
         _put(flat, [tensor])
 
 

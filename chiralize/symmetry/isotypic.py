@@ -12,14 +12,12 @@ matrix, which is what `reduce.ridge` and the layers in blocks make use of. For T
 
 from __future__ import annotations
 
-from functools import cached_property
-
 import numpy as np
 import torch
 from torch import Tensor
 
 from chiralize.errors import RepresentationSizeError
-from chiralize.symmetry.involution import IntArray, SignedPermutation
+from chiralize.symmetry.involution import IntArray, SignedPermutation, shape_along
 
 _ROOT = 0.5**0.5
 
@@ -36,10 +34,9 @@ class IsotypicBasis:
         self.fixed_even: IntArray = fixed[action.sign[fixed] == 1]
         self.fixed_odd: IntArray = fixed[action.sign[fixed] == -1]
 
-    @cached_property
-    def sign(self) -> IntArray:
-        """Sign of each pair."""
-        return self.action.sign[self.first]
+        self._sign = None if action.is_sign_free else action.sign[self.first]
+        self._order = np.concatenate([self.first, self.second, self.fixed_even, self.fixed_odd])
+        self._tables: dict[torch.device, tuple[Tensor, Tensor]] = {}
 
     def split(self, tensor: Tensor, axis: int = -1) -> tuple[Tensor, Tensor]:
         """(even, odd) coordinates along an axis, sized `action.even` and `action.odd`.
@@ -52,22 +49,36 @@ class IsotypicBasis:
                 f"axis of {tensor.shape[axis]} entries, basis of {self.action.size}",
                 "match the sizes",
             )
-        x = tensor.movedim(axis, -1)
+        order, _ = self._tables_on(tensor.device)
+        u, v, fixed_even, fixed_odd = tensor.index_select(axis, order).split(self._sizes, axis)
         # with T (u, v) = (-v, -u) the even part is u - v: the sign does both cases
-        u, v = x[..., torch.tensor(self.first)], x[..., torch.tensor(self.second)]
-        sign = torch.tensor(self.sign).to(x.dtype)
-        even = torch.cat([(u + sign * v) * _ROOT, x[..., torch.tensor(self.fixed_even)]], -1)
-        odd = torch.cat([(u - sign * v) * _ROOT, x[..., torch.tensor(self.fixed_odd)]], -1)
-        return even.movedim(-1, axis), odd.movedim(-1, axis)
+        v = self._signed(v, axis)
+        return torch.cat([(u + v) * _ROOT, fixed_even], axis), torch.cat([(u - v) * _ROOT, fixed_odd], axis)
 
     def join(self, even: Tensor, odd: Tensor, axis: int = -1) -> Tensor:
         """The inverse of `split`."""
-        e, o = even.movedim(axis, -1), odd.movedim(axis, -1)
-        count = len(self.first)
-        sign = torch.tensor(self.sign).to(e.dtype)
-        out = e.new_empty((*e.shape[:-1], self.action.size))
-        out[..., torch.tensor(self.first)] = (e[..., :count] + o[..., :count]) * _ROOT
-        out[..., torch.tensor(self.second)] = sign * (e[..., :count] - o[..., :count]) * _ROOT
-        out[..., torch.tensor(self.fixed_even)] = e[..., count:]
-        out[..., torch.tensor(self.fixed_odd)] = o[..., count:]
-        return out.movedim(-1, axis)
+        count, fixed_even, fixed_odd = len(self.first), len(self.fixed_even), len(self.fixed_odd)
+        e, fixed_e = even.split([count, fixed_even], axis)
+        o, fixed_o = odd.split([count, fixed_odd], axis)
+        v = self._signed((e - o) * _ROOT, axis)
+        _, places = self._tables_on(even.device)
+        return torch.cat([(e + o) * _ROOT, v, fixed_e, fixed_o], axis).index_select(axis, places)
+
+    @property
+    def _sizes(self) -> list[int]:
+        """Of the parts of the axis: firsts of the pairs, seconds, fixed entries."""
+        return [len(self.first), len(self.second), len(self.fixed_even), len(self.fixed_odd)]
+
+    def _signed(self, seconds: Tensor, axis: int) -> Tensor:
+        """Seconds of the pairs, each with the sign of its pair."""
+        if self._sign is None:
+            return seconds
+        sign = torch.tensor(self._sign, dtype=seconds.dtype, device=seconds.device)
+        return seconds * sign.reshape(shape_along(axis % seconds.ndim, seconds.ndim))
+
+    def _tables_on(self, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Which entry comes at every place of the parts, and where every entry is, as indices on a device."""
+        if device not in self._tables:
+            order = torch.from_numpy(self._order).to(device)
+            self._tables[device] = order, order.argsort()
+        return self._tables[device]

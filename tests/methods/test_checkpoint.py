@@ -78,7 +78,7 @@ def test_goes_on_where_it_was(stop: int, tmp_path: Path, monkeypatch: pytest.Mon
     path = tmp_path / "state.pt"
     path.write_bytes(stopped(stop))
     kept = torch.load(path, weights_only=True)
-    assert kept["kind"] == "chiralize distillation 2" and len(kept["runs"]) == 1
+    assert kept["kind"] == "chiralize distillation 3" and len(kept["runs"]) == 1
     wanted, taken = whole(), steps_taken(monkeypatch)
     assert same(polished(path), wanted)
     assert len(taken) == STEPS - (stop - 1) // 2 * 2  # it is looked at every second step

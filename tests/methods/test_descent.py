@@ -17,7 +17,7 @@ from chiralize.body.tensors import load_spec, resolve
 from chiralize.commands.convert import Request, convert
 from chiralize.graph.running import Call
 from chiralize.graph.time_limit import Stopwatch
-from chiralize.methods.refine import budget, distillation, lessons, refine, within_time
+from chiralize.methods.refine import budget, distillation, lessons, matrices, refine, within_time
 from chiralize.methods.refine.distillation import train
 from chiralize.methods.refine.imitation import Distance, Weights
 from chiralize.methods.refine.lessons import MovedAnew, Stored, move_of
@@ -29,6 +29,8 @@ from chiralize.problem.data.cutting import shuffled, tensors
 from chiralize.problem.data.feeds import Feed
 from chiralize.problem.data.perturbation import perturbed
 from chiralize.problem.result import WeightAction
+from chiralize.symmetry import reynolds
+from chiralize.symmetry.representation import Representation, TensorRepresentation
 from tests.methods.test_gauss_newton import words
 from tests.methods.test_reduce_trained import kept, learnt, poses, result, rho
 from tests.support.reduce_nets import KINDS, calls_for, ready, subject_of
@@ -101,17 +103,59 @@ def test_matrices_that_commute_with_the_mirror_do_so_after_a_step(
     assert size(step - image(step)) < rounding * size(step)
 
 
-def test_steps_go_on_as_they_would_have() -> None:
+ACTS = [
+    TensorRepresentation((Representation.parse(out), *map(Representation.parse, rest)))
+    for out, *rest in (
+        ("6: (0 3) (1 4) (2 5)", "6: (0 3) (1 4) (2 5)"),
+        ("7: (0 5) -(1 2) -6", "5: (0 4) -1 -2"),
+        ("4: (0 1) (2 3)", "6: (0 1) (3 4) -5", "3: (0 2)"),
+        ("3: -2", "4: -0"),  # no pairs
+        ("4: (0 1)", "9:"),  # an axis that stays: nothing odd comes in
+    )
+]
+
+
+@pytest.mark.parametrize("acts", ACTS, ids=str)
+@pytest.mark.parametrize("odd_share", [1.0, 1e-6])
+def test_steps_in_blocks_are_those_of_the_whole(
+    monkeypatch: pytest.MonkeyPatch, acts: TensorRepresentation, odd_share: float
+) -> None:
+    """Muon's to rounding, with its momentum, also where one block has next to no gradient; and symmetric but for it."""
+    monkeypatch.setattr(matrices, "_LEAST", 1)
+    monkeypatch.setattr("chiralize.methods.refine.steps.has_bfloat16", lambda: False)
+    draw = torch.Generator().manual_seed(0)
+    weights = [nn.Parameter(torch.randn(acts.shape, generator=draw)) for _ in range(2)]
+    weights[1].data = weights[0].detach().clone()
+    descents = Steps(weights[:1]), Steps(weights[1:], [acts])
+    old = weights[0].detach().clone()
+    still = TensorRepresentation((abs(acts.axes[0]), *acts.axes[1:]))
+    for _ in range(3):
+        plain = reynolds.project(torch.randn(acts.shape, generator=draw), acts)
+        gradient = torch.lerp(plain, reynolds.project(plain, still), 1 - odd_share)
+        for weight, descent in zip(weights, descents, strict=True):
+            weight.grad = reynolds.project(gradient, acts)
+            descent.take(0.1)
+    whole, blocks = ((weight - old).detach() for weight in weights)
+    assert size(blocks - whole) < 1e-4 * size(whole)
+    assert size(blocks - reynolds.project(blocks, acts)) < 1e-5 * size(whole)
+
+
+@pytest.mark.parametrize("in_blocks", [False, True])
+def test_steps_go_on_as_they_would_have(monkeypatch: pytest.MonkeyPatch, in_blocks: bool) -> None:
     """From a state, in weights of the same values."""
+    known: list[TensorRepresentation | None] = [None] * len(SHAPES)
+    if in_blocks:
+        monkeypatch.setattr(matrices, "_LEAST", 1)
+        known[0] = TensorRepresentation((Representation.parse("8: (0 4) (1 5) (2 6) (3 7)"),) * 2)
     weights, again = weights_of(0), weights_of(0)
-    steps = Steps(weights)
+    steps = Steps(weights, known)
     for seed in (1, 2):
         pull(weights, seed)
         steps.take(0.01)
     with torch.no_grad():
         for copy, weight in zip(again, weights, strict=True):
             copy.copy_(weight)
-    resumed = Steps(again)
+    resumed = Steps(again, known)
     resumed.resume(deepcopy(steps.states()))
     for ways, descent in ((weights, steps), (again, resumed)):
         pull(ways, 3)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 import torch
@@ -18,11 +19,14 @@ from chiralize.graph import processes
 from chiralize.graph.mirror import NetworkMirror
 from chiralize.graph.rollouts import Carried
 from chiralize.graph.running import Call
+from chiralize.methods.refine import matrices
 from chiralize.methods.refine.imitation import Distance, Weights
 from chiralize.methods.refine.lessons import MovedAnew
+from chiralize.methods.refine.steps import Steps
 from chiralize.methods.refine.training import Training
 from chiralize.problem.network import Network
 from chiralize.problem.result import WeightAction
+from chiralize.symmetry import reynolds
 from chiralize.symmetry.involution import SignedPermutation
 from chiralize.symmetry.representation import Representation, TensorRepresentation
 from chiralize.verification.drift import measure, measure_along
@@ -100,6 +104,22 @@ def together(rank: int, count: int) -> dict[str, Tensor]:
     return both_halves("residual", rounds=2)(rank, count)
 
 
+def stepped(rank: int, count: int) -> dict[str, Tensor]:
+    """Weights after two steps: in blocks and in one piece, one without a gradient; each is moved by one process."""
+    whole, kernel = (TensorRepresentation((HALVES, HALVES, *rest)) for rest in ((), (Representation.trivial(3),)))
+    known = [whole, kernel, None, whole, None]
+    draw = torch.Generator().manual_seed(0)
+    weights = [nn.Parameter(torch.randn(8, 8, *[3] * (at == 1), generator=draw)) for at in range(len(known))]
+    with mock.patch.multiple(matrices, _SHARED=1, _LEAST=2):
+        steps = Steps(weights, known)
+        for _ in range(2):
+            for weight, rep in zip(weights[:-1], known, strict=False):
+                gradient = torch.randn(weight.shape, generator=draw)
+                weight.grad = gradient if rep is None else reynolds.project(gradient, rep)
+            steps.take(0.1)
+    return {str(at): weight.detach() for at, weight in enumerate(weights)}
+
+
 class Answering(nn.Module):
     """Two outputs: of numbers, and of a class."""
 
@@ -111,6 +131,7 @@ class Answering(nn.Module):
         return torch.tanh(self.scale * x * torch.tensor([1.0, 2.0])) + 100, x.argmax(1)
 
 
+HALVES = Representation.of(SignedPermutation.halves(8))
 PAIR = TensorRepresentation((Representation.trivial(8), Representation.of(SignedPermutation.of([(0, 1)], size=2))))
 MIRROR = NetworkMirror((PAIR,), (PAIR, TensorRepresentation.trivial((8,))))
 SHARES = {"halves": lambda number, rank: number % 2 == rank, "one": lambda number, rank: rank == 0,
@@ -140,6 +161,7 @@ def figures(rank: int, count: int) -> dict[str, Tensor]:
 TASKS: dict[str, Callable[[int, int], dict[str, Tensor]]] = {
     "sums": summed,
     "figures": figures,
+    "stepped": stepped,
     "residual": both_halves("residual"),
     "distilled": distilled,
     "distilled apart": distilled_apart,
@@ -147,7 +169,7 @@ TASKS: dict[str, Callable[[int, int], dict[str, Tensor]]] = {
     "gru": both_halves("gru, two layers"),
     "transformer": both_halves("transformer"),
 }
-OF_ALL_TESTS = ("sums", "figures", "residual", "distilled", "distilled apart", "together")
+OF_ALL_TESTS = ("sums", "figures", "residual", "stepped", "distilled", "distilled apart", "together")
 
 
 @cache
@@ -187,7 +209,7 @@ def found(
 ) -> dict[str, list[dict[str, Tensor]]]:
     """All tasks in the same two processes; without the tests that train, two of them."""
     tests = {item.name for item in request.session.items}
-    names = OF_ALL_TESTS if tests & {"test_gradients_are_averaged", "test_rounds_are_shared"} else OF_ALL_TESTS[:3]
+    names = OF_ALL_TESTS if tests & {"test_gradients_are_averaged", "test_rounds_are_shared"} else OF_ALL_TESTS[:4]
     return in_processes(names, tmp_path_factory.mktemp("processes"))
 
 
@@ -221,6 +243,11 @@ def test_figures_of_two(found: dict[str, list[dict[str, Tensor]]]) -> None:
     """Also where a process was given nothing, and neither waits for the other."""
     check_halves("figures", 1e-9, found["figures"])
     assert float(by_itself("figures")["halves, along"][3]) == 140  # the median of all lengths
+
+
+def test_each_moves_some_of_the_weights_for_both(found: dict[str, list[dict[str, Tensor]]]) -> None:
+    check_halves("stepped", 1e-6, found["stepped"])
+    torch.testing.assert_close(by_itself("stepped")["4"], found["stepped"][1]["4"], rtol=0, atol=0)
 
 
 @pytest.mark.thorough

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ class Scale:
     """How much is drawn, how long is trained, and on how many inputs without labels conversions rest.
 
     device: where networks are trained and distilled.  place: folder of the weights that the jobs leave for each other.
+    batch: of training, None for the network's.
     """
 
     device: str
@@ -41,6 +42,7 @@ class Scale:
     voxels: int = 1_500
     voxels_tested: int = 300
     voxels_calibration: int = 60
+    batch: int | None = None
 
 
 @dataclass(frozen=True)
@@ -111,6 +113,7 @@ def do(job: Job, scale: Scale) -> list[dict[str, Any]]:
     """The rows of one job. What goes wrong is a row, too."""
     torch.set_num_threads(1)
     task = BY_NAME[job.task]
+    task = replace(task, batch=scale.batch or task.batch)
     try:
         rows = trained(job, task, scale) if job.width is None else [converted(job, task, scale)]
     except (ChiralizeError, RuntimeError, ValueError, NotImplementedError, FileNotFoundError, AssertionError) as error:

@@ -1,6 +1,8 @@
 """Train five networks on pictures and voxels with flips, and compare flip tests with conversions to one pass.
 
     python -m benchmarks.pictures.trained.run --out DIR --device cuda --workers 3 --limit 540
+    python -m benchmarks.pictures.trained.run --out DIR --device cpu --workers 1 --limit 6000 \
+        --only HRNet --seeds 1 --batch 32 --seconds 4500 --flip-tests      # longer than 1,600 steps of 128
 
 Rows are written as they come to DIR/rows.csv, weights to DIR/seed0.safetensors and so on. At the limit everything
 stops. `--smoke` shows that all runs.
@@ -14,6 +16,7 @@ import multiprocessing
 import shutil
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -26,11 +29,13 @@ from benchmarks.pictures.trained.tasks import TASKS
 _NAMES = tuple(task.name for task in TASKS if not task.sees_one_side)
 
 
-def plan(seeds: int, steps: int, names: tuple[str, ...] = _NAMES) -> list[Job]:
+def plan(seeds: int, steps: int, names: Sequence[str] = _NAMES, converts: bool = True) -> list[Job]:
     """What is done, the most wanted first."""
     jobs: list[Job] = []
     for seed in range(seeds):
         jobs += [Job(name, seed) for name in names]
+        if not converts:
+            continue
         for width, count in ((0.5, steps), (0.707, steps), (0.5, 0), (0.707, 0)):
             jobs += [Job(name, seed, width, count) for name in names]
             jobs += [Job(task.name, seed) for task in TASKS if task.sees_one_side and (width, count) == (0.5, steps)]
@@ -47,13 +52,16 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60.0, help="of training, each")
     parser.add_argument("--steps", type=int, default=1_800, help="of distillation")
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--only", nargs="+", choices=_NAMES, default=_NAMES, help="networks")
+    parser.add_argument("--batch", type=int, help="of training; else the network's")
+    parser.add_argument("--flip-tests", action="store_true", help="leave conversions to one pass out")
     parser.add_argument("--smoke", action="store_true")
     options = parser.parse_args()
     start = time.time()
     options.out.mkdir(parents=True, exist_ok=True)
     place = Path(tempfile.mkdtemp())
-    scale = Scale(options.device, str(place), options.seconds, steps=options.steps)
-    jobs = plan(options.seeds, options.steps)
+    scale = Scale(options.device, str(place), options.seconds, steps=options.steps, batch=options.batch)
+    jobs = plan(options.seeds, options.steps, options.only, not options.flip_tests)
     if options.smoke:
         scale = replace(scale, drawn=300, tested=60, calibration=60, voxels=40, voxels_tested=8, voxels_calibration=20)
         scale, jobs = replace(scale, seconds=3.0), plan(1, 3)[: 2 * len(_NAMES)]

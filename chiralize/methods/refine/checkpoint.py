@@ -11,14 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import distributed
 
 from chiralize.errors import UsageError
 from chiralize.graph import processes
 from chiralize.graph.devices import CPU
 from chiralize.storage.atomic import atomic_write, check_writable, streaming
 
-_KIND = "chiralize distillation 2"
+_KIND = "chiralize distillation 3"
 
 
 class Checkpoint:
@@ -29,7 +28,7 @@ class Checkpoint:
     """
 
     def __init__(self, path: Path, owner: str) -> None:
-        rank = distributed.get_rank() if processes.count() > 1 else 0
+        rank = processes.rank()
         self.path = path.with_name(f"{path.name}.{rank}") if rank else path
         self.owner = owner
         check_writable(self.path)

@@ -32,6 +32,7 @@ from chiralize.methods.refine.arithmetic import Arithmetic
 from chiralize.problem.earlier import symmetric_under
 from chiralize.problem.result import WeightAction
 from chiralize.symmetry import reynolds
+from chiralize.symmetry.representation import TensorRepresentation
 
 Aim = Callable[[Call], Sequence[Tensor]]
 """All results that are wanted for a call, as tensors in order."""
@@ -76,6 +77,12 @@ class Weights:
     def __exit__(self, *error: object) -> None:
         for parameter in self.frozen:
             parameter.requires_grad_(False)
+
+    @property
+    def representations(self) -> list[TensorRepresentation | None]:
+        """How the mirror acts on each parameter; None where nothing is claimed, or it takes it to another one."""
+        known = self.action.on_itself
+        return [known.get(name) for name in self.parameters]
 
     def copies(self) -> dict[str, Tensor]:
         """The weights as they are."""

@@ -100,7 +100,7 @@ class Training:
         whether to stop there.
         """
         # 1. From the start, or from where an interrupted run had looked: the same numbers come next.
-        descent = Steps(self.weights.parameters.values())
+        descent = self._descent()
         generator = torch.Generator().manual_seed(0)
         if state is None:
             losses = [(0, self.loss())]
@@ -148,9 +148,18 @@ class Training:
     def rehearse(self, call: Call) -> None:
         """Take one step, for its time alone: no weight has moved in the end."""
         before = self.weights.copies()
-        self._step(Steps(self.weights.parameters.values()), call, self.distance.targets(call), 1e-6)
+        self._step(
+            Steps(self.weights.parameters.values(), self.weights.representations),
+            call,
+            self.distance.targets(call),
+            1e-6,
+        )
         self.weights.restore(before)
         self.weights.forget_gradients()
+
+    def _descent(self) -> Steps:
+        """The first step of a run is the next one."""
+        return Steps(self.weights.parameters.values(), self.weights.representations)
 
     def _step(self, descent: Steps, call: Call, wanted: Tensor, rate: float) -> None:
         """One step down the distance from what is wanted for a call."""
