@@ -47,7 +47,9 @@ class Matrix:
         # the step is handed on.
         pieces = self._blocks(whole)
         self.holds_step = self.bases is not None or self.owner is not None
-        self.pieces = [nn.Parameter(torch.zeros_like(piece) if self.holds_step else piece) for piece in pieces]
+        if self.holds_step:
+            pieces = [torch.zeros_like(piece) for piece in pieces]
+        self.pieces = [nn.Parameter(piece) for piece in pieces]
 
     @property
     def shares(self) -> list[float]:
