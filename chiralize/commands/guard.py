@@ -86,6 +86,8 @@ def _refuse_drift(problem: Problem, name: str, method: str, drift: Drift) -> Non
     # 1. rho on the inputs that it was measured on.
     if bound is not None and drift.rho > bound:
         facts = f"{method}: rho = {drift.rho:.3g} exceeds --max-drift {bound:g} ({drift.source})"
+        if bound != request.max_drift and problem.batches.are_guessed:
+            facts += ", the bound for inputs that do not show how far everything in them moves"
         far = DriftError(name, facts, f"use {', '.join(_nearer(method, request))}, raise --max-drift, or --force")
         far.rho, far.bound = drift.rho, bound
         raise far

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from unittest.mock import patch
 
@@ -18,6 +19,7 @@ from chiralize.problem.data.remembered import spreadings
 from chiralize.problem.data.scattered import remark_on, spread_as_remembered, with_scattered
 from chiralize.problem.network import Network
 from chiralize.problem.preparation import prepare
+from chiralize.problem.problem import BESIDE_GUESSES, MAX_DRIFT
 from tests.support.problems import posed
 from tests.support.small_body import BODY, CLIP, IMAGE, POSE, Net, normal
 
@@ -196,6 +198,32 @@ def test_a_fit_holds_where_the_entry_moves() -> None:
         wanted = (net(turns) + twin) / 2
         far, further = (float((made(turns) - wanted).square().mean().sqrt()) for made in (drawn, undrawn))
     assert far < 0.7 * further
+
+
+@pytest.mark.parametrize(
+    ("request_", "still", "bound"),
+    [
+        (Request("auto"), (SPEED, LEAN), BESIDE_GUESSES),
+        (Request("auto"), (), MAX_DRIFT),
+        (Request("auto", max_drift=2.0), (SPEED, LEAN), 2.0),
+        (Request("reduce"), (SPEED, LEAN), MAX_DRIFT),
+    ],
+)
+def test_auto_keeps_to_a_lower_bound_beside_guesses(request_: Request, still: tuple[int, ...], bound: float) -> None:
+    network = prepare(Policy.learned(), parse_spec(SEEN), (normal(3, ENTRIES),))
+    problem = posed(network, replace(request_, calibration=as_calls(samples(*still))))
+    assert with_scattered(problem).max_drift == bound
+
+
+def test_auto_averages_beyond_that_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("chiralize.problem.problem.BESIDE_GUESSES", 1e-3)
+    network = prepare(Policy.learned(), parse_spec(SEEN), (normal(3, ENTRIES),))
+    request = Request("auto", calibration=as_calls(samples(SPEED, LEAN)), rounds=0)
+    report = convert(network, "policy", request).report
+    assert report.is_average
+    assert "exceeds --max-drift 0.001 (held-out calibration inputs), the bound for inputs that do not show how far" in (
+        report.to_text()
+    )
 
 
 def _mirrored(joints: Tensor) -> Tensor:

@@ -180,6 +180,7 @@ def distilled(problem: Problem, draft: Draft) -> Draft:
             held = _looked_at(ready.held) if pictures else ready.held
             training = Training(distance, ready.weights, lessons, held, _USES if pictures else 1)
             descend = distill_at_once if pictures else distill
+            request.progress("distilling, trying how far steps may go", 0.0)
             outcome = descend(training, request.distill, report_step, keeper(problem))
     return _taken_over(ready, draft, f"distilled on {_facts(outcome, request.distill)}")
 

@@ -38,6 +38,7 @@ class Batches:
     others, of which no figures are taken: made of those given, and built-in poses; bearing: what confirms these.
     remarks: what the report is to say of all of them.  are_built_in: drawn inputs are built-in poses, not samples of a
     Gaussian.  spread_how: how given ones among the scattered inputs are spread, in words; "" where none are.
+    are_guessed: how far some entries move is a guess, since they never move in those given.
     """
 
     given: Sequence[Call] = ()
@@ -50,6 +51,7 @@ class Batches:
     posed: Sequence[Call] = ()
     bearing: str = ""
     spread_how: str = ""
+    are_guessed: bool = False
 
     @property
     def inputs(self) -> Sequence[Call]:

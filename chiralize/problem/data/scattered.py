@@ -61,7 +61,9 @@ def with_scattered(problem: Problem) -> Problem:
         return problem
     entries = sum(prod(tensor.shape[1:]) for tensor in inputs)
     most, wide = min(SAMPLES, int(_MOST / max(entries, 1))), spreadings(network, given)
-    return problem.with_batches(scattered=_beside(inputs, given, most, wide), spread_how=words_of(wide))
+    guesses = any(spreading.is_guessed for spreading in wide.values())
+    beside = _beside(inputs, given, most, wide)
+    return problem.with_batches(scattered=beside, spread_how=words_of(wide), are_guessed=guesses)
 
 
 def _beside(
