@@ -4,8 +4,9 @@
 
 Every process takes its share of the same batches, on one thread of its own, over gloo. `reduce` then does the work of
 one process; a step of `distill` sees a batch of every process, so it takes as many steps fewer. Seconds by the clock,
-of the first process; memory is the largest of a process's; bytes are what it hands to sums and broadcasts. Weights
-are kept beside the table, by processes, and compared with those of one process where that ran before.
+or by the processor where other programs run (`--processor`), of the first process; memory is the largest of a
+process's; bytes are what it hands to sums and broadcasts. Weights are kept beside the table, by processes, and compared
+with those of one process where that ran before.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from chiralize import chiralize
 
 KEY = ("network", "width", "what", "processes")
 COLUMNS = (*KEY, "parameters", "batches", "rows", "steps", "seconds", "shared", "alone", "memory", "sums", "megabytes",
-           "weights", "answers", "cores", "torch")  # fmt: skip
+           "weights", "answers", "cores", "torch", "clock")  # fmt: skip
 RESULTS = Path(__file__).with_name("scale.csv")
 SPEC = {"skeleton": "h36m", "inputs": [{"layout": "b (j d)", "dims": ["x", "y"]}], "outputs": [{"layout": "b (j d)"}]}
 FRAMES = {"skeleton": "h36m", "inputs": [{"layout": "b t (j d)", "dims": ["x", "y"]}],
@@ -42,15 +43,16 @@ _ANSWERS = "the answers"
 
 
 class Clock:
-    """A progress function: seconds by step."""
+    """A progress function: seconds by step.  seconds: what tells the time."""
 
-    def __init__(self) -> None:
+    def __init__(self, seconds: Callable[[], float]) -> None:
         self.steps: dict[str, float] = {}
-        self.now, self.began = "", time.perf_counter()
+        self.seconds = seconds
+        self.now, self.began = "", seconds()
 
     def __call__(self, step: str, done: float | None = None) -> None:
         """End the step before, and begin this one."""
-        at = time.perf_counter()
+        at = self.seconds()
         self.steps[self.now] = self.steps.get(self.now, 0.0) + at - self.began
         self.now, self.began = step, at
 
@@ -95,7 +97,8 @@ def run(options: argparse.Namespace, what: str, rank: int, count: int) -> Iterat
     steps = options.steps // count
     if what == "distill":
         settings = {"method": "project", "form": "folded", "distill": steps}
-    clock, sent = Clock(), {"sums": 0, "bytes": 0}
+    clock = Clock(time.process_time if options.processor else time.perf_counter)
+    sent = {"sums": 0, "bytes": 0}
     with counted(sent), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         result: Any = chiralize(
@@ -119,7 +122,7 @@ def run(options: argparse.Namespace, what: str, rank: int, count: int) -> Iterat
         "shared": f"{shared:.1f}", "alone": f"{whole - shared:.1f}", "memory": f"{float(memory):.0f}",
         "sums": sent["sums"], "megabytes": f"{sent['bytes'] / 1e6:.1f}",
         **compared(options, what, count, result, batches[0]), "cores": os.cpu_count(),
-        "torch": torch.__version__,
+        "torch": torch.__version__, "clock": "processor" if options.processor else "",
     }  # fmt: skip
 
 
@@ -153,6 +156,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--rows", type=int, default=256)
     parser.add_argument("--steps", type=int, default=64, help="of one process's distillation; of n, so many by n")
     parser.add_argument("--wait", type=float, default=0.0, help="seconds for one process to end that runs beside")
+    parser.add_argument("--processor", action="store_true", help="seconds of the processor, not of the clock")
     parser.add_argument("--verbose", action="store_true", help="say what each step took")
     parser.add_argument("--csv", type=Path, default=RESULTS, help="table to append to, and to go on with")
     options = parser.parse_args(argv)

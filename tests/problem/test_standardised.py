@@ -118,6 +118,22 @@ inputs:
 """
 
 
+@pytest.mark.parametrize(("high", "factor", "is_remarked_on"), [(0.9, 1.0, True), (1.1, 1.0, False), (0.9, 0.3, False)])
+def test_quantities_of_several_units_that_reach_as_far_are_remarked_on(
+    high: float, factor: float, is_remarked_on: bool
+) -> None:
+    """By limits of other data, where what T negates has a middle elsewhere. Of units of their own some end nearer 0."""
+    drawn = torch.rand(150, 13, generator=torch.Generator().manual_seed(2))
+    numbers = drawn[:, :12] + drawn[:, 12:] - 1
+    numbers = torch.cat([numbers, -numbers]) / numbers.abs().amax(0)  # from -1 to 1
+    numbers = (numbers + 1) * (1.1 + high) / 2 - 1.1
+    numbers[:, :6] *= factor
+    calls: list[Call] = [((numbers,), {})]
+    remarks = list(standardised_remarks(resolve(parse_spec(ROBOT), [(300, 12)], [(1, 3)]), calls))
+    assert bool(remarks) == is_remarked_on
+    assert not is_remarked_on or "each about from -1 to 1, whatever their units, and partners unlike" in remarks[0]
+
+
 @pytest.mark.parametrize(("factor", "is_remarked_on"), [(1.0, True), (0.25, False)])
 def test_quantities_of_several_units_that_vary_alike_are_remarked_on(factor: float, is_remarked_on: bool) -> None:
     """Whether or not means are exactly 0, as where a policy sees other places now: units of their own differ more."""

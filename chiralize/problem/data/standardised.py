@@ -35,6 +35,8 @@ and spreads of all sizes; those of real poses are within 0.04 of their partners'
 _QUANTITIES, _ONE_SPREAD, _NEAR_0 = 5, (0.7, 1.3), 0.3
 """Among so many blocks are several units; all spreads within these bounds, and means so near 0 (in spreads),
 come of a normaliser, also where a policy sees other places now than in training."""
+_ENDS, _MIDDLE_END = (0.4, 1.2), 0.85
+"""Numbers of as many units, all of which end so near -1 and 1, in the middle nearer, come of others' limits."""
 _OFF_ONE = 0.02
 _SHARE, _FEWEST, _LEAST = 0.9, 6, 100
 """So many of the numbers that T moves, and so many of them at least, in so many samples."""
@@ -57,8 +59,8 @@ def standardised_remarks(resolved: ResolvedSpec, calls: Sequence[Call]) -> Itera
             return
         numbers, images = _numbers(tensor, calls)
         how = _how_scaled(numbers, images, tensor.center is not None)
-        if not how and len(tensor.entry.fields or ()) >= _QUANTITIES and _are_of_one_spread(numbers):
-            how = "spreads about 1 of all of them, whatever their units"
+        if not how and len(tensor.entry.fields or ()) >= _QUANTITIES:
+            how = _how_of_one_size(numbers, images)
         if how:
             yield _REMARK.format(tensor.where, how)
 
@@ -126,15 +128,39 @@ def _are_scaled_by_others(numbers: torch.Tensor, images: torch.Tensor) -> bool:
     is_near = bool(((spreads > least) & (spreads < most) & (means.abs() < _FAR * spreads)).all())
     if not is_near or not _MIDDLE[0] < float(spreads.median()) < _MIDDLE[1]:
         return False
-    of_means = float(((means - images[0]) / spreads).square().mean().sqrt())
+    of_means = _off_their_images(numbers, images)
     of_spreads = float((spreads / images[1]).log().square().mean().sqrt())
     return of_means > _UNLIKE[0] and of_spreads > _UNLIKE[1]
 
 
+def _how_of_one_size(numbers: torch.Tensor, images: torch.Tensor) -> str:
+    """How numbers of several units are of one size, in words; "" where they are not."""
+    if numbers.shape[1] < _FEWEST or _are_directions(numbers):
+        return ""
+    if _are_of_one_spread(numbers):
+        return "spreads about 1 of all of them, whatever their units"
+    if _are_of_one_range(numbers, images):
+        return "each about from -1 to 1, whatever their units, and partners unlike"
+    return ""
+
+
+def _are_of_one_range(numbers: torch.Tensor, images: torch.Tensor) -> bool:
+    """Whether numbers of several units lie about between -1 and 1: scaled by least and largest ones of other data."""
+    ends = torch.stack([-numbers.amin(0), numbers.amax(0)])
+    least, most = _ENDS
+    are_near = ((ends > least) & (ends < most)).all(0)
+    if int(are_near.sum()) < _SHARE * numbers.shape[1] or float(ends.median()) < _MIDDLE_END:
+        return False
+    return _off_their_images(numbers, images) > _UNLIKE[0] and _go_together(numbers)
+
+
+def _off_their_images(numbers: torch.Tensor, images: torch.Tensor) -> float:
+    """How far means are from their mirror images: RMS, in spreads."""
+    return float(((numbers.mean(0) - images[0]) / numbers.std(0)).square().mean().sqrt())
+
+
 def _are_of_one_spread(numbers: torch.Tensor) -> bool:
     """Whether numbers of several units vary as far as each other, about 0."""
-    if numbers.shape[1] < _FEWEST or _are_directions(numbers):
-        return False
     means, spreads = numbers.mean(0), numbers.std(0)
     least, most = _ONE_SPREAD
     is_even = bool(((spreads > least) & (spreads < most) & (means.abs() < _NEAR_0 * spreads)).all())
