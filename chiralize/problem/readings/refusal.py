@@ -16,7 +16,7 @@ from chiralize.body.skeleton.skeleton import Skeleton
 from chiralize.body.tensors.conversion import ConversionSpec
 from chiralize.body.tensors.fields.quantities import ROTATIONS
 from chiralize.body.tensors.guess import SCORES
-from chiralize.errors import AmbiguousLayoutError, ChiralizeError, UsageError
+from chiralize.errors import AmbiguousLayoutError, ChiralizeError, UnpairedJointError, UsageError
 from chiralize.errors.words import when
 from chiralize.problem.data.misfit import how_to_store
 from chiralize.problem.readings.arguments import Argument, arguments_of, arrangements, names_by_position
@@ -68,26 +68,32 @@ def refusal_of(search: Search, where: str, option: str, command: str = "") -> Ch
         return _ambiguous(search, met.ambiguous, command)
     # It runs, and a tensor has no reading. The first sizes are the likeliest, so that theirs is the error to show.
     if met.refused:
-        refused = met.refused[0]
-        answers = ", ".join(map(str, refused.answers))
-        sizes = ", ".join(map(sizes_text, refused.shapes))
-        facts = f"{NOTHING}: with {sizes} it runs and answers {answers}: {refused.error.where}: {refused.error.facts}"
-        remedy = _naming_skeletons(refused, search.spec.skeleton)
-        if command and _has_no_body(refused, search):
-            scores = (
-                f"if it answers class scores, which the mirror leaves alone:\n    {command} --invariant\n"
-                f"    if some of these classes, or scores of a face, have a side: {_WITH_SIDES} in a file"
-            )
-            remedy = f"{scores}\n    else {remedy.removesuffix(SCORES)}"
-        elif _has_rotations(refused, search.spec.skeleton) and "kind: " not in remedy:
-            remedy = f"rotations of joints are `kind: rotation` in a file (docs/how-to/rotations.md); else {remedy}"
-        return UsageError(where, facts, remedy)
+        return _without_meaning(search, met.refused[0], where, command)
     # Nothing ran. The user's own arrays may show why: they are tried with channels moved, then by their names.
     moved = channels_moved(search)
     if moved is not None:
         facts, remedy = moved
         return UsageError(where, f"{NOTHING}: {facts}", remedy)
     return runs_as_named(search, where) or none_runs(search, where, option, command)
+
+
+def _without_meaning(search: Search, refused: Refused, where: str, command: str) -> ChiralizeError:
+    """The error for sizes at which it runs, and some tensor has no reading.  command: as of `refusal_of`."""
+    if isinstance(refused.error, UnpairedJointError):  # names do not change with sizes
+        return refused.error
+    answers = ", ".join(map(str, refused.answers))
+    sizes = ", ".join(map(sizes_text, refused.shapes))
+    facts = f"{NOTHING}: with {sizes} it runs and answers {answers}: {refused.error.where}: {refused.error.facts}"
+    remedy = _naming_skeletons(refused, search.spec.skeleton)
+    if command and _has_no_body(refused, search):
+        scores = (
+            f"if it answers class scores, which the mirror leaves alone:\n    {command} --invariant\n"
+            f"    if some of these classes, or scores of a face, have a side: {_WITH_SIDES} in a file"
+        )
+        remedy = f"{scores}\n    else {remedy.removesuffix(SCORES)}"
+    elif _has_rotations(refused, search.spec.skeleton) and "kind: " not in remedy:
+        remedy = f"rotations of joints are `kind: rotation` in a file (docs/how-to/rotations.md); else {remedy}"
+    return UsageError(where, facts, remedy)
 
 
 def refusal_of_class(

@@ -392,6 +392,21 @@ def test_frames_of_an_observation_that_is_shipped() -> None:
     assert "history" not in other and "g1-47.yaml describes 47 numbers, not 48" in other
 
 
+def test_names_without_a_partner_are_refused_as_that() -> None:
+    """What the specification lacks in any size is no matter of sizes."""
+    spec = parse_spec(
+        "skeleton: {joints: [left_a, right_a], pairs: [], center: [left_a, right_a], dims: [q], negate: []}\n"
+        "inputs: [{layout: b f, fields: [{joints: q}, {hands: [left, right], kind: scalar, name: held}]}]\n"
+        "outputs: [{layout: b f, fields: [{joints: q}]}]\n"
+    )
+    text = refusal(nn.Linear(4, 2), spec)
+    assert (
+        text.startswith("UnpairedJointError CH101")
+        and "'left' names a side" in text
+        and "no example inputs" not in text
+    )
+
+
 class TakesNames(nn.Module):
     """Tried in a table, too, since it says what it cannot do with one."""
 
