@@ -21,6 +21,7 @@ from chiralize.problem.network import Network
 from chiralize.verification.evidence.answer_points import Points, as_measured, points_of_answers
 from chiralize.verification.evidence.answered_signs import with_other_signs
 from chiralize.verification.evidence.answers import Answers
+from chiralize.verification.evidence.block_points import blocks_about_means
 from chiralize.verification.evidence.input_points import mirrors_about_means
 from chiralize.verification.evidence.least_gap import mirrors_about_the_least
 from chiralize.verification.evidence.names import BY_NAMES, by_names, pairs_by_names
@@ -63,6 +64,7 @@ def mirrors_on_real_inputs(
         elif kind in _OF_ENTRIES:
             scores.append(index)
     yield from mirrors_about_means(network, mirror, inputs or calls)
+    yield from blocks_about_means(network, inputs or calls)
     yield from mirrors_about_the_least(network, answers, mirror, calls, inputs or calls)
     outputs = network.resolved.output_tensors
     yield from with_other_partners(answers, mirror, swapped, scores, outputs)

@@ -10,8 +10,8 @@ of the skeleton, and the trained network itself, which fits its true mirror and 
     sided_conditions, as_right                            the network under T and under other mirrors
     neighbours, skeleton_changes, misread,
     other_fields, other_kinds, answer_points,
-    input_points, least_gap, repairing,
-    answered_signs, pairs_of_inputs                       the other mirrors
+    input_points, block_points, least_gap,
+    repairing, answered_signs, pairs_of_inputs            the other mirrors
     noise, training, distributions                        whether inputs are real, and the network trained
     remedies                                              what to try first
 

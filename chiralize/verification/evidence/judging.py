@@ -33,8 +33,10 @@ from chiralize.verification.evidence.records import (
     AT_THE_MIDDLE,
     Comparison,
     MirrorGap,
+    is_about_a_block,
     is_about_another_point,
     is_one_change,
+    point_to_check,
 )
 from chiralize.verification.verdicts import Evidence
 
@@ -125,7 +127,7 @@ def judged(comparison: Comparison, basis: Basis) -> Evidence:
     tried = [other for other in finite if other.name not in comparison.against and other not in of_the_world]
     clearly = [other for other in tried if _is_clearly_better(gap, other, basis)]
     better = _best(_without_still_ones([other for other in clearly if not _may_fit_for_moving_less(other)]))
-    better = _with_the_point(_with_lesser_ones(better, clearly), tried)
+    better = _with_the_point(gap, _with_lesser_ones(better, clearly), tried)
     better.sort(key=_nearness)
     # What goes against names comes in their place where it alone explains the answers.
     unlike = _unlike(better, comparison, basis)
@@ -259,13 +261,17 @@ def _with_lesser_ones(better: Sequence[MirrorGap], clearly: Sequence[MirrorGap])
     return list(better)
 
 
-def _with_the_point(better: Sequence[MirrorGap], tried: Sequence[MirrorGap]) -> list[MirrorGap]:
+def _with_the_point(gap: float, better: Sequence[MirrorGap], tried: Sequence[MirrorGap]) -> list[MirrorGap]:
     """Those that refute T; T about the mean of the inputs alone, where it leaves clearly less than any of them.
 
-    Mirrors that pair joints otherwise make up for a part of what a wrong point does.
+    Mirrors that pair joints otherwise make up for a part of what a wrong point does, and one that turns the sign of a
+    block for its point: that of a block counts where it leaves no more than they do. It refutes T only beside others,
+    or where the gap of T does.
     """
-    least = min((other.gap for other in better), default=0.0)
+    is_refuted = bool(better) or gap >= NOTHING_IN_COMMON
+    least = min((other.gap for other in better), default=FITS if is_refuted else 0.0)
     about = [other for other in tried if is_about_another_point(other.name) and other.gap <= CLEARLY * least]
+    about += [other for other in tried if is_about_a_block(other.name) and other.gap <= (1.0 + _EQUALLY) * least]
     return sorted(about, key=_nearness)[:1] or list(better)
 
 
@@ -342,10 +348,6 @@ _SCORES = (
 _NOT_BY_THE_NETWORK = (
     f"the network does not confirm T, which may be right: a mirror that fits has a gap of {FITS} at most"
 )
-_CHECK_POINT = (
-    "; check that `reflect` names the middle of the picture, half of its width: if it does, what was seen in training "
-    "lay to one side of that"
-)
 _UNTRAINED = (
     "the network is untrained (all of its weights are as an initialisation leaves them), so that its answers cannot "
     "tell whether T is its mirror"
@@ -405,7 +407,7 @@ def _of_t(
 ) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
     """The judgement where nothing refutes T: in doubt, not confirmed, or fitting."""
     if fit.doubt:
-        first = when(is_about_another_point(fit.doubt), _CHECK_POINT)
+        first = point_to_check(fit.doubt)
         return (), (f"T is in doubt: {fit.doubt}, not clearly enough to tell which is right{first}",), ()
     beside = f"; of {len(tried)} other mirrors the nearest, with {fit.nearest}, has {fit.nearest_gap:.3g}"
     others = _as_good(tried)

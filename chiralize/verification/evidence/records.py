@@ -25,8 +25,20 @@ AT_ANOTHER_CELL = "reversed at another cell"
 """The same of those that reverse an axis beside its place."""
 ABOUT_THE_MEAN = "(about the mean "
 """The same of those about the point that inputs lie about, or lay about in training."""
+IN_AN_ENTRY = "}` in "
+"""Of those about the mean of single blocks: what the entry of a block lacks, and that it goes there."""
 AT_THE_LEAST, AT_THE_MIDDLE = "(where its gap is least)", "(a middle, where its gap is least)"
 """The same of those about the point at which the gap of T is least, and where that is the middle of a picture."""
+
+
+_CHECK_POINT = (
+    "; check that `reflect` names the middle of the picture, half of its width: if it does, what was seen in training "
+    "lay to one side of that"
+)
+_CHECK_COUNTED = (
+    "; check where the coordinates of such blocks count from: where 0 is not in the middle, as at the edge of a table, "
+    "`reflect` in the entry says what is; where it is, what was seen in training lay to one side of it"
+)
 
 
 @dataclass(frozen=True)
@@ -111,3 +123,15 @@ def is_about_another_point(name: str) -> bool:
 def is_one_change(name: str) -> bool:
     """Whether a mirror, by its name, is one line of a specification, however many entries get other partners."""
     return is_about_another_point(name) or any(words in name for words in (PAIRED, AS_CLASSES, AT_ANOTHER_CELL))
+
+
+def is_about_a_block(name: str) -> bool:
+    """Whether a mirror, by its name, is T about the point that single blocks of an observation lie about."""
+    return ABOUT_THE_MEAN in name and IN_AN_ENTRY in name
+
+
+def point_to_check(name: str) -> str:
+    """What a doubt that names a mirror about another point says to check; "" of all others."""
+    if is_about_a_block(name):
+        return _CHECK_COUNTED
+    return _CHECK_POINT if is_about_another_point(name) else ""
