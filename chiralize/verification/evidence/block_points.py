@@ -137,7 +137,7 @@ def _blocks(resolved: ResolvedSpec, tensor: ResolvedTensor) -> Iterator[_Block]:
 
 def _coordinates(fields: Sequence[Field], way: tuple[int, ...], block: Field, dim: str, body: Skeleton) -> list[int]:
     """The entries of one coordinate of a block, along the whole axis; none where the block gives its point."""
-    if dim in dict(block.reflect):
+    if dim in dict(block.reflect) or dim not in block.coordinates(body):
         return []
     probe = replace(block, reflect=(*block.reflect, (dim, Fraction(1))))
     before = np.array(joined_centers(fields, body))
@@ -153,7 +153,7 @@ def _remembered(network: Network) -> Mapping[int, list[tuple[torch.Tensor, torch
     for moments in input_moments(network.captured):
         axis = network.resolved.input_tensors[moments.index].name_axis
         if axis is not None:
-            mean, spread = (part.movedim(axis, -1).flatten(0, -2) for part in (moments.mean, moments.spread))
+            mean, spread = (_rows(part, axis) for part in (moments.mean, moments.spread))
             where = f"that {moments.name.partition(' (')[0]} remembers"
             known[moments.index] = [(mean.nanmean(0), spread.nanmean(0), where)]
     return known
@@ -162,10 +162,16 @@ def _remembered(network: Network) -> Mapping[int, list[tuple[torch.Tensor, torch
 def _of_samples(tensor: ResolvedTensor, inputs: Sequence[Call]) -> Iterator[tuple[torch.Tensor, torch.Tensor, str]]:
     """The same of the samples, where there are enough of them."""
     assert tensor.name_axis is not None
-    rows = [tensors(call)[tensor.index].movedim(tensor.name_axis, -1).flatten(0, -2).double().cpu() for call in inputs]
+    rows = [_rows(tensors(call)[tensor.index].detach().double().cpu(), tensor.name_axis) for call in inputs]
     values = torch.cat(rows) if rows else torch.zeros(0)
     if len(values) >= _FEWEST:
-        yield values.mean(0), values.std(0), "of the inputs"
+        mean = values.nanmean(0)
+        yield mean, (values - mean).square().nanmean(0).sqrt(), "of the inputs"
+
+
+def _rows(values: torch.Tensor, axis: int) -> torch.Tensor:
+    """Numbers with one axis of names as "row number"."""
+    return values.movedim(axis, -1).reshape(-1, values.shape[axis])
 
 
 def _given_points(resolved: ResolvedSpec) -> list[Fraction]:
