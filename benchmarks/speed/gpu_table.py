@@ -11,6 +11,7 @@ from pathlib import Path
 
 from benchmarks.speed import cuda, scale_out
 from benchmarks.speed.fair_table import Row, between, read
+from chiralize.errors.words import when
 
 MODES = (*cuda.PLAIN, *cuda.COMPILED)
 STEP, PARAMETERS, COUNTS = ("transformer", 1024, 64), 50_384_896, (2, 4, 8)
@@ -125,8 +126,9 @@ def scaling(rows: Sequence[Row]) -> str:
     for row in rows:
         one = alone[row["network"], row["width"], row["what"]]
         speed = float(one["shared"]) / float(row["shared"])
+        what = f"{row['what']}{when(row['clock'], ', by the processor')}"
         lines.append(
-            f"| {row['what']} | {row['processes']} | {int(row['parameters']) / 1e6:.1f} M | {row['seconds']} | "
+            f"| {what} | {row['processes']} | {int(row['parameters']) / 1e6:.1f} M | {row['seconds']} | "
             f"{row['shared']} | {speed:.2f} | {row['memory']} MB | {row['megabytes']} MB in {row['sums']} | "
             f"{row['answers']} |"
         )
