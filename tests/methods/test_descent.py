@@ -30,6 +30,7 @@ from chiralize.problem.data.feeds import Feed
 from chiralize.problem.data.perturbation import perturbed
 from chiralize.problem.result import WeightAction
 from chiralize.symmetry import reynolds
+from chiralize.symmetry.involution import SignedPermutation
 from chiralize.symmetry.representation import Representation, TensorRepresentation
 from tests.methods.test_gauss_newton import words
 from tests.methods.test_reduce_trained import kept, learnt, poses, result, rho
@@ -138,6 +139,16 @@ def test_steps_in_blocks_are_those_of_the_whole(
     whole, blocks = ((weight - old).detach() for weight in weights)
     assert size(blocks - whole) < 1e-4 * size(whole)
     assert size(blocks - reynolds.project(blocks, acts)) < 1e-5 * size(whole)
+
+
+@pytest.mark.parametrize(
+    ("device", "rows", "pieces"), [("cpu", 158, 1), ("cpu", 160, 2), ("meta", 512, 1), ("meta", 2048, 2)]
+)
+def test_matrices_are_moved_in_blocks_where_that_takes_less_time(device: str, rows: int, pieces: int) -> None:
+    """Elsewhere than on a processor a call takes longer than products of small matrices."""
+    halves = Representation.of(SignedPermutation.halves(rows))
+    weight = torch.empty(rows, rows, device=device)
+    assert len(matrices.Matrix(weight, TensorRepresentation((halves, halves)), 0).pieces) == pieces
 
 
 @pytest.mark.parametrize("in_blocks", [False, True])

@@ -26,6 +26,8 @@ from chiralize.symmetry.representation import TensorRepresentation
 
 _LEAST = 160
 """Rows and columns from which on two blocks take less time than one matrix (0.7 at 192, 0.3 at 512 on one thread)."""
+_LEAST_ON_A_GPU = 2_048
+"""The same where calls take longer than products of small matrices. Nobody measured it: a careful guess."""
 _SHARED = 1 << 18
 """Entries from which on one of several processes moves a matrix for all: a message takes less time than the step."""
 
@@ -42,7 +44,7 @@ class Matrix:
         self.parameter = parameter
         self.owner = number % processes.count() if processes.count() > 1 and parameter.numel() >= _SHARED else None
         whole = parameter.detach().view(len(parameter), -1)
-        self.bases = _bases(representation, min(whole.shape))
+        self.bases = _bases(representation, whole)
         # Blocks hold a step, which is added to the weight. In one piece it is the weight itself that moves, but where
         # the step is handed on.
         pieces = self._blocks(whole)
@@ -99,9 +101,10 @@ class Matrix:
         return out.join(even_rows, odd_rows, 0)
 
 
-def _bases(representation: TensorRepresentation | None, least: int) -> tuple[IsotypicBasis, IsotypicBasis] | None:
-    """The bases of both axes, None where a matrix stays in one piece.  least: of its rows and columns."""
-    if representation is None or representation.sign < 0 or least < _LEAST:
+def _bases(representation: TensorRepresentation | None, matrix: Tensor) -> tuple[IsotypicBasis, IsotypicBasis] | None:
+    """The bases of both axes, None where a matrix stays in one piece."""
+    least = _LEAST if matrix.device.type == "cpu" else _LEAST_ON_A_GPU
+    if representation is None or representation.sign < 0 or min(matrix.shape) < least:
         return None
     out, rest = representation.axes[0].action, reduce(mul, representation.axes[1:]).action
     if not (out.even and rest.even and out.odd and rest.odd):
