@@ -66,7 +66,7 @@ def _nearer(problem: Problem, measured: Measured) -> Measured:
     if draft.converted.is_average:
         notes = (_NOT_TRAINED,) if request.distill or request.rounds else ()
         return replace(measured, draft=draft.with_notes(*notes))
-    nearer = refined(problem, draft, measured.figures.rho)
+    nearer = refined(problem, draft, measured.figures.rho, lambda other: figures_of(problem, other).rho)
     if request.distill:
         nearer = distilled(problem, nearer)
     if nearer is draft:

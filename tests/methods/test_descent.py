@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from copy import deepcopy
+from dataclasses import replace
 from math import prod
 from typing import Any
 
@@ -366,6 +367,23 @@ def test_larger_networks_are_trained_unasked(options: dict, monkeypatch: pytest.
 
 
 @pytest.mark.one_in(2)
+@pytest.mark.parametrize("options", [{"method": "reduce", "width": 0.5}, {"method": "match"}])
+def test_small_networks_are_trained_where_rounds_leave_enough(options: dict, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nearer to the original than by rounds, and as equivariant; where these leave little they are all."""
+    monkeypatch.setattr(budget, "_ROUNDS", 1)
+    monkeypatch.setattr(budget, "_AFTER_ROUNDS", 80)
+    monkeypatch.setattr(budget, "_LEFT_OVER", 0.5)
+    by_rounds = result(**options, rounds=None)
+    assert len(words(by_rounds)) == 1 and "trained" not in " ".join(by_rounds.report.notes)
+    monkeypatch.setattr(budget, "_LEFT_OVER", 0.3)
+    found = result(**options, rounds=None)
+    assert words(found) == words(by_rounds)
+    (note,) = [note for note in found.report.notes if note.startswith("all layers trained at once, without labels: ")]
+    assert note.endswith(" of 80)") and rho(found) < 0.9 * rho(by_rounds)
+    assert residual(found.module, (4, 6, 2)) <= 1e-11 and found.report.passed
+
+
+@pytest.mark.one_in(2)
 def test_a_tenth_of_a_rate_that_leads_astray(monkeypatch: pytest.MonkeyPatch) -> None:
     """Half way the loss is more than twice the first: training begins again, and only that counts."""
     for name, value in {"_QUICK": 100, "_LEFT_OVER": 0.0, "_MOST_STEPS": 80, "_RATE": 0.1}.items():
@@ -439,14 +457,14 @@ def test_training_ends_in_time(limit: float, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(budget, "_QUICK", 0)
     monkeypatch.setattr(budget, "_LEFT_OVER", -1.0)
     monkeypatch.setattr(budget, "_MOST_STEPS", 200)
-    clock, plain = Clock(0.5, 0.0, monkeypatch), Steps.take
+    clock, plain, plain_extra = Clock(0.5, 0.0, monkeypatch), Steps.take, refine._extra
 
     def take(steps: Steps, rate: float) -> None:
         clock.step()
         plain(steps, rate)
 
     def converted(seconds: float) -> Any:
-        monkeypatch.setattr(refine, "OF_TRAINING", seconds)
+        monkeypatch.setattr(refine, "_extra", lambda *of: replace(plain_extra(*of), seconds=seconds))
         options = {"samples": 1, "force": True, "calibration": calls_for((6, 2), 20), "width": 0.5}
         return convert(subject_of(learnt(), (6, 2), 20), "net", Request("reduce", **options))
 
@@ -460,7 +478,7 @@ def test_training_ends_in_time(limit: float, monkeypatch: pytest.MonkeyPatch) ->
     if limit == 60.0:
         assert "of 120); 200 would take more than 60 s" in note
         return
-    monkeypatch.setattr(refine, "_in_time", lambda ready, steps, call: Descent(steps, ready.held, 1e9, Stopwatch()))
+    monkeypatch.setattr(refine, "_in_time", lambda ready, steps, *_: Descent(steps, ready.held, 1e9, Stopwatch()))
     without, weights = converted(limit), found.module.state_dict()
     assert note in without.report.notes and "would take" not in note
     assert all(torch.equal(weight, weights[name]) for name, weight in without.module.state_dict().items())

@@ -5,14 +5,15 @@ original's answers on the calibration inputs. How much of which a network gets u
 
     --rounds N      rounds of Gauss-Newton                      `_fitted`
     --rounds 0      nothing (so does --fast)
-    neither         what `budget` says: rounds for a small network, training for a larger one, or nothing
+    neither         what `budget` says: rounds for a small network, and training where these leave enough, training for
+                    a larger one, or nothing
     --distill N     N steps of descent, on top of that          `distilled`
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from math import inf
 
@@ -27,11 +28,11 @@ from chiralize.methods.refine.along import length_of
 from chiralize.methods.refine.arithmetic import Arithmetic, quickest
 from chiralize.methods.refine.budget import (
     FEWEST_IN_TIME,
-    OF_TRAINING,
     SECONDS,
     Extra,
     rows_for,
     unasked,
+    unasked_after_rounds,
     unasked_along,
 )
 from chiralize.methods.refine.checkpoint import Checkpoint
@@ -56,10 +57,11 @@ _LOOKED_AT = 160  # held-out pictures, at each of a dozen looks
 _HELD = 2_000_000_000  # bytes, of pictures that are drawn from
 
 
-def refined(problem: Problem, draft: Draft, rho: float) -> Draft:
+def refined(problem: Problem, draft: Draft, rho: float, rho_of: Callable[[Draft], float]) -> Draft:
     """The result after rounds of Gauss-Newton, where they were asked for; else after what is worth its time.
 
-    rho: of the result as it is.  Raises MethodUnavailableError where rounds that were asked for are not possible.
+    rho: of the result as it is.  rho_of: measures that of another.
+    Raises MethodUnavailableError where rounds that were asked for are not possible.
     """
     request = problem.request
     if request.rounds:
@@ -69,7 +71,8 @@ def refined(problem: Problem, draft: Draft, rho: float) -> Draft:
     extra = _extra(problem, rho)
     try:
         if extra.rounds:
-            return _fitted(problem, draft, extra.rounds, SECONDS)
+            draft = _fitted(problem, draft, extra.rounds, SECONDS)
+            extra = unasked_after_rounds(problem.network, rho_of(draft))
         return _trained(problem, draft, extra) if extra.steps else draft
     except MethodUnavailableError as error:  # nobody asked: the result stays as it is
         return draft.with_notes(f"not trained along sequences: {error.facts}") if problem.network.carried else draft
@@ -128,8 +131,8 @@ def _trained(problem: Problem, draft: Draft, extra: Extra) -> Draft:
     with ready.weights, silent_vmap():
         # As many calls as hold a batch, if each is one sample.
         first = in_random_order(ready.calls[: extra.rows], torch.Generator().manual_seed(0))
-        plan = _in_time(ready, steps, first[0])
-    limit = f"{steps:,} would take more than {OF_TRAINING:.0f} s"
+        plan = _in_time(ready, steps, first[0], extra.seconds)
+    limit = f"{steps:,} would take more than {extra.seconds:.0f} s"
     if plan.steps < min(steps, FEWEST_IN_TIME):
         return draft.with_notes(f"not trained: {limit}, and {plan.steps:,} are too few; --distill N takes N steps")
     # Of fewer steps than planned each needs a lesson; others would be prepared in vain.
@@ -146,11 +149,11 @@ def _trained(problem: Problem, draft: Draft, extra: Extra) -> Draft:
     return _taken_over(ready, draft, f"all layers trained at once{along}, without labels: {facts}")
 
 
-def _in_time(ready: Ready, steps: int, call: Call) -> Descent:
-    """How many of these steps there is time for.  call: a batch of inputs, as steps have them."""
+def _in_time(ready: Ready, steps: int, call: Call, seconds: float) -> Descent:
+    """How many of these steps so many seconds hold.  call: a batch of inputs, as steps have them."""
     nothing = MovedAnew(ready.distance, (), move_of(ready.network, ready.has_rows))
     rehearsal = Training(ready.distance, ready.weights, nothing, ())
-    seconds = OF_TRAINING / (TRIALS if ready.network.carried else 1.0)
+    seconds /= TRIALS if ready.network.carried else 1.0
 
     def rehearse() -> None:
         """Take one step."""
