@@ -66,7 +66,12 @@ def _nearer(problem: Problem, measured: Measured) -> Measured:
     if draft.converted.is_average:
         notes = (_NOT_TRAINED,) if request.distill or request.rounds else ()
         return replace(measured, draft=draft.with_notes(*notes))
-    nearer = refined(problem, draft, measured.figures.rho, lambda other: figures_of(problem, other).rho)
+
+    def rho_of(result: Draft) -> float:
+        """How far a result is from the original; of the draft that is known."""
+        return (measured.figures if result is draft else figures_of(problem, result)).rho
+
+    nearer = refined(problem, draft, rho_of)
     if request.distill:
         nearer = distilled(problem, nearer)
     if nearer is draft:

@@ -57,10 +57,10 @@ _LOOKED_AT = 160  # held-out pictures, at each of a dozen looks
 _HELD = 2_000_000_000  # bytes, of pictures that are drawn from
 
 
-def refined(problem: Problem, draft: Draft, rho: float, rho_of: Callable[[Draft], float]) -> Draft:
+def refined(problem: Problem, draft: Draft, rho_of: Callable[[Draft], float]) -> Draft:
     """The result after rounds of Gauss-Newton, where they were asked for; else after what is worth its time.
 
-    rho: of the result as it is.  rho_of: measures that of another.
+    rho_of: measures how far a result is from the original.
     Raises MethodUnavailableError where rounds that were asked for are not possible.
     """
     request = problem.request
@@ -68,7 +68,7 @@ def refined(problem: Problem, draft: Draft, rho: float, rho_of: Callable[[Draft]
         return _fitted(problem, draft, request.rounds)
     if request.rounds is not None or not _is_trainable(problem.network, draft.converted):
         return draft
-    extra = _extra(problem, rho)
+    extra = _extra(problem, rho_of(draft))
     try:
         if extra.rounds:
             draft = _fitted(problem, draft, extra.rounds, SECONDS)

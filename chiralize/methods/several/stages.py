@@ -155,7 +155,7 @@ def _nearer(problem: Problem, networks: Networks, draft: Draft) -> Draft:
     for other in before:
         module = averaged(replace(networks[other], module=module)).module
     teacher = replace(problem, network=replace(networks[name], module=module), both_views=True)
-    nearer = refined(teacher, draft, figures_of(teacher, draft).rho)
+    nearer = refined(teacher, draft, lambda result: figures_of(teacher, result).rho)
     if request.distill:
         return distilled(teacher, nearer)
     return nearer
