@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from chiralize.body.tensors import parse_spec
@@ -41,6 +43,22 @@ MIXED = [
 def of_the_zoo(name: str) -> Network:
     case = CASES[name]
     return prepare(case.model(), parse_spec(case.spec), *case.steps(1)[0])
+
+
+@given(st.integers(1, 4096), st.floats(0.05, 1.0))
+def test_sizes_in_whole_rows(size: int, width: float) -> None:
+    """Near what a width says, never more units than both views have, and the original's number where that is meant."""
+    plain, new = max(round(2 * width * size), 2), choosing.new_size(size, width)
+    assert 0.97 * plain <= new <= 1.005 * plain and new <= max(2 * size, 2)
+    assert new == plain or new % 16 == 0
+    if plain in (size, 2 * size):
+        assert new == plain
+
+
+@pytest.mark.parametrize(("size", "new"), [(256, 352), (384, 544), (512, 720), (1024, 1440), (64, 90), (17, 24)])
+def test_sizes_at_the_wider_width(size: int, new: int) -> None:
+    """Pairs in eights where the width has some near: 176 for 181, 272 for 271; 45 of 64 stay 45."""
+    assert choosing.new_size(size, 0.707) == new
 
 
 def designs(kind: str, width: float, form: str = "auto") -> list[Converted]:
