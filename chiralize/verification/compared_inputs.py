@@ -20,9 +20,9 @@ from chiralize.graph.rollouts import Steps
 from chiralize.graph.running import Arguments, Call, Runner, random_calls
 from chiralize.problem.cost import BATCH, affordable_samples, multiplications_a_sample
 from chiralize.problem.data.cutting import in_one, in_rows, thinned
+from chiralize.problem.data.forecasts import last_frames
 from chiralize.problem.network import Network
 from chiralize.verification.evidence.answers import FEWEST_ROWS, Answers, of_calls
-from chiralize.verification.evidence.forecasts import last_frames
 from chiralize.verification.evidence.noise import looks_real
 
 _ROWS, _CALLS = 256, 16  # samples and calls of real inputs at most

@@ -13,10 +13,10 @@ from chiralize.body.tensors import ResolvedSpec, parse_spec, resolve
 from chiralize.errors import MirrorError, OneSidedError
 from chiralize.graph.mirror import NetworkMirror
 from chiralize.graph.running import Call, Runner
+from chiralize.problem.data.forecasts import LastFrame, last_frames
 from chiralize.verification.asymmetry.records import Asymmetry, OutputGap
 from chiralize.verification.evidence.answers import Answers, of_calls
 from chiralize.verification.evidence.fitting import gap_of, whole_gap_of
-from chiralize.verification.evidence.forecasts import LastFrame, last_frames
 from chiralize.verification.evidence.remedies import pairs_first
 
 JOINTS, FRAMES = 8, 6

@@ -22,6 +22,7 @@ from chiralize.errors.words import percent
 from chiralize.graph.running import Call, Runner
 from chiralize.problem.cost import affordable_samples
 from chiralize.problem.data.answer_rows import answer_rows, rms
+from chiralize.problem.data.continuing import discontinued
 from chiralize.problem.data.cutting import thinned
 from chiralize.problem.data.of_pictures import are_pictures
 from chiralize.problem.data.one_input import hardly_read
@@ -42,7 +43,7 @@ _WORK, _MOST, _LEAST = 1e10, 64, 8
 QUESTION = "the unit of the calibration inputs is in question"
 _CHECK = (
     "Nothing in the network tells its unit: check that they are in that of its training (metres or millimetres, pixels "
-    "or shares of a picture, radians or degrees)"
+    "or shares of a picture, radians or degrees), and frames at its rate"
 )
 _UNITS = (
     ("metres", "millimetres", 1000.0),
@@ -81,6 +82,7 @@ def unit_in_question(network: Network, calls: Sequence[Call]) -> str:
     answers = _Answers(network, looked_at)
     try:
         symptom = _too_large(answers) or _too_small(answers) or hardly_read(network, calls)
+        symptom = symptom or discontinued(network, calls)
     except ModelRunError:
         return ""
     return f"warning: {QUESTION}: {symptom}. {_CHECK}" if symptom else ""

@@ -23,9 +23,9 @@ from chiralize.graph.mirror import NetworkMirror
 from chiralize.graph.rollouts import Carried, Steps, roll
 from chiralize.graph.running import Arguments, Call, Runner, results
 from chiralize.graph.units import Units
+from chiralize.problem.data.forecasts import LastFrame
 from chiralize.symmetry.action import act
 from chiralize.symmetry.representation import Representation, TensorRepresentation
-from chiralize.verification.evidence.forecasts import LastFrame
 from chiralize.verification.evidence.mirrors import Key, input_key
 
 Run = Callable[[NetworkMirror | None], Sequence[Sequence[torch.Tensor]]]
