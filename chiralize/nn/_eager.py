@@ -22,9 +22,10 @@ def is_eager(x: Tensor, device: str = "cpu") -> bool:
 
     device: another kind of device that x is to lie on.
     """
+    # In an order in which the usual case is soon over: behind a product nothing of this is in the cache.
     return (
         type(x) is Tensor
-        and x.device.type == device
+        and (x.is_cpu if device == "cpu" else x.device.type == device)
         and x.numel() > 0
         and not torch.compiler.is_compiling()
         and not is_traced()

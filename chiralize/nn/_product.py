@@ -10,7 +10,7 @@ operators (`_private`) wherever they are switched on.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from chiralize.nn import _private
 from chiralize.nn._eager import runs_on_cpu
 from chiralize.nn._private import goes_forward, packed, product_by_convolution
-from chiralize.nn.timings import measured
+from chiralize.nn.timings import is_known_above, measured
 
 _LEAST, _ENTRIES, _MANY = 4, 1 << 18, 1 << 23
 """Rows, inputs and outputs of a product, and entries of the largest of its three matrices, or multiplications, from
@@ -31,6 +31,7 @@ _OFTEN = 8
 """Products from which it is faster to copy the weight into oneDNN's own order first."""
 _FASTER = 0.8
 """Share of torch's time below which a product by convolution is used. Ratios near 1 differ from hour to hour."""
+_BY_CONVOLUTION = "product by convolution"
 _SIZES = 256, 512, 512
 """Rows, outputs and inputs of the product that is timed for that."""
 
@@ -68,13 +69,33 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return _applied(x.reshape(rows, -1), weight, bias, 1.0).view(*x.shape[:-1], -1)
 
 
+class AffineMap(Protocol):
+    """scale x W^T + b in one call; scale: a power of two. x: "rows in", weight: "out in", bias: "out"."""
+
+    def __call__(
+        self, x: Tensor, weight: Tensor, bias: Tensor | None, scale: float, out: Tensor | None = None
+    ) -> Tensor:
+        """out: "rows out", where the answer may be written; it need not be."""
+        ...
+
+
 def affine(x: Tensor, weight: Tensor, bias: Tensor | None = None, scale: float = 1.0) -> Tensor:
     """scale x W^T + b in one call; scale: a power of two. x: "rows in", weight: "out in", bias: "out"."""
+    return affine_map(x, weight, bias)(x, weight, bias, scale)
+
+
+def affine_map(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> AffineMap:
+    """The way to such a map of tensors like these: to choose it takes as long as a small product."""
     if _is_for_onednn(weight, len(x)) and _is_plain(x, weight, bias):
-        return _applied(x, weight, bias, scale)
+        return _applied
+    return _by_torch
+
+
+def _by_torch(x: Tensor, weight: Tensor, bias: Tensor | None, scale: float, out: Tensor | None = None) -> Tensor:
+    """`AffineMap` by torch's product."""
     if bias is None:
-        return torch.addmm(x.new_empty(1), x, weight.t(), beta=0, alpha=scale)
-    return torch.addmm(bias, x, weight.t(), alpha=scale)
+        return torch.addmm(x.new_empty(1), x, weight.t(), beta=0, alpha=scale, out=out)
+    return torch.addmm(bias, x, weight.t(), alpha=scale, out=out)
 
 
 def of_weight(d_y: Tensor, x: Tensor, scale: float = 1.0) -> Tensor:
@@ -87,8 +108,8 @@ def of_weight(d_y: Tensor, x: Tensor, scale: float = 1.0) -> Tensor:
     return affine(d_y.t(), x.t(), None, scale)
 
 
-def _applied(x: Tensor, weight: Tensor, bias: Tensor | None, scale: float) -> Tensor:
-    """`affine` by oneDNN, with a step of autograd where gradients are wanted."""
+def _applied(x: Tensor, weight: Tensor, bias: Tensor | None, scale: float, out: Tensor | None = None) -> Tensor:
+    """`AffineMap` by oneDNN, in memory of its own, with a step of autograd where gradients are wanted."""
     if torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in (x, weight, bias)):
         return _ByOneDNN.apply(x, weight, bias, scale)
     return _by_onednn(x, weight, bias, scale)
@@ -139,7 +160,7 @@ def _is_plain(x: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
 
 def _is_for_onednn(weight: Tensor, rows: int) -> bool:
     """Whether oneDNN is there, is not switched off, and would be faster. It has no float64."""
-    if weight.device.type != "cpu" or weight.dtype != torch.float32:
+    if not weight.is_cpu or weight.dtype != torch.float32:
         return False
     if torch.compiler.is_exporting():  # which wants no size to be looked at
         return False
@@ -161,17 +182,18 @@ def _is_enabled(rows: int, depth: int) -> bool:
 
     rows, depth: of x. Constant under torch.compile, which can neither measure nor read settings.
     """
+    is_private = _private.are_on()
+    if not is_private and (rows < _ROWS or rows * depth <= _CONVOLVED or is_known_above(_BY_CONVOLUTION, _FASTER)):
+        return False
     if not (torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled):
         return False
-    if _private.are_on():
+    if is_private:
         return True
-    if rows < _ROWS or rows * depth <= _CONVOLVED:
+    if not measured(_BY_CONVOLUTION, _times, otherwise=1.0) < _FASTER:
         return False
     as_convolved = getattr(torch.backends.mkldnn, "conv", None), getattr(torch.backends.mkldnn, "matmul", None)
     # A user may let convolutions be rounded otherwise than products, which have to keep their own precision.
-    if len({getattr(kind, "fp32_precision", None) for kind in as_convolved}) > 1:
-        return False
-    return measured("product by convolution", _times, otherwise=1.0) < _FASTER
+    return len({getattr(kind, "fp32_precision", None) for kind in as_convolved}) == 1
 
 
 @torch.compiler.assume_constant_result

@@ -10,12 +10,13 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from chiralize.nn._affine import is_trained
+from chiralize.nn._affine import is_trained, of_windows
 from chiralize.nn._convolution import Convolved, in_blocks, padded_around
-from chiralize.nn._eager import is_eager, takes_products
+from chiralize.nn._eager import is_eager, takes_one_step, takes_products
 from chiralize.nn._product import affine
 from chiralize.nn.maps import ChiralMap
 from chiralize.nn.reversed_conv import ReversedConv2d
@@ -117,8 +118,19 @@ class Conv1d(_Conv):
     def _by_products(self, x: Tensor) -> Tensor:
         """The convolution as two products, "batch channel frame" in and out, by views on both sides."""
         # "batch channel frame" to "batch frame channel", and back behind the product.
+        x = x.transpose(1, 2)
+        windows = x.unflatten(1, (-1, self.kernel[0]))
+        if self._is_of_many(windows):
+            # Many windows lie in the order of their frames, and weights are brought into it.
+            even, odd = (weight.transpose(1, 2).flatten(1) for weight in (self.weight_even, self.weight_odd))
+            return of_windows(windows, even, odd, self.bias_even, self.into.scale).transpose(1, 2)
         apply = partial(_scaled, kernel=self.kernel[0], scale=self.into.scale)
-        return self.map(x.transpose(1, 2), -1, apply, scaled=False).transpose(1, 2)
+        return self.map(x, -1, apply, scaled=False).transpose(1, 2)
+
+    def _is_of_many(self, windows: Tensor) -> bool:
+        """Whether there are more windows, "batch window tap channel", than channels to answer, and no gradients."""
+        many = self.in_halves and windows.shape[0] * windows.shape[1] >= len(self.weight_even)
+        return many and not torch.is_grad_enabled() and takes_one_step(windows)
 
 
 class Conv2d(_Conv):

@@ -17,7 +17,7 @@ from chiralize.nn._product import linear
 from chiralize.nn.maps import ChiralMap
 from chiralize.symmetry.representation import Representation
 
-_MANY = 1 << 17
+_MANY = 1 << 16
 """Entries of x from which a pass over them takes longer than the calls."""
 
 _WORTH_A_LOOK = 1 << 19

@@ -73,6 +73,11 @@ def is_known(name: str, device: torch.device = CPU) -> bool:
     return f"{name}, {_place(device)}" in _known
 
 
+def is_known_above(name: str, share: float) -> bool:
+    """Whether the ratio of that name is known for the CPU and not below `share`: quickly, for layers that ask often."""
+    return _known.get(f"{name}, {torch.get_num_threads()} threads", 0.0) >= share
+
+
 def forget_timings() -> None:
     """Delete what was measured on this machine; it is measured again where it is needed."""
     global _is_read

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from chiralize.nn import Linear, hidden
+from chiralize.nn import Conv1d, Linear, hidden
 from tests.support.chiral_oracle import noise, scrambled
 
 SHAPES: dict[str, tuple[int, ...]] = {"one": (8,), "rows": (5, 8), "frames": (2, 3, 8), "many rows": (1 << 16, 8)}
@@ -67,6 +67,34 @@ def test_differentiable_twice(taken: bool) -> None:
         return y
 
     assert torch.autograd.gradcheck(run, values) and torch.autograd.gradgradcheck(run, values)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("leading", [(1 << 11,), (4, 1 << 9)], ids=["rows", "frames"])
+@pytest.mark.parametrize("bias", [False, True])
+def test_many_rows_in_inference(dtype: torch.dtype, leading: tuple[int, ...], bias: bool) -> None:
+    """Products written into the answer: the numbers of op by op, and the mirror exact."""
+    own, x = layer(bias, own=64, out=96).to(dtype), noise(*leading, 64, seed=4).to(dtype)
+    with torch.inference_mode():
+        y, turned = own(x), own(x.roll(32, -1))
+        expected = by_ops(own.double(), x.double())
+    assert torch.equal(turned, y.roll(48, -1)) and y.shape == (*leading, 96)
+    torch.testing.assert_close(
+        y.double(), expected, rtol=0, atol=float(16 * torch.finfo(dtype).eps * expected.abs().max())
+    )
+
+
+@pytest.mark.parametrize("order", ["frames last", "channels last"])
+@pytest.mark.parametrize("kernel", [1, 3])
+def test_many_windows_in_inference(order: str, kernel: int) -> None:
+    """Convolutions whose windows are apart take the same way."""
+    own: Any = scrambled(Conv1d(hidden(8), hidden(6), kernel, stride=kernel), 1).double()
+    x = noise(5, 8, 60, seed=5)
+    x = x if order == "frames last" else x.transpose(1, 2).contiguous().transpose(1, 2)
+    with torch.inference_mode():
+        y, turned = own(x), own(x.roll(4, 1))
+    assert torch.equal(turned, y.roll(3, 1))
+    torch.testing.assert_close(y, F.conv1d(x, own.weight, own.bias, stride=kernel), rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.one_in(3)
