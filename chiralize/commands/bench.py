@@ -25,7 +25,6 @@ import torch
 from torch import nn
 
 from chiralize.commands.convert import Conversion
-from chiralize.commands.resizing import resized, samples_in
 from chiralize.commands.runtimes import in_one_runtime, parameters_of, runs_in_onnxruntime, runtime_of
 from chiralize.commands.timing import Timing, interleaved
 from chiralize.errors import ModelRunError, UsageError
@@ -43,6 +42,7 @@ from chiralize.nn.timings import machine
 from chiralize.problem.cost import affordable_samples
 from chiralize.problem.network import Network
 from chiralize.problem.progress import Progress, silent
+from chiralize.problem.resizing import resized, samples_in
 from chiralize.problem.several import under_each
 from chiralize.report import BenchReport, BenchRow, CallTime, Cost
 from chiralize.report.particulars import Conditions

@@ -28,7 +28,6 @@ from torch import Tensor
 
 from chiralize.body.tensors import ResolvedTensor
 from chiralize.commands.bench import ORIGINAL, TTA, with_threads
-from chiralize.commands.resizing import resized
 from chiralize.commands.runtimes import parameters_of
 from chiralize.errors import ModelRunError, UsageError
 from chiralize.errors.words import first_line
@@ -36,6 +35,7 @@ from chiralize.graph.copies import copied
 from chiralize.graph.running import Arguments, results
 from chiralize.problem.network import Network
 from chiralize.problem.progress import Progress, silent
+from chiralize.problem.resizing import resized
 from chiralize.report import BenchReport, Cost, RolloutRow
 from chiralize.report.particulars import Conditions
 from chiralize.storage.format import LoadedModel

@@ -17,6 +17,7 @@ from chiralize import chiralize
 from chiralize.graph.model import Node, Where
 from chiralize.infer.capture import capture
 from chiralize.nn import GRU, Linear, MultiheadAttention, forget_timings, hidden, timings
+from chiralize.nn.deploy import form as forms
 from chiralize.nn.deploy import timed
 from chiralize.nn.deploy.speed import inputs_of
 from chiralize.nn.deploy.swapping import swapped
@@ -204,17 +205,46 @@ def test_doubtful_ratios_count_by_their_upper_quartile(
     assert timings.ratio({"first": first, "second": second}) == pytest.approx(ratio)
 
 
+def lifter(width: int) -> nn.Module:
+    return nn.Sequential(nn.Flatten(), nn.Linear(34, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(),
+                         nn.Linear(width, 51), nn.Unflatten(1, (17, 3))).eval()  # fmt: skip
+
+
 @pytest.mark.parametrize(("share", "form"), [(0.5, "blocks"), (1.2, "folded")])
 def test_auto_keeps_dense_weights_where_blocks_lose_as_a_whole(
     share: float, form: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever its layers promise by themselves; and it says so."""
     monkeypatch.setattr(timed, "measured", lambda name, *_: share if name.startswith("network") else 0.5)
-    net = nn.Sequential(nn.Flatten(), nn.Linear(34, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(),
-                        nn.Linear(64, 51), nn.Unflatten(1, (17, 3))).eval()  # fmt: skip
-    report = chiralize(net, "h36m", (torch.randn(2, 17, 2),), method="match", samples=1, force=True).chirality.report
+    x = torch.randn(2, 17, 2)
+    report = chiralize(lifter(64), "h36m", (x,), method="match", samples=1, force=True).chirality.report
     assert report.form == form
     assert any("blocks take 1.20 times as long here" in note for note in report.notes) == (form == "folded")
+
+
+@pytest.mark.parametrize(("share", "form"), [(0.5, "fused"), (1.2, "folded")])
+def test_graphs_are_timed_as_a_whole(share: float, form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An exported graph says that it is in training, whatever it was exported as."""
+    monkeypatch.setattr(timed, "measured", lambda name, *_: share if name.startswith("network") else 0.5)
+    x = torch.randn(256, 17, 2)
+    program = torch.export.export(lifter(512), (x,))
+    report = chiralize(program, "h36m", method="match", samples=1, force=True).chirality.report
+    assert report.form == form
+    assert any("blocks take 1.20 times as long here" in note for note in report.notes) == (form == "folded")
+
+
+@pytest.mark.parametrize(("method", "samples"), [("match", 32), ("reduce", 64)])
+def test_weights_of_other_sizes_are_timed_on_more_samples(
+    method: str, samples: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the original's sizes they cost what it does at any batch."""
+    sizes = list[int]()
+    monkeypatch.setattr(forms, "takes_longer", lambda dense, blocks, graph, call, *_: sizes.append(len(call[0][0])))
+    x = torch.randn(32, 17, 2)
+    program = torch.export.export(lifter(512), (x,), dynamic_shapes=({0: torch.export.Dim("batch")},))
+    settings: dict[str, Any] = {"width": 0.707, "rounds": 0, "calibration": [x, x + 1]} if method == "reduce" else {}
+    chiralize(program, "h36m", method=method, samples=64, force=True, **settings)
+    assert set(sizes) == {samples}
 
 
 class Kinds(nn.Module):

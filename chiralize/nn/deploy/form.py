@@ -30,13 +30,16 @@ from chiralize.nn.deploy.layers import BLOCKS
 from chiralize.nn.deploy.speed import always, is_faster_in_graphs
 from chiralize.nn.deploy.swapping import Swapped, Wanted, swapped
 from chiralize.nn.deploy.timed import Timing, takes_longer
+from chiralize.problem.cost import affordable_samples
 from chiralize.problem.network import Network
 from chiralize.problem.problem import Problem
+from chiralize.problem.resizing import resized
 from chiralize.problem.result import Converted, Draft
 from chiralize.symmetry.representation import TensorRepresentation
 
 SHOWN = 3
 _ROWS = 64
+_WORK = 1e10  # multiplications of a call that is timed
 _OF_ITS_CLASS = "weights alone have to fit the original's class"
 _SAME, _DIGITS = 1e-3, 16  # of the largest output, or times the coarsest dtype's eps: the two forms round differently
 
@@ -157,16 +160,22 @@ def _home(problem: Problem) -> torch.device:
 def _dense_where_faster(
     problem: Problem, draft: Draft, blocks: torch.nn.Module, captured: tuple[ExportedProgram, CapturedModel] | None
 ) -> Draft | None:
-    """The draft with its dense weights where blocks take longer on the example, timed as a whole; else None.
+    """The draft with its dense weights where blocks take longer, timed as a whole; else None.
 
-    Networks that a run would change are not timed. Nor are those whose dense weights have other sizes than the
-    original's: for them the form is chosen for a large batch, not for the example.
+    They are timed on the example, or on more samples where the form is chosen for these (`_times`). Networks that a run
+    would change are not timed, nor those that take long on so many samples.
     """
     network, result = problem.network, draft.converted
-    if captured is None or network.origin.unheld or network.carried or _times(network, result) > 1.0:
+    if captured is None or network.origin.unheld or network.carried:
         return None
     program, graph = captured
-    call = tuple(network.args), dict(network.kwargs)
+    samples = 0 if _times(network, result) == 1.0 else _ROWS
+    if affordable_samples(network, _WORK) < samples:
+        return None
+    try:
+        call = resized(network, samples)
+    except ModelRunError:  # memory has no room for them
+        return None
     share = takes_longer(result.module, blocks, graph, call, _home(problem))
     if share is None:
         return None

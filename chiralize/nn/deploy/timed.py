@@ -14,13 +14,14 @@ from time import perf_counter
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from chiralize.errors.words import when
 from chiralize.graph import processes
 from chiralize.graph.copies import copied
 from chiralize.graph.devices import moved, on
 from chiralize.graph.model import CapturedModel, Node
+from chiralize.graph.running import Arguments
 from chiralize.nn import ChiralModule, MultiheadAttention, _private
 from chiralize.nn.butterfly import Butterfly
 from chiralize.nn.deploy.speed import Inputs, Twin, inputs_of, is_faster
@@ -97,7 +98,7 @@ def takes_longer(
     Both networks and the call are on the CPU.  captured: the graph of the dense one.  device: where they will run.
     None too where nothing is to be timed: it is switched off, or the networks are in training.
     """
-    if is_off() or not (_is_on_cpu(dense) and _is_on_cpu(blocks)) or dense.training or blocks.training:
+    if is_off() or not (_is_on_cpu(dense) and _is_on_cpu(blocks)) or _is_trained(dense) or _is_trained(blocks):
         return None
 
     def runs() -> dict[str, Callable[[], object]]:
@@ -108,8 +109,9 @@ def takes_longer(
 
     ways = [type(part).__name__ for part in blocks.modules()]
     kinds = [(node.target, node.shapes) for node in captured.nodes]
-    # What is run, in which layers, by which kernels: networks of one digest take the same time.
-    digest = hashlib.sha256(repr((kinds, ways, _private.are_on())).encode()).hexdigest()[:16]
+    sizes = [tensor.shape for tensor in Arguments.of(*call).tensors]
+    # What is run, on what, in which layers, by which kernels: networks of one digest take the same time.
+    digest = hashlib.sha256(repr((kinds, sizes, ways, _private.are_on())).encode()).hexdigest()[:16]
     share = processes.of_first(measured(f"network {digest}", runs, None, device))
     if share > 1.0:
         return share
@@ -127,6 +129,11 @@ def _at(device: torch.device, module: nn.Module) -> nn.Module:
     if lies_there:
         return module
     return moved(copied(module), device)
+
+
+def _is_trained(module: nn.Module) -> bool:
+    """Whether a network is in training. A graph's ops were chosen when it was exported, whatever its flag says."""
+    return module.training and not isinstance(module, fx.GraphModule)
 
 
 def _is_on_cpu(module: nn.Module) -> bool:

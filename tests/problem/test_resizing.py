@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from chiralize.body.tensors import ConversionSpec, parse_spec
 from chiralize.commands.bench import bench
 from chiralize.commands.convert import Request, convert
-from chiralize.commands.resizing import resized, samples_in
+from chiralize.problem.resizing import resized, samples_in
 from chiralize.commands.stepping import Runner, rolled
 from chiralize.errors import ModelRunError
 from chiralize.graph.running import Arguments
