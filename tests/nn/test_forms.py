@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -22,6 +23,8 @@ from chiralize.graph.model import Node, Where
 from chiralize.nn import GRU, ChiralModule, hidden
 from chiralize.nn import Linear as ChiralLinear
 from chiralize.nn.deploy.speed import is_faster, is_faster_in_graphs
+from chiralize.symmetry.involution import SignedPermutation
+from chiralize.symmetry.representation import Representation
 from tests.commands.test_zoo import contents, prepared, unchanged
 from tests.support.cases import mainly
 from tests.support.command import Shell, mirrored, network, poses, save_program, working_shell
@@ -272,6 +275,16 @@ def test_on_the_command_line(shell: Shell) -> None:
     assert (nets[1](mirrored(poses(5))) - mirrored(nets[1](poses(5)))).abs().max() <= 1e-6
     tuned = json.loads(shell(*words, "--tune", "-o", "tuned.pt2").out)
     assert tuned["form"] in ("folded", "fused")
+
+
+@pytest.mark.parametrize(("signs", "gains"), [(1, True), (-1, False)])
+def test_the_model_of_cost_counts_what_is_gathered(signs: int, gains: bool) -> None:
+    """Coordinates that change their sign beside those that do not are taken apart by kinds; hidden units have one."""
+    entries = np.arange(162)
+    # (0 1), -(2 3), (4 5), ...: of signs 1 all pairs are plain.
+    action = SignedPermutation(entries ^ 1, np.where(entries // 2 % 2, signs, 1))
+    twin = ChiralLinear(Representation.of(action), hidden(256))
+    assert is_faster_in_graphs(nn.Linear(162, 256), [op("linear", (1024, 256))], lambda: twin) == gains
 
 
 def op(name: str, shape: tuple[int, ...]) -> Node:
