@@ -11,12 +11,12 @@ from torch import Tensor, nn
 from chiralize.body.tensors import ConversionSpec, parse_spec
 from chiralize.commands.bench import bench
 from chiralize.commands.convert import Request, convert
-from chiralize.problem.resizing import resized, samples_in
 from chiralize.commands.stepping import Runner, rolled
 from chiralize.errors import ModelRunError
 from chiralize.graph.running import Arguments
 from chiralize.problem.network import Network
 from chiralize.problem.preparation import prepare
+from chiralize.problem.resizing import resized, samples_in
 from chiralize.storage.format import LoadedModel
 from tests.support.small_body import BODY
 
