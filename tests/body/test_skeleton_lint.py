@@ -2,11 +2,14 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from chiralize.body.skeleton.lint import lint_skeleton
 from chiralize.body.skeleton.skeleton import Skeleton
+from chiralize.body.tensors import parse_spec
 from chiralize.body.tensors.linting import lint_specification
+from chiralize.body.tensors.resolution import resolve
 
 EYES = "joints:\n  - nose\n  - left_eye\n  - right_eye\n"
 
@@ -120,3 +123,31 @@ def test_findings_without_a_file_name_the_skeleton():
     (finding,) = lint_skeleton(Skeleton("s", ("left_a", "right_a"), ((1, 0),)))
     assert finding.where == "skeleton s"
     assert finding.to_dict()["level"] == "warning"
+
+
+SHIPPED = sorted(path.stem for path in (Path(__file__).parents[2] / "skeletons").rglob("*.yaml"))
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_signs_are_said_to_be_left_out_where_they_are(name: str) -> None:
+    """Of one number a joint: of angles they are applied, with a coordinate axis or without; of maps they are not."""
+    skeleton = parse_spec(f"skeleton: {name}").skeleton
+    joints, dims = len(skeleton.joints), len(skeleton.dims)
+    has_signs = dims == 1 and bool((skeleton.sign_table() < 0).any())
+    layouts = {
+        "b j": (2, joints),
+        "b t j": (2, 4, joints),
+        "b t j d": (2, 4, joints, dims),
+        "b (j d)": (2, joints * dims),
+        "b j h ~w": (2, joints, 3, 4),
+    }
+    for layout, shape in layouts.items():
+        if dims > 1 and layout in ("b j", "b t j"):
+            continue  # refused, whatever is said of it
+        spec = parse_spec(f"{{skeleton: {name}, inputs: ['{layout}'], outputs: [{{invariant: true}}]}}")
+        (representation,) = resolve(spec, [shape], [(2, 3)]).inputs
+        assert representation is not None
+        applied = bool((representation.act(np.ones(shape)) < 0).any())
+        (entry,) = spec.inputs or ()
+        said = any("signs" in doubt and "left out" in doubt for _, doubt in entry.doubts(skeleton))
+        assert said == (has_signs and not applied), layout

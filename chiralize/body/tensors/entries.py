@@ -167,7 +167,7 @@ class TensorEntry:
         default: the skeleton of the specification.
         """
         body = self.override.skeleton or default
-        if self._leaves_signs_out(body):
+        if self._leaves_signs_out(default):
             yield (
                 self.where,
                 f"layout {self.layout!r} has joints and no d, so that the signs of {body.name} are left out: where "
@@ -177,11 +177,18 @@ class TensorEntry:
             for doubt in block.doubts(body):
                 yield block.where, doubt
 
-    def _leaves_signs_out(self, body: Skeleton) -> bool:
-        """Whether joints of one number each, some of them negated, stand on an axis that no signs are asked for."""
+    def _leaves_signs_out(self, default: Skeleton) -> bool:
+        """Whether joints of one number each, some of them negated, lie in a picture, whose values have no signs.
+
+        Of angles, `b t j`, the signs are those of the joints (`axes.represent`). A map of each joint, `b j h ~w`, has
+        no coordinate that could be negated, since the mirror reverses its width in place of that.
+        """
         words = re.findall(r"\w+", self.layout or "")  # of a layout that nobody has checked yet
-        is_plain = self.override.dims is None and self.override.signs is None and "j" in words and "d" not in words
-        return is_plain and len(body.dims) == 1 and bool((body.sign_table() < 0).any())
+        is_map = self.kind == "pose" and bool(self.mirror) and "j" in words and "d" not in words
+        if not is_map or self.override.dims is not None or self.override.signs is not None:
+            return False
+        body = self.body(default)
+        return len(body.dims) == 1 and bool((body.sign_table() < 0).any())
 
     def to_dict(self) -> dict[str, object]:
         """The entry as a specification file writes it; reading it again gives an equal entry."""
