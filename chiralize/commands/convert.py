@@ -59,6 +59,7 @@ from chiralize.methods.ruled_out import refuse_ruled_out, why_ruled_out, with_in
 from chiralize.methods.targets import aimed
 from chiralize.methods.within_minutes import are_too_many, forecast, with_fewer_inputs
 from chiralize.nn.deploy.layers import BLOCKS
+from chiralize.problem.answered import refuse_silent
 from chiralize.problem.asking import check_request
 from chiralize.problem.cost import affordable_samples, draws
 from chiralize.problem.data import checks
@@ -139,6 +140,7 @@ def _converted(
     # What forward keeps outside of its graph would be lost in a graph, whatever the steps below find.
     if request.product == "graph":
         refuse_graph(network)
+    refuse_silent(network, name, request.force)
     if network.others.further:
         return convert_for_all(network, name, request, trial, passport)
     method = method_of(request.method)
@@ -293,7 +295,7 @@ class _Finish:
         report = replace(report, judgement=replace(report.judgement, own_precision=own_precision))
         odd_random = on_random_inputs(judged.network, judged.verdict.mirror, judged.passport.example)[1].odd_after
         module = with_modes(without_entry(judged.draft.converted.module))  # forward again, from here on
-        passport = stamped(judged.passport, report, odd_random)
+        passport = stamped(judged.passport, report, odd_random, least_sizes=network.floors)
         return Conversion(module, judged.network.program, passport, judged.verdict.mirror, report)
 
 

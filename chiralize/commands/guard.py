@@ -28,7 +28,7 @@ from chiralize.problem.network import Network
 from chiralize.problem.problem import Problem
 from chiralize.problem.request import Request
 from chiralize.report import ConvertReport, VerifyReport, raise_for_failure
-from chiralize.storage.passport import BY_MIRROR, Passport, figures_of
+from chiralize.storage.passport import BY_MIRROR, LEAST_SIZES, Passport, figures_of
 from chiralize.verification.figures import Figures
 from chiralize.verification.judge import Verdict
 from chiralize.verification.verdicts import FAR_BEYOND, Degeneracy, Drift, Judgement
@@ -182,12 +182,14 @@ def stamped(
     report: ConvertReport,
     odd_random: Sequence[float] = (),
     by_mirror: Mapping[str, Sequence[float]] = MappingProxyType({}),
+    least_sizes: Mapping[str, int] = MappingProxyType({}),
 ) -> Passport:
     """The passport with the figures of the report: residual and bound, gap and rho, odd shares, the fit of the mirror.
 
     odd_random: share of each output of the result that is odd on random inputs, which `verify` draws again. Beside it
     "odd" is the original's share on the inputs that the conversion was measured on.  by_mirror: the same share under
-    each of several mirrors, by their names.
+    each of several mirrors, by their names.  least_sizes: of open axes from which on the network answers, where it
+    does not at every size.
     """
     figures: dict[str, Any] = {}
     numeric, degeneracy = report.judgement.numeric, report.judgement.degeneracy
@@ -203,6 +205,8 @@ def stamped(
         figures[BY_MIRROR] = {name: list(shares) for name, shares in by_mirror.items()}
     if report.evidence.fit is not None:
         figures["mirror"] = figures_of(report.evidence.fit)
+    if least_sizes:
+        figures[LEAST_SIZES] = dict(least_sizes)
     return replace(passport, figures=figures)
 
 

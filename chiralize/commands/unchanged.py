@@ -120,7 +120,7 @@ def unchanged(
         bodies=bodies_of(network.resolved.output_tensors),
     )
     module, program = network.holding({})
-    passport = with_earlier(stamped(passport, report), network, verdict, before)
+    passport = with_earlier(stamped(passport, report, least_sizes=network.floors), network, verdict, before)
     return Conversion(with_modes(without_entry(module)), program, passport, verdict.mirror, report)
 
 

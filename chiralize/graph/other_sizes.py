@@ -8,8 +8,9 @@ everywhere.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import sympy
@@ -50,40 +51,84 @@ def resizings(
     names: Mapping[tuple[int, int], str],
     room: float = _TIMES,
     bounded: bool = True,
+    floors: Mapping[str, int] | None = None,
 ) -> list[Resized]:
     """For every open axis the smallest size, the largest that can be afforded, and one in between.
 
     While another axis than the batch changes, an open batch has no more than two samples, which leaves room.
     tensors: the example inputs.  names: of axes, by (input, axis); only those in it are tried.
     room: how many times the examples' size can be afforded.  bounded: whether the program's own bounds count; False
-    where it stands for a module that has none.
+    where it stands for a module that has none.  floors: by axis, the least size that has an answer.
     """
+    resized: list[Resized] = []
+    for open_axis in open_axes(program, tensors, names, bounded, floors):
+        now = open_axis.now
+        largest = max(min(open_axis.most, int(now * min(room * open_axis.spare, _TIMES))), now)
+        # The geometric mean lies in between for short and for long axes; equal sizes are tried once.
+        for size in dict.fromkeys((max(open_axis.least, 1), round((now * largest) ** 0.5), largest)):
+            new = open_axis.at(size)
+            if size != now and new is not None:
+                resized.append(new)
+    return resized
+
+
+@dataclass(frozen=True)
+class OpenAxis:
+    """An axis of the inputs with an open size, and the shapes of all inputs where it has another one.
+
+    now: its size in the examples.  least, most: of its sizes.  spare: how many times longer it may get, since the batch
+    becomes smaller meanwhile.  shapes_at: the shapes of all inputs at a size.
+    """
+
+    axis: str
+    now: int
+    least: int
+    most: int
+    spare: float
+    shapes_at: Callable[[int], tuple[Shape, ...]]
+
+    def at(self, size: int) -> Resized | None:
+        """The shapes at a size; None where an axis of "s - 5" entries would be negative."""
+        shapes = self.shapes_at(size)
+        if any(min(shape, default=0) < 0 for shape in shapes):
+            return None
+        return Resized(self.axis, size, shapes)
+
+
+def open_axes(
+    program: ExportedProgram,
+    tensors: Sequence[torch.Tensor],
+    names: Mapping[tuple[int, int], str],
+    bounded: bool = True,
+    floors: Mapping[str, int] | None = None,
+) -> Iterator[OpenAxis]:
+    """Every open axis of the inputs. The arguments are those of `resizings`."""
     symbolic = symbolic_sizes(program)
     shapes = [tuple(tensor.shape) for tensor in tensors]
     # Not the tensors that the program was exported with.
     if list(map(len, symbolic)) != list(map(len, shapes)):
-        return []
-    resized: list[Resized] = []
+        return
     symbols = {symbol: (now, axis) for symbol, now, axis in _symbols(symbolic, shapes, names)}
-    bounds = {symbol: _bounds(program, symbol, bounded) for symbol in symbols}
+    bounds: dict[Any, tuple[int, int]] = {}
+    for symbol, (_, axis) in symbols.items():
+        least, most = _bounds(program, symbol, bounded)
+        bounds[symbol] = max(least, (floors or {}).get(axis, 1)), min(most, _MOST)
     for symbol, (now, axis) in symbols.items():
         # few: other symbols that shrink meanwhile, to two samples or the program's least.
-        least, most = bounds[symbol]
         few: dict[Any, int] = {}
-        # How many times longer the other axis may get, since the batch became smaller.
         spare = 1.0
         for other, (count, name) in symbols.items():
             if name == "batch" != axis:
                 few[other] = min(count, max(_FEW, bounds[other][0]))
                 spare *= count / max(few[other], 1)
-        largest = max(min(most, _MOST, int(now * min(room * spare, _TIMES))), now)
-        # The geometric mean lies in between for short and for long axes; equal sizes are tried once.
-        for size in dict.fromkeys((max(least, 1), round((now * largest) ** 0.5), largest)):
-            new = _shapes_at(few | {symbol: size}, symbolic, shapes)
-            # An axis of "s - 5" entries would be negative where the program's bounds are not known.
-            if size != now and all(min(shape, default=0) >= 0 for shape in new):
-                resized.append(Resized(axis, size, new))
-    return resized
+        yield OpenAxis(axis, now, *bounds[symbol], spare, partial(_shapes_with, symbol, few, symbolic, shapes))
+
+
+def _shapes_with(
+    symbol: Any, few: Mapping[Any, int], symbolic: Sequence[Sequence[Any]], shapes: Sequence[Shape], size: int
+) -> tuple[Shape, ...]:
+    """The shapes of all inputs where one symbol has another value, and those that shrink meanwhile have theirs."""
+    return _shapes_at({**few, symbol: size}, symbolic, shapes)
 
 
 def _bounds(program: ExportedProgram, symbol: Any, bounded: bool) -> tuple[int, int]:

@@ -5,12 +5,17 @@ Exports leave these axes open, batches are cut along the first kind, and both ma
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from chiralize.body.tensors import ResolvedSpec, ResolvedTensor
+from chiralize.symmetry.representation import TensorRepresentation
 
 _LAID_OUT = ("pose", "fields")
 """Kinds of tensors that have a layout, which names their batch."""
 FRAMES = "t"
 """The word of a layout for frames."""
+BATCH = "batch"
+_NAMES = {"b": BATCH, "t": "frames"}
 
 
 def batch_axes(resolved: ResolvedSpec) -> list[tuple[int, ...]]:
@@ -31,6 +36,24 @@ def batch_axes(resolved: ResolvedSpec) -> list[tuple[int, ...]]:
 def frame_axes(resolved: ResolvedSpec) -> list[tuple[int, ...]]:
     """The axes of every input that are its frames, by its layout."""
     return [_axes_of(tensor, FRAMES) for tensor in resolved.input_tensors]
+
+
+def names_of_still_axes(
+    resolved: ResolvedSpec, representations: Sequence[TensorRepresentation | None]
+) -> dict[tuple[int, int], str]:
+    """Names of the axes that the mirror leaves alone, by (input, axis): `batch`, `frames`, or a word of the layout.
+
+    Only these may change their size.  representations: of every input; those that are not known have no such axes.
+    """
+    words: dict[tuple[int, int], str] = {}
+    for tensor in resolved.input_tensors:
+        for word, axis in tensor.free_axes:
+            words[tensor.index, axis] = _NAMES.get(word, word)
+    names: dict[tuple[int, int], str] = {}
+    for index, representation in enumerate(representations):
+        for axis in representation.still_axes if representation is not None else ():
+            names[index, axis] = words.get((index, axis), f"axis {axis} of input {index}")
+    return names
 
 
 def _axes_of(tensor: ResolvedTensor, asked: str) -> tuple[int, ...]:

@@ -34,7 +34,9 @@ def draws(network: Network, asked: int | None) -> int:
 
 def batch_sizes(network: Network) -> tuple[int, ...]:
     """Sizes of the batch to verify at, smaller ones of a costly network; a graph refuses those it was not made for."""
-    return 1, 2, affordable_samples(network, _VERDICT, 3, 5)
+    sizes = 1, 2, affordable_samples(network, _VERDICT, 3, 5)
+    least = network.floors.get("batch", 1)  # below it the original has no answer
+    return tuple(size for size in sizes if size >= least)
 
 
 def multiplications(network: Network) -> int:

@@ -40,6 +40,7 @@ from chiralize.problem.axes import batch_axes, frame_axes
 from chiralize.problem.constant import ConstantAnswers
 from chiralize.problem.earlier import EarlierMirror
 from chiralize.problem.exporting import answers, writes_something
+from chiralize.problem.lengths import Lengths
 
 if TYPE_CHECKING:
     from chiralize.problem.partial.partial import Partial
@@ -116,11 +117,14 @@ class Behaviour:
     """What runs of a network showed, beside its answers to the examples.
 
     constant: outputs that do not depend on the inputs.  open_sizes: of every input whose sizes nobody gave, the axes on
-    which it takes others as well, with their words in the layout.
+    which it takes others as well, with their words in the layout.  lengths: of open axes on which not every size has an
+    answer.  silent: why inputs of the examples' sizes have none, "" where they have.
     """
 
     constant: ConstantAnswers = ConstantAnswers()
     open_sizes: tuple[Mapping[int, str], ...] = ()
+    lengths: tuple[Lengths, ...] = ()
+    silent: str = ""
 
 
 @dataclass(frozen=True)
@@ -194,6 +198,11 @@ class Network:
     def example(self) -> Call:
         """One call on the example inputs."""
         return tuple(self.args), dict(self.kwargs)
+
+    @property
+    def floors(self) -> Mapping[str, int]:
+        """By open axis, the least size that has an answer, where not all have one."""
+        return {lengths.axis: lengths.least for lengths in self.behaviour.lengths if lengths.least is not None}
 
     def open_axes(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         """The open axes of a module's inputs, for `opened`."""

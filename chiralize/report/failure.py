@@ -53,11 +53,13 @@ def _is_equivariant(mirror: OfMirror) -> bool:
 def _raise_first(report: VerifyReport, under: str) -> None:
     """Raise as `raise_for_failure`, of the verdicts in front alone.  under: which mirror that is, for titles."""
     # Answers that are no numbers come first: they fail any comparison, whatever the network is like.
+    beyond = dict.fromkeys(f"{axis} {size}" for axis, size in report.numeric.beyond)
+    sizes = when(beyond, f", with {', '.join(beyond)}")
     for output in report.numeric.outputs:
         if not output.finite:
             raise ModelRunError(
                 output.title,
-                f"the network's answers are not finite, so that nothing can be compared: {output.worst}",
+                f"the network's answers are not finite, so that nothing can be compared: {output.worst}{sizes}",
                 "give examples that it was made for (--example), few of their numbers 0; "
                 "or look where it makes nan or inf",
             )

@@ -29,6 +29,8 @@ from chiralize.symmetry.representation import Representation, TensorRepresentati
 FORMAT = 1
 """Of the text; other numbers are refused."""
 _LARGEST = 1e300
+LEAST_SIZES = "least_sizes"
+"""The figure of a network that has no answer at some sizes of an open axis: from which on it has, {"frames": 2}."""
 BY_MIRROR = "odd_random_by_mirror"
 """The figure in which files of several mirrors have what `odd_random` is for one, by their names."""
 
@@ -170,6 +172,8 @@ def _from_table(record: Any) -> Passport:
         figures[key] = _shares(key, figures[key])
     if BY_MIRROR in figures:
         figures[BY_MIRROR] = {str(name): _shares(BY_MIRROR, row) for name, row in figures[BY_MIRROR].items()}
+    if LEAST_SIZES in figures:
+        figures[LEAST_SIZES] = _sizes(figures[LEAST_SIZES])
     if "mirror" in figures:
         _mirror_fit(figures["mirror"])  # raises now if it is none
     exchanged = {str(name): str(other) for name, other in record.get("exchanged", {}).items()}
@@ -188,6 +192,13 @@ def _shares(key: str, values: Any) -> tuple[float, ...]:
     if not all(-_LARGEST <= value <= _LARGEST for value in values):
         raise ValueError(f"figures: {key} has a number that is not finite")
     return tuple(map(float, values))
+
+
+def _sizes(values: Any) -> dict[str, int]:
+    """Sizes of axes by their names. Raises ValueError for what is none."""
+    if not isinstance(values, Mapping) or not all(type(size) is int and size > 0 for size in values.values()):
+        raise ValueError(f"figures: {LEAST_SIZES} is no table of sizes")
+    return {str(axis): size for axis, size in values.items()}
 
 
 def _in_table(representations: Mapping[str, TensorRepresentation], table: dict[str, int]) -> dict[str, list[int]]:

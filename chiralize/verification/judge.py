@@ -28,6 +28,7 @@ from chiralize.graph.running import Arguments, Call
 from chiralize.infer.records import RepMap
 from chiralize.nn.deploy.layers import with_layers
 from chiralize.nn.two_view import TwoView, state_representation
+from chiralize.problem.axes import names_of_still_axes
 from chiralize.problem.cost import (
     affordable_samples,
     batch_sizes,
@@ -51,7 +52,6 @@ from chiralize.verification.verdicts import CertificateVerdict, NumericVerdict
 
 _WORK = 2e9  # multiplications of one call at other sizes
 _LIGHT = 1e9  # multiplications of one random call, of which there are several
-_AXES = {"b": "batch", "t": "frames"}
 _RUNNING = "verifying, running it on x and T x"
 _AVERAGE = "two views averaged: T exchanges them"
 _OTHER_VIEW = {"0": "1", "1": "0"}
@@ -171,21 +171,15 @@ def _other_sizes(network: Network, mirror: NetworkMirror, repmap: RepMap | None)
     """Other sizes of the open axes, for the numeric verdict: the proof is about the examples'."""
     if network.program is None:
         return []
-    # Axes by (input, axis): only those that T leaves alone may change their size, under the words of the layout.
-    words: dict[tuple[int, int], str] = {}
-    for tensor in network.resolved.input_tensors:
-        for word, axis in tensor.free_axes:
-            words[tensor.index, axis] = _AXES.get(word, word)
-    names: dict[tuple[int, int], str] = {}
-    for index, representation in enumerate(mirror.inputs):
-        for axis in representation.still_axes:
-            names[index, axis] = words.get((index, axis), f"axis {axis} of input {index}")
+    names = names_of_still_axes(network.resolved, mirror.inputs)
     if repmap is not None:
         work = sum(repmap.macs.values()) or multiplications_by_parameters(network)
     else:
         work = multiplications(network)
     tensors = Arguments.of(network.args, network.kwargs).tensors
-    return resizings(network.program, tensors, names, _WORK / max(work, 1), bounded=network.origin.from_program)
+    room, bounded = _WORK / max(work, 1), network.origin.from_program
+    # Sizes at which the original has no answer are none to judge on (`problem.lengths`).
+    return resizings(network.program, tensors, names, room, bounded, network.floors)
 
 
 def _bounded(proof: CertificateVerdict, network: Network, numbers: NumericVerdict) -> CertificateVerdict:

@@ -224,7 +224,8 @@ class _Finish:
         report = replace(report, judgement=replace(report.judgement, own_precision=own_precision))
         module = with_modes(without_entry(draft.converted.module))
         by_mirror = odd_by_mirror(results, verdicts, passport)
-        return Conversion(module, program, stamped(passport, report, (), by_mirror), verdicts.main.mirror, report)
+        passport = stamped(passport, report, (), by_mirror, self.original.floors)
+        return Conversion(module, program, passport, verdicts.main.mirror, report)
 
     def _representations(self, converted: Converted) -> Sequence[Hidden]:
         """How every mirror acts on the weights of the result, the last mirror last; nothing is said of an average's."""

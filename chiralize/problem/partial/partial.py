@@ -26,6 +26,7 @@ from chiralize.errors.words import when
 from chiralize.graph.fixed_sizes import unhooked
 from chiralize.graph.running import Arguments, Runner, random_calls, results
 from chiralize.problem import preparation as plain
+from chiralize.problem.answered import with_lengths
 from chiralize.problem.constant_answers import noticed
 from chiralize.problem.network import Network
 from chiralize.problem.partial.rows import Head, Restriction
@@ -109,7 +110,7 @@ def prepare(
     Raises as `chiralize.problem.preparation.prepare`, and UnsupportedError where there are several mirrors.
     """
     if not is_partial(spec):
-        return noticed(plain.prepare(model, spec, args, kwargs, entry, progress))
+        return with_lengths(noticed(plain.prepare(model, spec, args, kwargs, entry, progress)))
     if spec.named:
         facts = "entries of outputs are left out, and there are several mirrors"
         raise UnsupportedError(spec.name, facts, "claim all outputs, or give one mirror")
@@ -129,7 +130,8 @@ def prepare(
     words = f"the mirror is claimed of {partial.words}: nothing is claimed of {partial.names}"
     words += _numbering(parts, len(network.resolved.output_tensors))
     handover = replace(network.handover, partial=partial)
-    network = noticed(replace(network, handover=handover, notes=(*whole.notes, words, *_others(network, whole))))
+    network = replace(network, handover=handover, notes=(*whole.notes, words, *_others(network, whole)))
+    network = with_lengths(noticed(network))
     if partial.mixed is None:
         return network
     return network.with_notes(f"{partial.mixed.where}: {partial.mixed.facts}")
