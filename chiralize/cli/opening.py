@@ -326,6 +326,13 @@ def on_samples(network: Network, calls: Sequence[Call], sequences: Sequence[Step
     return ()
 
 
+def with_remarks(network: Network, calls: Sequence[Call]) -> Network:
+    """The network with notes on how the arrays of a file were taken."""
+    from chiralize.problem.data.feeds import CallsOfArrays
+
+    return network.with_notes(*calls.remarks) if isinstance(calls, CallsOfArrays) else network
+
+
 def in_batches(network: Network, loaded: LoadedModel, calls: Sequence[Call]) -> tuple[Network, Sequence[Call]]:
     """Single calibration samples put together in batches, and the network captured at that size.
 
@@ -340,6 +347,7 @@ def in_batches(network: Network, loaded: LoadedModel, calls: Sequence[Call]) -> 
     from chiralize.problem.data.inputs import stacked
     from chiralize.problem.partial import entry_of, prepare
 
+    network = with_remarks(network, calls)
     rows = samples_of_a_batch(network)
     if len(calls) < 2 * rows or not network.has_rows or network.rows != 1:
         return network, calls

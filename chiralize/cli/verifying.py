@@ -80,6 +80,7 @@ def verify(
             options, onnx=True, samples=calibration, before_export=unfit, step=step
         )
         real = opening.calls_from_file(calibration, network, loaded)[0]
+        network = opening.with_remarks(network, real)
         report = run(
             network, loaded.source.name, passport, samples=samples, real=real, tolerance=tolerance, progress=step
         )

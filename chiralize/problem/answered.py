@@ -59,7 +59,7 @@ def refuse_silent(network: Network, name: str, is_forced: bool = False) -> None:
     why = network.behaviour.silent
     if not why or is_forced:
         return
-    facts = f"on all inputs of the examples' sizes {why}"
+    facts = f"on all inputs tried of the examples' sizes {why}"
     for lengths in network.behaviour.lengths:
         if lengths.least is not None:
             facts += f"; so it is with {lengths.axis} {lengths.sizes}, and not with {lengths.axis} {lengths.least}"
@@ -130,7 +130,7 @@ def _least_answered(least: int, most: int, why: Callable[[int], str]) -> int | N
 
 def _why_silent(network: Network, runner: Runner, shapes: Sequence[Shape]) -> str:
     """Why no input of these shapes has a finite answer, "" where an entry of every output is finite for some input."""
-    answered: list[torch.Tensor] = []
+    answered, outputs = list[torch.Tensor](), list[torch.Tensor]()
     reason = ""
     for call in _calls(network, shapes):
         try:
@@ -149,7 +149,7 @@ def _why_silent(network: Network, runner: Runner, shapes: Sequence[Shape]) -> st
         return reason
     index, missing = next((index, ~each) for index, each in enumerate(answered) if not bool(each.all()))
     entry = missing.nonzero()[0].tolist()
-    return f"its answers are not finite (output {index} at {entry})"
+    return f"its answers are not finite (output {index} is {outputs[index][tuple(entry)].item()} at {entry})"
 
 
 def _calls(network: Network, shapes: Sequence[Shape]) -> Iterator[Call]:

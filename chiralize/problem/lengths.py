@@ -3,7 +3,8 @@
 `answered` runs the network at other sizes and makes the record. Of a network that takes the standard deviation over
 its frames, which is nan for one frame, the report says
 
-    frames: judged from 2 on, since at 1 its answers are not finite (output 0 at [0, 0]); the result is for 2 and more
+    frames: judged from 2 on, since at 1 its answers are not finite (output 0 is nan at [0, 0]); the result is for 2
+    and more
 """
 
 from __future__ import annotations

@@ -404,7 +404,7 @@ CASES = {
     "leaves the process later": net("LeavesLater", 2, "CH208", "sys.exit(0)"),
     "fails when run": net("Fails", 2, "CH208", "this network never runs"),
     "returns no tensor": net("Words", 2, "CH208", "no tensor"),
-    "answers nan": net("Roots", 2, "CH208", "output 0", "not finite", "nan for x", "--example", method="average"),
+    "answers nan": net("Roots", 2, "CH208", "output 0", "not finite", "is nan at", "--example", method="average"),
     "dropout left on, averaged": net("AlwaysDropout", 3, "CH301", "dropout.default draws random", method="average"),
     "draws numbers": net("Noisy", 3, "CH301", "randn_like.default draws random", "cli_bad_nets.py", method="average"),
     "unknown op": net("UnknownOp", 3, "CH301", "matrix_exp", "cli_bad_nets.py:34"),

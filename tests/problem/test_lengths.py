@@ -25,7 +25,7 @@ from chiralize.verification.verdicts import Judgement
 from tests.support.small_body import BODY, Net, normal, trained
 
 SPEC = parse_spec(BODY + 'inputs: [{layout: "b t j d"}]\noutputs: [{invariant: true}]\n')
-NAN = "its answers are not finite (output 0 at [0, 0])"
+NAN = "its answers are not finite (output 0 is nan at [0, 0])"
 
 
 def recogniser(pooled: Callable[[Tensor], Tensor], **parts: Any) -> nn.Module:
@@ -98,13 +98,13 @@ def test_examples_without_an_answer_are_refused_before_anything_is_fitted() -> N
     with pytest.raises(ModelRunError) as caught:
         convert(ready(recogniser(lambda units: units[:, ::4].diff(dim=1).mean(1)), frames=2), "net", request)
     assert caught.value.facts == (
-        f"on all inputs of the examples' sizes {NAN}; so it is with frames 1, 2, 4, and not with frames 5"
+        f"on all inputs tried of the examples' sizes {NAN}; so it is with frames 1, 2, 4, and not with frames 5"
     )
     assert caught.value.remedy == "give examples with frames 5 or more: --input-shape, --example"
     with pytest.raises(ModelRunError) as caught:
         convert(ready(recogniser(lambda units: units.mean(1) / (units - units).mean(1)), frames=2), "net", request)
     assert caught.value.facts == (
-        f"on all inputs of the examples' sizes {NAN}; so it is with batch 1, 2, 4, 8, 16; frames 1, 2, 4, 8, 16"
+        f"on all inputs tried of the examples' sizes {NAN}; so it is with batch 1, 2, 4, 8, 16; frames 1, 2, 4, 8, 16"
     )
     assert not steps
 

@@ -18,8 +18,9 @@ from chiralize.body.tensors.claims import sized
 from chiralize.errors import DataFileError, NonFiniteError, UnsafeFileError, UsageError
 from chiralize.graph.running import Arguments, Call
 from chiralize.problem.data.inputs import calls_from
-from chiralize.problem.data.kinds import array_name, as_tensor, fitting_kind
+from chiralize.problem.data.kinds import array_name, as_tensor, fitting_kind, is_real
 from chiralize.problem.data.shapes import call_of_shapes, input_names, names_by_keyword
+from chiralize.problem.data.suited import refuse_fractions, remark_on_kinds, suited
 from chiralize.problem.progress import Progress, silent
 from chiralize.problem.readings.derive import Derived, derive
 from chiralize.storage.arrays import load_arrays
@@ -90,14 +91,13 @@ def examples_for(
     if example is not None:
         names, by_keyword = input_names(module, entry), names_by_keyword(module, entry)
         call, is_one_of_many = _first_samples(example, dtype, names, by_keyword)
-        return Examples(call, spec, is_open=is_one_of_many)
+        taken = suited(module, call, spec, dtype, entry) or call
+        return Examples(taken, spec, remark_on_kinds(call, taken, example.name), is_open=is_one_of_many)
     if brought is not None:
         return Examples(brought, spec)
     # Time steps and classes: random numbers of the right sizes would be no such inputs, and lookups would fail.
-    names, by_keyword = input_names(module, entry), names_by_keyword(module, entry)
-    if samples is not None and _has_whole_numbers(samples, (*names, *by_keyword)):
-        first = {name: _first_of(tensor, dtype) for name, tensor in samples.items()}
-        return Examples(_in_order(first, names, by_keyword), spec, is_open=True)
+    if samples is not None and (call := _of_whole_numbers(module, samples, spec, dtype, entry)) is not None:
+        return Examples(call, spec, is_open=True)
     derived = derive(module, sized(spec), dtype, entry, where, option, progress, command, samples or {}, arguments)
     spec = replace(derived.spec, outputs=_with_layouts(spec, derived.spec))
     return Examples(derived.call, spec, derived.remark, True, derived.open_axes)
@@ -226,16 +226,24 @@ def _in_order(tensors: Mapping[str, torch.Tensor], names: Sequence[str], by_keyw
     return args, {name: tensors[name] for name in (*names[count:], *by_keyword) if name in tensors}
 
 
-def _has_whole_numbers(samples: Mapping[str, torch.Tensor], names: Sequence[str]) -> bool:
-    """Whether the user's inputs, by the names of arguments, are real numbers and whole ones (time steps, classes).
+def _of_whole_numbers(
+    module: torch.nn.Module, samples: Mapping[str, torch.Tensor], spec: ConversionSpec, dtype: torch.dtype, entry: str
+) -> Call | None:
+    """The first of the user's samples as a call, where some argument takes whole numbers or a mask; else None.
 
-    Sizes of such a call are not tried: what is tried is drawn, and real.
+    Sizes of such a call are not tried: what is tried is drawn, and real. So they are where arrays go by the names of
+    several arguments, and where the network takes them all as real numbers.
+    Raises DataFileError where it takes whole numbers, and the samples have others.
     """
-    floating = [tensor.is_floating_point() for tensor in samples.values()]
-    return set(samples) <= set(names) and any(floating) and not all(floating) and all(map(len, samples.values()))
-
-
-def _first_of(samples: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """The first sample, in the network's precision where it is of real numbers."""
-    first = samples[:1].clone()
-    return first.to(dtype) if first.is_floating_point() else first
+    names, by_keyword = input_names(module, entry), names_by_keyword(module, entry)
+    if len(samples) < 2 or not set(samples) <= {*names, *by_keyword} or not all(map(len, samples.values())):
+        return None
+    first = _in_order({name: tensor[:1].clone() for name, tensor in samples.items()}, names, by_keyword)
+    call = suited(module, first, spec, dtype, entry)
+    if call is None:
+        in_order = [name for name in (*names, *by_keyword) if name in samples]
+        refuse_fractions(module, first, spec, dtype, in_order, entry)
+        return None
+    if any(not is_real(tensor.dtype) for tensor in (*samples.values(), *Arguments.of(*call).tensors)):
+        return call
+    return None

@@ -55,11 +55,14 @@ class CallsOfArrays(Feed[Call]):
     """Calls that are cut from arrays.
 
     filled: the tensors of a call that an array is of, by position; the others hold the example's values in all calls.
+    remarks: on how the arrays were taken.
     """
 
-    def __init__(self, make: Callable[[int], Call], numbers: Sequence[int], filled: Collection[int]) -> None:
+    def __init__(
+        self, make: Callable[[int], Call], numbers: Sequence[int], filled: Collection[int], remarks: Sequence[str] = ()
+    ) -> None:
         super().__init__(make, numbers)
-        self.filled = frozenset(filled)
+        self.filled, self.remarks = frozenset(filled), tuple(remarks)
 
 
 def mapped(function: Callable[[Item], Other], items: Sequence[Item]) -> Feed[Other]:

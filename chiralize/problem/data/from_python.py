@@ -24,7 +24,7 @@ from chiralize.graph.running import Arguments, Call
 from chiralize.problem.data import labelled
 from chiralize.problem.data.feeds import CallsOfArrays, Feed, read
 from chiralize.problem.data.inputs import part_of, refuse_numbers_in_a_row
-from chiralize.problem.data.kinds import as_tensor, checked_cast, native, with_values
+from chiralize.problem.data.kinds import as_tensor, checked_cast, native, remark_on_kind, with_values
 from chiralize.problem.data.shelf import Shelf
 
 MOST_SPOOLED = 50_000
@@ -48,12 +48,12 @@ def calls_of(
     Raises UsageError where these are no data, DataFileError where they do not fit, NonFiniteError.
     """
     if isinstance(data, (torch.Tensor, np.ndarray)):
-        return _cut(data, example, where), ()
+        return _cut(data, example, where), _remarks_on_kinds((data,), example, where)
     if isinstance(data, (str, bytes, Path, Mapping)) or not (hasattr(data, "__iter__") or hasattr(data, "__getitem__")):
         facts = f"a {type(data).__name__} is no array, tensor or iterable of batches"
         raise UsageError(where, facts, "load it first: numpy.load(path, mmap_mode='r'), of several arrays one")
     if _is_one_call(data, example):
-        return _cut_together(data, example, where), ()
+        return _cut_together(data, example, where), _remarks_on_kinds(data, example, where)
     # Batches of a sequence are read when they are asked for; only the first is looked at now.
     if isinstance(data, Sequence):
         if not len(data):
@@ -65,6 +65,13 @@ def calls_of(
             remarks = ()
         return Feed(lambda index: _call_of(read(data, index), example, where, names), range(len(data))), remarks
     return _spooled(data, example, where, names)
+
+
+def _remarks_on_kinds(data: Sequence[torch.Tensor | np.ndarray], example: Call, where: str) -> tuple[str, ...]:
+    """Notes on arrays that are taken as another kind of numbers than they hold, by the arguments in their order."""
+    slots = example[0] or tuple(example[1].values())
+    remarks = [remark_on_kind("", array.dtype, like.dtype, where) for array, like in zip(data, slots, strict=False)]
+    return tuple(filter(None, dict.fromkeys(remarks)))
 
 
 def _cut(data: torch.Tensor | np.ndarray, example: Call, where: str) -> CallsOfArrays:

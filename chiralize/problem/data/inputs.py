@@ -20,7 +20,7 @@ from chiralize.body.tensors import ResolvedTensor
 from chiralize.errors import DataFileError
 from chiralize.graph.running import Arguments, Call
 from chiralize.problem.data.feeds import CallsOfArrays
-from chiralize.problem.data.kinds import array_name, as_tensor
+from chiralize.problem.data.kinds import array_name, as_tensor, remark_on_kind
 from chiralize.problem.data.misfit import a_row, misfit
 from chiralize.problem.data.other_body import other_body
 from chiralize.storage.arrays import load_arrays
@@ -66,7 +66,12 @@ def calls_from(
 
     call(0)  # raises now if something does not fit; all others are cut when they are asked for
     filled = map(positions.index, targets.values())
-    return CallsOfArrays(call, range(count if most is None else min(count, most)), set(filled))
+    remarks = [
+        remark_on_kind(name, arrays[name].dtype, leaves[position].dtype, path.name)
+        for name, position in targets.items()
+    ]
+    numbers = range(count if most is None else min(count, most))
+    return CallsOfArrays(call, numbers, set(filled), tuple(filter(None, remarks)))
 
 
 def part_of(batch: int, ndim: int, like: torch.Tensor) -> int | slice:

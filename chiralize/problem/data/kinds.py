@@ -1,7 +1,7 @@
 """Arrays and tensors of the user in the kinds of numbers that a network takes.
 
-A cast that keeps the values is made (float64 to float32, int64 to float32), one that would lose fractions or imaginary
-parts is an error. numpy has kinds that torch has not: other byte orders, long doubles, texts.
+A cast that keeps the values is made (float64 to float32, int64 to float32, 3.0 to 3), one that would lose fractions or
+imaginary parts is an error. numpy has kinds that torch has not: other byte orders, long doubles, texts.
 """
 
 from __future__ import annotations
@@ -46,12 +46,12 @@ def checked_cast(tensor: torch.Tensor, dtype: torch.dtype, name: str, where: str
 
     Raises DataFileError where that would change its values, NonFiniteError where they do not fit its range.
     """
-    loses_imaginary = tensor.is_complex() and not dtype.is_complex
-    loses_fractions = tensor.is_floating_point() and not (dtype.is_floating_point or dtype.is_complex)
-    if loses_imaginary or loses_fractions:
+    if tensor.is_complex() and not dtype.is_complex:
         facts = f"{array_name(name)} holds {kind_name(tensor.dtype)}, the model's input is {kind_name(dtype)}"
         raise DataFileError(where, facts, "store it in the kind that the model takes")
     cast = tensor.to(dtype)
+    if not is_real(dtype):
+        _refuse_changed(tensor, cast, name, where)
     broken = 0  # a mask may hold infinities of its own
     if cast.dtype != tensor.dtype and (cast.is_floating_point() or cast.is_complex()):
         broken = int((torch.isfinite(tensor) & ~torch.isfinite(cast)).sum())
@@ -59,6 +59,46 @@ def checked_cast(tensor: torch.Tensor, dtype: torch.dtype, name: str, where: str
         facts = f"{array_name(name)} has {broken} of {cast.numel()} entries that are infinite as {kind_name(dtype)}"
         raise NonFiniteError(where, facts, "remove those samples, or scale them into its range")
     return cast
+
+
+def is_real(dtype: torch.dtype) -> bool:
+    """Whether a kind holds fractions, other than whole numbers and masks."""
+    return dtype.is_floating_point or dtype.is_complex
+
+
+def is_of_one_kind(one: torch.dtype, other: torch.dtype) -> bool:
+    """Whether both are real numbers, whole numbers, or masks, of whatever precision."""
+    return (is_real(one), one == torch.bool) == (is_real(other), other == torch.bool)
+
+
+def is_exact(tensor: torch.Tensor, cast: torch.Tensor) -> bool:
+    """Whether whole numbers, or a mask, have the values that they were cast from."""
+    return bool((cast.to(tensor.dtype) == tensor).all())
+
+
+def _refuse_changed(tensor: torch.Tensor, cast: torch.Tensor, name: str, where: str) -> None:
+    """Raise DataFileError where a cast to whole numbers, or to a mask, has changed a value."""
+    if cast.dtype == tensor.dtype or is_exact(tensor, cast):
+        return
+    other = float(tensor[cast.to(tensor.dtype) != tensor][0])
+    facts = (
+        f"{array_name(name)} holds {kind_name(tensor.dtype)}, the model's input is {kind_name(cast.dtype)}, and "
+        f"{other:g} is none"
+    )
+    if cast.dtype == torch.bool:
+        raise DataFileError(where, facts, "store a mask of 0 and 1, or of False and True")
+    raise DataFileError(where, facts, "store the whole numbers that the model takes, such as indices and time steps")
+
+
+def remark_on_kind(name: str, given: np.dtype | torch.dtype, dtype: torch.dtype, where: str) -> str:
+    """A note on an array that is taken as another kind of numbers than it holds; "" where it stays of its kind.
+
+    Another precision of the same kind is not worth a note.
+    """
+    of_given = native(np.empty(0, given), name, where).dtype if isinstance(given, np.dtype) else given
+    if is_of_one_kind(of_given, dtype):
+        return ""
+    return f"{array_name(name)} of {where} holds {kind_name(of_given)}: taken as {kind_name(dtype)}, as the network is"
 
 
 def in_kind(value: torch.Tensor | np.ndarray, dtype: torch.dtype, where: str) -> torch.Tensor:
