@@ -15,6 +15,7 @@ from torch import Tensor, nn
 import chiralize
 from chiralize.body.tensors import parse_spec
 from chiralize.commands.convert import Request, convert
+from chiralize.commands.onnx import write_module
 from chiralize.errors import EquivarianceError, ModelRunError
 from chiralize.problem.network import Network
 from chiralize.problem.partial import prepare
@@ -42,8 +43,9 @@ def spread(units: Tensor) -> Tensor:
     return torch.cat([units.mean(1)[:, :4], units.std(1)[:, 4:]], 1)
 
 
-def ready(net: nn.Module, frames: int = 9, batch: int = 2) -> Network:
-    return prepare(net, SPEC, (normal(batch, frames, 6, 2),))
+def ready(net: nn.Module, frames: int = 9, batch: int = 2, is_float: bool = False) -> Network:
+    x = normal(batch, frames, 6, 2)
+    return prepare(net, SPEC, (x.float() if is_float else x,))
 
 
 @pytest.mark.parametrize(
@@ -150,3 +152,13 @@ def test_the_file_is_verified_from_there_on(tmp_path: Path) -> None:
     report = chiralize.verify(torch.export.load(tmp_path / "net.pt2"), SPEC, (x,), samples=1)
     numeric = report.judgement.numeric
     assert report.passed and numeric is not None and numeric.tried["frames"][0] == 2
+
+
+@pytest.mark.filterwarnings("ignore:.*degrees of freedom")
+def test_an_onnx_file_is_compared_from_there_on(tmp_path: Path) -> None:
+    """What onnxruntime answers to one frame is no number of torch's."""
+    pytest.importorskip("onnxruntime")
+    conversion = convert(ready(recogniser(spread).float(), is_float=True), "net", Request(method="project", samples=1))
+    network = ready(recogniser(spread).float(), is_float=True)
+    parity = write_module(conversion, network, network.example, tmp_path / "net.onnx")
+    assert (tmp_path / "net.onnx").exists() and parity.sizes["t"] == (2, 3, 5)
