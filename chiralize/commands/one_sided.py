@@ -389,13 +389,14 @@ def refuse_one_sided_sequences(problem: Problem, name: str, drift: Drift | None)
     network = problem.network
     if drift is None or not (drift.stateful and drift.is_telling):
         return
-    if not _is_refused(drift.gap, WIDEST_OF_SEQUENCES, problem.request):
+    gap = drift.unsettled_gap
+    if not _is_refused(gap, WIDEST_OF_SEQUENCES, problem.request):
         return
     # Neither untrained networks nor noise tell of sides; held-out sequences are those that the drift was measured on.
     if is_untrained(network.module) or not any(looks_real(list(steps)) for steps in problem.batches.held_sequences):
         return
     facts = (
-        f"along sequences the network answers the two sides apart (gap {drift.gap:.2g}; 0.1 to 0.25 is what networks "
+        f"along sequences the network answers the two sides apart (gap {gap:.2g}; 0.1 to 0.25 is what networks "
         f"have that learned both sides; auto stops above {WIDEST_OF_SEQUENCES})"
     )
     remedy = "see with `chiralize audit` which side it knows, and train it with mirrored copies where you can"

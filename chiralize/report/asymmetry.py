@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import isfinite
 
-from chiralize.errors.words import percent, when
+from chiralize.errors.words import listed, percent, when
 from chiralize.report.document import (
     MOST_ROWS,
     Bar,
@@ -54,6 +54,9 @@ def _legend(asymmetry: Asymmetry) -> list[Block]:
     blocks: list[Block] = [
         Line("gap: how far the answer to T x is from T of the answer to x (1: the output's own spread)")
     ]
+    if any(output.shown for output in outputs):
+        scores = [f"output {output.index}" for output in outputs if output.shown]
+        blocks.append(Line(f"{listed(scores)}: scores of classes, measured as the probabilities that they stand for"))
     if any(output.lean for output in outputs):
         blocks.append(Line("lean: the part of the gap that is the same for all inputs, which no noise explains"))
     if any(output.apart for output in outputs):

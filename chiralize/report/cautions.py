@@ -175,7 +175,7 @@ def _one_sided(drift: Drift, is_average: bool, in_use: str) -> tuple[Caution, ..
     if not drift.is_telling:
         return ()
     lean, cautions = lean_of(drift), list[Caution]()
-    if drift.gap > UNEVEN and not (is_average and is_noise(drift)):
+    if drift.unsettled_gap > UNEVEN and not (is_average and is_noise(drift)):
         cautions.append(_wide_gap(drift))
     if lean is not None:
         text = (
@@ -196,11 +196,12 @@ def _of_whole(lean: Lean) -> str:
 
 def _wide_gap(drift: Drift) -> Caution:
     """The warning of an original with a gap wider than usual."""
-    usual = f"({plain(drift.gap)}; 0.1 to 0.25 are usual)"
-    if drift.gap > ASYMMETRIC:
+    gap = drift.unsettled_gap
+    usual = f"({plain(gap)}; 0.1 to 0.25 are usual)"
+    if gap > ASYMMETRIC:
         why = "it knows one side better, saw little, has another mirror, or other inputs than these"
-        return Caution("drift", f"the original's gap is very large {usual}: {why}", wide_gap(drift.gap))
-    return Caution("drift", f"the original's gap is large {usual}: {EXPLAINED}", wide_gap(drift.gap))
+        return Caution("drift", f"the original's gap is very large {usual}: {why}", wide_gap(gap))
+    return Caution("drift", f"the original's gap is large {usual}: {EXPLAINED}", wide_gap(gap))
 
 
 def side_cautions(degeneracy: Degeneracy | None) -> tuple[Caution, ...]:

@@ -172,8 +172,8 @@ def _why_no_promise(report: ConvertReport, drift: Drift, of_inputs: Sequence[Cau
         return f"the {drift.inputs} are narrow"
     if of_inputs:
         return of_inputs[0].brief
-    if not drift.gap <= UNEVEN:
-        return wide_gap(drift.gap)
+    if not drift.unsettled_gap <= UNEVEN:
+        return wide_gap(drift.unsettled_gap)
     lean = lean_of(drift)
     return "" if lean is None else leaning(lean)
 

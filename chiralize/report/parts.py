@@ -62,13 +62,14 @@ def drift_blocks(drift: Drift, max_drift: float | None, distance: Distance, caut
         return [*blocks, *warning_lines(cautions)]
     blocks += _table_of_drift(drift, NEAR if max_drift is None else max_drift)
     blocks += [Line(text) for text in map(_worst_joint, drift.outputs) if text]
+    blocks += [Line(_as_probabilities(output)) for output in drift.outputs if output.scores is not None]
     blocks += _light_lean(drift)
     if drift.beyond is not None:
         within = "the built-in poses" if drift.built_in else "the inputs that were given"
         blocks.append(Line(f"beyond {within}, on {drift.beyond.what}: rho {plain(drift.beyond.rho)}"))
     blocks += _legend(drift)
     blocks.append(Line(f"rho: drift / max(gap / 2, 0.01), here {plain(drift.rho)}. {_promise(drift, distance)}"))
-    if drift.noise and drift.gap > UNEVEN:
+    if drift.noise and drift.unsettled_gap > UNEVEN:
         blocks.append(Line("these inputs are noise, on which networks that know both sides have gaps of 0.6 to 0.9"))
     return blocks + warning_lines(cautions)
 
@@ -104,6 +105,16 @@ def _legend(drift: Drift) -> list[Block]:
         )
     blocks.append(Line("drift: how far the result is from the original's flip average, in the same unit"))
     return blocks
+
+
+def _as_probabilities(output: OutputDrift) -> str:
+    """The figures of scores as probabilities."""
+    assert output.scores is not None
+    gap, lean = plain(output.scores.gap), when(output.scores.lean, f", lean {plain(output.scores.lean)}")
+    return (
+        f"output {output.index} as probabilities of classes: gap {gap}{lean}; the mirror changes "
+        f"{percent(output.scores.changed)} of the decisions"
+    )
 
 
 def _light_lean(drift: Drift) -> list[Block]:
@@ -147,7 +158,7 @@ def _promise(drift: Drift, distance: Distance) -> str:
     # from here on inputs are the user's
     # The headline promises nothing, so this must not either.
     if distance.reason:
-        worse = when(distance.reason == wide_gap(drift.gap), ", and an average of both views may be worse")
+        worse = when(distance.reason == wide_gap(drift.unsettled_gap), ", and an average of both views may be worse")
         return f"It promises nothing about the error: {distance.reason}{worse}"
     seen = meaning(drift.rho) if drift.steps == 1 else meaning_in_the_loop(drift.rho)
     return seen + when(distance.condition, f" That tells of this one{distance.condition.lstrip(',')}.")

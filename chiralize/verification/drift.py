@@ -21,6 +21,7 @@ from typing import Any
 
 import torch
 
+from chiralize.body.tensors.resolved import ResolvedTensor
 from chiralize.graph import processes
 from chiralize.graph.mirror import NetworkMirror
 from chiralize.graph.rollouts import HORIZONS, LONGEST, Carried, Steps, roll, roll_both_views
@@ -45,19 +46,21 @@ def measure(
     *,
     adapt: Adapt | None = None,
     probes: int = 2,
+    tensors: Sequence[ResolvedTensor] = (),
 ) -> tuple[Drift, Degeneracy]:
     """Drift of `converted` from the flip average of `original`, and whether it still tells left from right.
 
     inputs: held-out calls (args, kwargs), each a batch; axis 0 of the outputs counts as samples.  source: where they
     came from, for the report.  adapt: turns a call of the original into one of the converted network where they
     differ (an averaged network has two copies of every state).  Outputs that are states or integers are left out.
+    tensors: what the outputs are, so that scores of classes are known.
 
     Odd share of an output: the variance over inputs of its odd part (y - T y) / 2 in that of y; of the original's
     flip average (the original's own odd part also holds what is merely asymmetric) and of the result.  dead inputs:
     entries that the original reacts to and the result does not, looked for on the first `probes` calls.
     Raises ModelRunError, UsageError.
     """
-    tally, adapted = Tally(mirror), inputs
+    tally, adapted = Tally(mirror, tensors=tensors), inputs
     if adapt is not None:
         adapted = list(map(adapt, inputs))
     with Runner(original) as first, Runner(converted) as second:
@@ -79,6 +82,7 @@ def measure_along(
     carried: Carried,
     *,
     two_view: bool = False,
+    tensors: Sequence[ResolvedTensor] = (),
 ) -> tuple[Drift, Degeneracy]:
     """The same along sequences, where both views of the original and the result each carry their own states.
 
@@ -90,7 +94,7 @@ def measure_along(
     lengths = sorted(chain.from_iterable(processes.gathered(list(map(len, sequences)))))
     longest = min(lengths[len(lengths) // 2], LONGEST)  # the median length, 200 at most
     horizons = tuple(sorted({min(steps, longest) for steps in HORIZONS}))
-    tally, sizes = Tally(mirror, horizons), _of_both_views if two_view else tuple
+    tally, sizes = Tally(mirror, horizons, tensors), _of_both_views if two_view else tuple
     with Runner(original) as first, Runner(converted) as second:
         for steps in sequences:
             steps = steps[:longest]

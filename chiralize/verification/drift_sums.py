@@ -10,22 +10,25 @@ averages are 1, 2. A result that answers 1, 2.5 has drift = RMS(0, 0.5) / s = 0.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain
 from math import inf, isfinite, sqrt
 
 import torch
 
+from chiralize.body.tensors.resolved import ResolvedTensor
 from chiralize.graph import processes
 from chiralize.graph.mirror import ONE_UNIT, NetworkMirror
 from chiralize.graph.running import check_outputs
 from chiralize.graph.units import Units, relative
+from chiralize.symmetry.representation import TensorRepresentation
 from chiralize.symmetry.reynolds import wide
+from chiralize.verification.asymmetry.decisions import Decisions, as_shares, may_be_scores
 from chiralize.verification.asymmetry.lean import beyond_chance
 from chiralize.verification.asymmetry.spreads import Spreads
 from chiralize.verification.by_joint import FLOOR, JointSums
-from chiralize.verification.verdicts import Degeneracy, Drift, Horizon, OutputDrift
+from chiralize.verification.verdicts import Degeneracy, Drift, Horizon, OutputDrift, ScoreDrift
 
 _ROUNDED = 4  # eps that rounding moves an output by
 
@@ -36,17 +39,25 @@ class Tally:
     horizons: lengths of sequences; a figure for each is taken over the steps up to there. One for single calls.
     States and integers are left out.
 
-    spreads: by output, a record of sums for every horizon.  before, after: by output, the odd share of the original's
-    flip average and of the result; over all horizons together.
+    tensors: what the outputs are, so that scores of classes are known.
+
+    spreads: by output, a record of sums for every horizon.  scores: the same of those that may be scores.
+    before, after: by output, the odd share of the original's flip average and of the result; over all horizons
+    together.
     """
 
-    def __init__(self, mirror: NetworkMirror, horizons: Sequence[int] = (1,)) -> None:
+    def __init__(
+        self, mirror: NetworkMirror, horizons: Sequence[int] = (1,), tensors: Sequence[ResolvedTensor] = ()
+    ) -> None:
         self.mirror, self.horizons = mirror, tuple(horizons)
+        self.scores = dict[int, list[_Scores]]()
         self.spreads: dict[int, list[_Spread]] = {}
         for index in range(len(mirror.outputs)):
             if index not in mirror.state_outputs:
                 sums = partial(JointSums, *mirror.output_in_rows(index))
                 self.spreads[index] = [_Spread(sums(), mirror.units_in_rows(index)) for _ in horizons]
+                if tensors and may_be_scores(mirror, index, tensors[index]):
+                    self.scores[index] = [_Scores(mirror, tensors[index]) for _ in horizons]
         self.before = [_Share() for _ in mirror.outputs]
         self.after = [_Share() for _ in mirror.outputs]
         self.samples = 0
@@ -74,6 +85,9 @@ class Tally:
             for spread, length in zip(spreads, self.horizons, strict=True):
                 if step < length:
                     spread.add(*parts)
+            for scores, length in zip(self.scores.get(index, ()), self.horizons, strict=False):
+                if step < length:
+                    scores.add(first, back)
             # The odd share of g is held against that of the flip average, not of f (decision 0003).
             eps, average = torch.finfo(plain[index].dtype).eps, (first + back) / 2
             for share, value in ((self.before[index], average), (self.after[index], result)):
@@ -93,6 +107,8 @@ class Tally:
         by_horizon = list[list[OutputDrift]]()
         for index, spreads in self.spreads.items():
             by_horizon.append([spread.result(index) for spread in spreads])
+        if processes.count() == 1:  # decisions are counted for one process alone
+            by_horizon = list(map(self._with_scores, by_horizon))
         steps = self.horizons[-1]
         outputs = tuple(column[-1] for column in by_horizon)
         horizons = self._horizons(by_horizon) if steps > 1 and outputs else ()
@@ -100,12 +116,19 @@ class Tally:
         before = tuple(share.value for share in self.before)
         return drift, Degeneracy(before, tuple(share.value for share in self.after))
 
+    def _with_scores(self, outputs: Sequence[OutputDrift]) -> list[OutputDrift]:
+        """The figures of one output, a horizon each, with those of the probabilities where these are scores."""
+        known = self.scores.get(outputs[0].index)
+        if known is None:
+            return list(outputs)
+        return [replace(output, scores=scores.result()) for output, scores in zip(outputs, known, strict=True)]
+
     def _horizons(self, by_horizon: Sequence[Sequence[OutputDrift]]) -> tuple[Horizon, ...]:
         """The worst output at every length. by_horizon: figures of each output, a horizon each."""
         horizons = list[Horizon]()
         for steps, outputs in zip(self.horizons, zip(*by_horizon, strict=True), strict=True):
-            gap, rho = max(output.gap for output in outputs), max(output.rho for output in outputs)
-            horizons.append(Horizon(steps, gap, rho, max(output.lean for output in outputs)))
+            gap, rho = max(output.of_sides.gap for output in outputs), max(output.rho for output in outputs)
+            horizons.append(Horizon(steps, gap, rho, max(output.of_sides.lean for output in outputs)))
         return tuple(horizons)
 
 
@@ -228,6 +251,32 @@ class _Spread:
         lean = beyond_chance(relative(leaning, scales), gap, self.rows)
         views = self.views.result() if self.views is not None else None
         return OutputDrift(index, gap, off, rho, joints, shift, lean, views is not None and views.differs)
+
+
+class _Scores:
+    """Running sums of scores of classes: their decisions, and their probabilities."""
+
+    def __init__(self, mirror: NetworkMirror, tensor: ResolvedTensor) -> None:
+        self.mirror, self.decisions = mirror, Decisions(tensor)
+        self.shares = _Spread(JointSums(TensorRepresentation(()), str))
+
+    def add(self, first: torch.Tensor, back: torch.Tensor) -> None:
+        """Take f(x) (first) and T f(T x) (back) in."""
+        if first.is_complex():
+            return
+        self.decisions.add(first, back)
+        axis = self.decisions.axis
+        assert axis is not None
+        one, other = (self.mirror.in_rows(as_shares(view, axis)) for view in (first, back))
+        self.shares.add(one, other, (one + other) / 2)
+
+    def result(self) -> ScoreDrift | None:
+        """The figures of the probabilities; None where the numbers may be no scores, or a class loses its answers."""
+        shown = self.decisions.shown()
+        if shown is None or not shown.is_of_all_classes:
+            return None
+        figures = self.shares.result(0)
+        return ScoreDrift(figures.gap, figures.lean, figures.unlike, shown.changed, shown.stay)
 
 
 class _Share:

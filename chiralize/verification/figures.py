@@ -52,18 +52,19 @@ class Figures:
 def figures_of(problem: Problem, draft: Draft) -> Figures:
     """Figures of a draft on held-out inputs or sequences; on random inputs where there are none."""
     network, batches, converted = problem.network, problem.batches, draft.converted
-    carried = network.carried
+    carried, tensors = network.carried, network.resolved.output_tensors
     # Along sequences every view carries its own states; single calls begin with the stored ones.
     if batches.sequences:
         mirror = mirror_of_calls(network)
-        along = partial(measure_along, network.module, converted.module, mirror, two_view=converted.is_average)
+        along = partial(measure_along, network.module, converted.module, mirror, tensors=tensors)
+        along = partial(along, two_view=converted.is_average)
         drift, degeneracy = along(batches.held_sequences, batches.source, carried)
     else:
         mirror = mirror_if_known(network, draft.repmap) or mirror_at_rest(network)
         if mirror is None:
             return Figures()
         inputs, source = held_out(problem)
-        compare = partial(measure, network.module, converted.module, mirror, source=source, probes=0)
+        compare = partial(measure, network.module, converted.module, mirror, source=source, probes=0, tensors=tensors)
         try:
             if batches.inputs:
                 drift, degeneracy = compare(_enough_for_average(network, inputs) if converted.is_average else inputs)

@@ -7,6 +7,7 @@ a part of the difference is the same for all inputs. That part is the lean; the 
 Measured (docs/decisions/0049-one-sided-networks.md): 0.085 at most, and for any joint 0.19, where the average is as
 good as the original or better, gaps of up to 0.85 among them; from 0.17 and 0.28 on where it is worse. Of an output of
 hundreds of numbers one entry leans so far by itself, and has to carry weight to count (`LEANING_OF_FEW`).
+Scores of classes are judged as probabilities, and by the decisions that change (`asymmetry.decisions`).
 
 Example: differences f(x) - T f(T x) of 0.4, -0.4, 0.4, -0.4 have a gap of 0.4 and no lean. Differences of 0.4
 throughout have the same gap, and a lean of 0.4. Reports warn of it.
@@ -42,7 +43,7 @@ def lean_of(drift: Drift) -> Lean | None:
     if not drift.is_telling:
         return None
     if drift.lean > LEANING:
-        worst = max(drift.outputs, key=lambda output: output.lean)
+        worst = max(drift.outputs, key=lambda output: output.of_sides.lean)
         return Lean(f"output {worst.index}", drift.lean)
     heavy = [lean for lean, weight in _leaning_joints(drift) if weight >= LEANING_OF_FEW]
     return max(heavy, key=lambda joint: joint.lean, default=None)
@@ -62,6 +63,8 @@ def _leaning_joints(drift: Drift) -> list[tuple[Lean, float]]:
     """The joints that lean, each with what it adds to the lean of its output."""
     joints = list[tuple[Lean, float]]()
     for output in drift.outputs:
+        if output.scores is not None:  # the scores of one class may be any distance apart
+            continue
         for joint in output.joints:
             if joint.lean > LEANING_JOINT:
                 where = f"{joint.name} of output {output.index}"
@@ -76,9 +79,9 @@ def is_noise(drift: Drift) -> bool:
     """
     if drift.stateful or not drift.is_telling or lean_of(drift) is not None:
         return False
-    return UNEVEN < drift.gap <= ASYMMETRIC and not any(map(_is_unlike, drift.outputs))
+    return UNEVEN < drift.unsettled_gap <= ASYMMETRIC and not any(map(_is_unlike, drift.outputs))
 
 
 def _is_unlike(output: OutputDrift) -> bool:
     """Whether answers spread unlike on both views by more than chance explains, of an output with a wide gap."""
-    return output.unlike and output.gap > UNEVEN
+    return output.of_sides.unlike and output.of_sides.gap > UNEVEN

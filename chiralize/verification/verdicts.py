@@ -12,7 +12,7 @@ Nothing is computed here but what follows from the fields. `report` writes them 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from chiralize.errors.words import when
 from chiralize.graph.mirror import MirrorFit
@@ -157,6 +157,7 @@ class OutputDrift:
     shift: the largest of a joint; without joints, RMS(g(x) - TTA(x)), in the unit of the output.
     lean: RMS over the entries of mean(f(x) - T f(Tx)) / s, less what chance leaves of it: the part of the gap that is
     the same for all inputs.  unlike: whether f answers mirrored inputs with more spread, or less, than chance explains.
+    scores: of scores of classes, what their probabilities say of both sides; None of any other output.
     """
 
     index: int
@@ -167,6 +168,26 @@ class OutputDrift:
     shift: float = 0.0
     lean: float = 0.0
     unlike: bool = False
+    scores: ScoreDrift | None = None
+
+    @property
+    def of_sides(self) -> OutputDrift | ScoreDrift:
+        """What tells whether the original knows both sides: of scores the figures of their probabilities."""
+        return self.scores or self
+
+
+@dataclass(frozen=True)
+class ScoreDrift:
+    """Scores of the original as probabilities: gap, lean and unlike as of `OutputDrift`.
+
+    changed: the share of decisions that the mirror changes.  stay: whether these are few, over all and of each class.
+    """
+
+    gap: float
+    lean: float
+    unlike: bool
+    changed: float
+    stay: bool
 
 
 @dataclass(frozen=True)
@@ -255,13 +276,23 @@ class Drift:
 
     @property
     def gap(self) -> float:
-        """The largest gap of any output, at the worst length."""
-        return max((output.gap for output in (*self.outputs, *self.horizons)), default=0.0)
+        """The largest gap of any output, at the worst length; of scores that of their probabilities."""
+        outputs = [output.of_sides for output in self.outputs]
+        return max((output.gap for output in (*outputs, *self.horizons)), default=0.0)
+
+    @property
+    def unsettled_gap(self) -> float:
+        """The same without the outputs whose decisions stay, however far their scores are apart."""
+        outputs = [output for output in self.outputs if output.scores is None or not output.scores.stay]
+        if not outputs:
+            return 0.0
+        return replace(self, outputs=tuple(outputs)).gap
 
     @property
     def lean(self) -> float:
-        """The largest lean of any output, at the worst length."""
-        return max((output.lean for output in (*self.outputs, *self.horizons)), default=0.0)
+        """The largest lean of any output, at the worst length; of scores that of their probabilities."""
+        outputs = [output.of_sides for output in self.outputs]
+        return max((output.lean for output in (*outputs, *self.horizons)), default=0.0)
 
     @property
     def shift(self) -> float:

@@ -108,9 +108,9 @@ def advise(
     spec: the one that T is of.  labels: the leanings of every label, where the user gave labels.
     """
     # Nothing to say, and nothing to do.
-    if not measured.outputs or (evidence.still and measured.gap > EQUIVARIANT):
+    if not measured.outputs or (evidence.still and measured.plain_gap > EQUIVARIANT):
         return _unknown(evidence.still)
-    if measured.gap <= EQUIVARIANT:
+    if measured.plain_gap <= EQUIVARIANT:
         return _nothing_to_convert(measured)
     # From here on the outputs of one kind, forecasts or others, in units of their own.
     shares = dict(evidence.displaced)
@@ -126,7 +126,7 @@ def advise(
         return _of_one_sided_data(_one_sided_data(measured, data, leaning, labels), evidence, is_policy)
     # By the gap. On random inputs one below 0.5 is good news, and a wider one none at all.
     if measured.gap <= ASYMMETRIC:
-        if real and (measured.gap > (UNEVEN_FORECASTS if is_forecast else UNEVEN) or measured.lean > LEANING):
+        if real and (measured.undecided_gap > (UNEVEN_FORECASTS if is_forecast else UNEVEN) or measured.lean > LEANING):
             return _of_policy(measured, evidence) if is_policy else _uneven(measured, gap, evidence)
         return _sensible(gap, real, evidence)
     if evidence.warnings:
@@ -196,7 +196,7 @@ def _settle(fit: MirrorFit | None) -> str:
 
 def of_single_calls(measured: Asymmetry) -> Advice:
     """Advice on a network that carries states, of which only single calls were measured."""
-    if measured.gap <= EQUIVARIANT:
+    if measured.plain_gap <= EQUIVARIANT:
         return _nothing_to_convert(measured)
     text = (
         f"nobody can say: the network carries states from call to call, and the gap of single calls "

@@ -5,6 +5,9 @@ gap of an entry = RMS(f(x) - T f(T x)) / s,      s = RMS(f(x) - mean f) over the
 Every call is run on x and on T x, and its answers go into running sums, one `_Sums` per output. At the end these give
 the figures of the whole output, of single entries, and of pairs of joints. `audit` shows them; `wrong_mirror` names the
 output or the pair that holds most of a gap.
+
+Scores of classes are measured twice, as they are and as probabilities (`_WithShares`). The latter count where no class
+loses most of its decisions, as both of a forgotten pair do.
 """
 
 from __future__ import annotations
@@ -23,10 +26,10 @@ from chiralize.graph.running import Call, Runner, check_outputs, results
 from chiralize.graph.units import relative
 from chiralize.symmetry.action import act
 from chiralize.symmetry.representation import Representation, TensorRepresentation
-from chiralize.verification.asymmetry.decisions import Decisions
+from chiralize.verification.asymmetry.decisions import Decisions, as_shares, may_be_scores
 from chiralize.verification.asymmetry.lean import beyond_chance
 from chiralize.verification.asymmetry.parts import Parts, distances, parts_of, summed
-from chiralize.verification.asymmetry.records import Asymmetry, EntryGap, OutputGap, PairGap
+from chiralize.verification.asymmetry.records import Asymmetry, EntryGap, OutputGap, PairGap, Shown
 from chiralize.verification.asymmetry.spreads import Spreads
 
 _ROUNDING = 1e-12
@@ -83,22 +86,61 @@ def _views(runner: Runner, mirror: NetworkMirror, inputs: Sequence[Call]) -> _Vi
 
 def _summed_up(views: _Views, mirror: NetworkMirror, tensors: Sequence[ResolvedTensor], most: int) -> Asymmetry:
     """The figures of all calls together. most: entries that are listed."""
-    sums: dict[int, _Sums] = {}
+    sums: dict[int, _WithShares] = {}
     samples = 0
     for plain, turned in views:
         check_outputs(plain, mirror.outputs)
         for index, (a, b) in enumerate(zip(plain, turned, strict=True)):
             if index not in mirror.state_outputs and a.is_floating_point():
                 tensor = tensors[index] if tensors else None
-                sums.setdefault(index, _Sums(mirror, index, tensor)).add(a, b)
+                sums.setdefault(index, _WithShares(mirror, index, tensor)).add(a, b)
         samples += mirror.samples_in(plain)
     outputs, entries, pairs = list[OutputGap](), list[EntryGap](), list[PairGap]()
     for output_sums in sums.values():
         outputs.append(output_sums.output())
-        entries += output_sums.entries()
-        pairs += output_sums.pairs()
+        counted = output_sums.counted()
+        entries += counted.entries()
+        pairs += counted.pairs()
     worst = sorted(entries, key=lambda entry: -entry.gap)[:most]
     return Asymmetry(tuple(outputs), tuple(worst), samples, tuple(sorted(pairs, key=lambda pair: -pair.gap)))
+
+
+class _WithShares:
+    """Running sums of one output as it is (plain), and of the probabilities that scores of classes stand for (shares).
+
+    shares: None of what cannot be such scores.
+    """
+
+    def __init__(self, mirror: NetworkMirror, index: int, tensor: ResolvedTensor | None) -> None:
+        self.plain = _Sums(mirror, index, tensor)
+        are_scores = tensor is not None and may_be_scores(mirror, index, tensor)
+        self.shares = _Sums(mirror, index, tensor) if are_scores else None
+
+    def add(self, plain: torch.Tensor, turned: torch.Tensor) -> None:
+        """Take f(x) and f(T x) of one call in."""
+        self.plain.add(plain, turned)
+        axis = self.plain.decisions.axis
+        if self.shares is None or axis is None:
+            return
+        # T permutes classes, and so their probabilities.
+        self.shares.add(as_shares(plain.double(), axis), as_shares(turned.double(), axis))
+
+    def shown(self) -> Shown | None:
+        """The decisions of scores whose probabilities count; None of any other output."""
+        shown = self.plain.decisions.shown()
+        return shown if shown is not None and shown.is_of_all_classes else None
+
+    def counted(self) -> _Sums:
+        """The sums that the gaps are taken from."""
+        return self.plain if self.shown() is None or self.shares is None else self.shares
+
+    def output(self) -> OutputGap:
+        """The figures of the whole output. The odd share is that of the output as it is."""
+        plain, shown, counted = self.plain.output(), self.shown(), self.counted()
+        if counted is self.plain or shown is None:
+            return plain
+        of_shares, shown = counted.output(), replace(shown, plain=plain.gap)
+        return replace(plain, gap=of_shares.gap, spread=of_shares.spread, lean=of_shares.lean, apart=0.0, shown=shown)
 
 
 class _Sums:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from chiralize.errors.words import listed, percent
 from chiralize.verification.asymmetry.lean import LEANING
-from chiralize.verification.asymmetry.records import Asymmetry, OutputGap
+from chiralize.verification.asymmetry.records import HARDLY_DECIDES, MOST_OF_A_CLASS, Asymmetry, OutputGap
 
 AVERAGE = "`--method average`"
 _APART = 2.0
@@ -17,16 +17,6 @@ _HALF, _FEW_OF, _MOST_NAMED = 0.5, 4, 3
 """Pairs that hold so much of a gap are named, where they are no more than one in so many, and no more than a few."""
 _MUCH_FURTHER = 1.5
 """The gap of a pair over that of its output from which on it is named."""
-_HARDLY_DECIDES = 0.15
-"""Of the samples that are not of the commonest class, the share that the mirror gives another one, up to which a wide
-gap is mostly of scores that are never the highest.
-"""
-
-
-_MOST_OF_A_CLASS = 0.5
-"""Of the decisions for one class, the share that the mirror may change. Under the right mirror the weakest class of
-recognisers of activities had 0.35 and 0.6, contacts 0.1; where T is wrong in two classes or in a sensor 0.87 to 1.
-"""
 
 
 def unsettled(measured: Asymmetry) -> Asymmetry:
@@ -37,12 +27,15 @@ def unsettled(measured: Asymmetry) -> Asymmetry:
 def _decides_alike(output: OutputGap) -> bool:
     """Whether the mirror changes few decisions, over all and of each class, and nothing shows a side.
 
-    Only of what the specification calls decisions, and on inputs that show every one of them.
+    Of scores of classes those count that the inputs show. Of what is yes or no, as the specification says, inputs have
+    to show every answer.
     """
     is_of_a_side = output.lean > LEANING or (output.spread is not None and output.spread.differs)
-    if output.changed is None or is_of_a_side or output.worst > _MOST_OF_A_CLASS:
+    if output.shown is not None:
+        return output.shown.stay and not is_of_a_side
+    if output.changed is None or is_of_a_side or output.worst > MOST_OF_A_CLASS:
         return False
-    return output.changed < _HARDLY_DECIDES * output.others
+    return output.changed < HARDLY_DECIDES * output.others
 
 
 def uneven_in_words(measured: Asymmetry) -> str:
@@ -93,14 +86,14 @@ def leaving_out(measured: Asymmetry, bound: float, average: str = AVERAGE) -> st
         return ""
     (output,) = wide
     # Scores: the gap is in those that are hardly ever the highest. Anything else: that output may not be used.
-    if output.changed is not None and output.changed < _HARDLY_DECIDES * output.others:
+    if output.changed is not None and output.changed < HARDLY_DECIDES * output.others:
         return (
             f"see that output {output.index} picks another class for {percent(output.changed)} of the samples alone: "
             "far apart are mostly scores that decide nothing, as of classes that were seldom trained. Leave these "
             f"classes out, or use {average}, which changes no more answers than these; else "
         )
     supposed = output.supposed
-    if supposed is not None and supposed.changed < _HARDLY_DECIDES * supposed.others:
+    if supposed is not None and supposed.changed < HARDLY_DECIDES * supposed.others:
         return (
             f"if output {output.index} holds logits of yes and no, each by itself (contacts, events), say so: the "
             f"mirror changes {percent(supposed.changed)} of these decisions. In place of its `fields` write `classes: "
