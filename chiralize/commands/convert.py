@@ -38,6 +38,7 @@ from chiralize.commands.one_sided import (
     recalled,
     refuse_by_answers,
     refuse_one_sided_sequences,
+    with_even_inputs,
     with_sides,
 )
 from chiralize.commands.records import Conversion, Trial
@@ -209,6 +210,7 @@ def _asked(problem: Problem, name: str, trial: Trial | None) -> tuple[Problem, E
     network, batches = problem.network, problem.batches
     evidence = ask_network(network, batches.given, batches.sequences, problem.request.progress)
     remembered = recalled(network)
+    problem = with_even_inputs(problem, evidence)
     refuse_by_answers(problem, name, evidence, remembered, is_tried=trial is not None)
     return with_sides(problem, remembered, is_tried=trial is not None), replace(
         evidence, are_sides_unknown=are_sides_unknown(network, remembered)

@@ -40,6 +40,7 @@ from chiralize.problem.problem import Problem
 from chiralize.problem.request import Request
 from chiralize.report.aligned import alignment_sentence
 from chiralize.verification.asymmetry import advise, asymmetry, data_asymmetry, leanings
+from chiralize.verification.asymmetry.advice import UNEVEN
 from chiralize.verification.asymmetry.alignment import alignments
 from chiralize.verification.asymmetry.lean import LEANING, needed_to_show
 from chiralize.verification.asymmetry.memory import Memory, memory
@@ -47,6 +48,7 @@ from chiralize.verification.asymmetry.peaks import LEANING_PEAKS, PeakGap, peak_
 from chiralize.verification.asymmetry.records import Asymmetry
 from chiralize.verification.asymmetry.uneven import furthest_in_words, leaving_out, uneven_in_words, unsettled
 from chiralize.verification.evidence.answers import FEWEST_ROWS
+from chiralize.verification.evidence.even_inputs import EVEN, TURN, even_in_words
 from chiralize.verification.evidence.free_inputs import free_in_words
 from chiralize.verification.evidence.noise import looks_real
 from chiralize.verification.evidence.off_center import off_center
@@ -190,6 +192,8 @@ def _of_gaps(
     facts += uneven_in_words(gaps) + furthest_in_words(gaps)
     for remark in problem.batches.remarks:
         # In another unit than that of its training a network answers anything: its gap then says nothing of its sides.
+        if EVEN in remark:
+            return OneSidedError(name, f"{facts}; {remark.removeprefix('warning: ')}", f"{TURN}; {_all_the_same()}")
         if QUESTION in remark or NOT_SPREAD in remark:
             return OneSidedError(name, f"{facts}; {remark.removeprefix('warning: ')}", f"{_UNIT}; {_all_the_same()}")
     # What is assigned later is graver, and replaces what stands here.
@@ -332,6 +336,16 @@ def with_sides(problem: Problem, remembered: Memory, *, is_tried: bool = False) 
         if shown and shown[0].shows_a_side:
             problem = problem.with_remarks(f"{_SHOWN}: {shown[0].words}")
     return problem
+
+
+def with_even_inputs(problem: Problem, evidence: Evidence) -> Problem:
+    """The problem with a warning of inputs that are nearly their own mirror images, where they may be to blame."""
+    network, fit = problem.network, evidence.fit
+    if not problem.batches.given or fit is None or not (evidence.warnings or fit.gap > UNEVEN):
+        return problem
+    mirror = mirror_if_known(network, None)
+    text = even_in_words(network.resolved, mirror, thinned(network, problem.batches.given, _ROWS))
+    return problem.with_remarks(f"warning: {text}") if text else problem
 
 
 def with_consequence(remarks: Sequence[str], is_average: bool) -> list[str]:

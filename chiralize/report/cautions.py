@@ -26,6 +26,7 @@ from chiralize.report.loop_cautions import loop_cautions
 from chiralize.report.particulars import Changes
 from chiralize.report.records import AuditReport, ConvertReport, PlanReport, Report, VerifyReport
 from chiralize.verification.asymmetry.advice import ASYMMETRIC, EXPLAINED, UNEVEN
+from chiralize.verification.evidence.even_inputs import EVEN
 from chiralize.verification.evidence.free_inputs import ASKED
 from chiralize.verification.evidence.remedies import rival_in_words
 from chiralize.verification.leaning import Lean, is_noise, lean_of
@@ -56,8 +57,13 @@ def cautions_of(report: Report) -> tuple[Caution, ...]:
 
 
 def _of_conversion(report: ConvertReport) -> tuple[Caution, ...]:
-    """Those of a conversion: a wrong mirror makes all that follows worthless, remarks on the inputs come last."""
+    """Those of a conversion: a wrong mirror makes all that follows worthless, remarks on the inputs come last.
+
+    Inputs that are nearly their own mirror images come first: what is blamed on the mirror or the network is theirs.
+    """
+    of_data = data_cautions(report.notes)
     return (
+        *(caution for caution in of_data if caution.brief == EVEN),
         *mirror_cautions(report.evidence),
         *precision_cautions(report.judgement.own_precision),
         *drift_cautions(report),
@@ -65,7 +71,7 @@ def _of_conversion(report: ConvertReport) -> tuple[Caution, ...]:
         *loop_cautions(report.rollout),
         *constant_cautions(report.changes),
         *state_cautions(report.changes),
-        *data_cautions(report.notes),
+        *(caution for caution in of_data if caution.brief != EVEN),
     )
 
 

@@ -24,7 +24,9 @@ from chiralize.graph.mirror import MirrorFit
 from chiralize.report.confirming import NOT_CONFIRMED, confirmed_or_not
 from chiralize.report.document import plain
 from chiralize.report.records import ConvertReport
+from chiralize.storage.assumed import if_assumed_is_right, is_of_arguments
 from chiralize.verification.asymmetry.advice import ASYMMETRIC, UNEVEN
+from chiralize.verification.evidence.even_inputs import EVEN
 from chiralize.verification.evidence.free_inputs import ASKED
 from chiralize.verification.leaning import Lean, lean_of
 from chiralize.verification.verdicts import Drift, Evidence
@@ -37,7 +39,7 @@ GIVEN_NOISE = "the calibration inputs look like random numbers"
 UNKNOWN = "its distance from the original is unknown"
 UNKNOWN_AVERAGE = "nothing is known of whether the flip average does the task"
 IN_DOUBT = "the mirror is in doubt"
-_IF_RIGHT = ", if T is its mirror"
+_IF_RIGHT = "T is its mirror"
 _NO_PROMISE = "which promises nothing of its error"
 
 Kind = Literal["same", "near", "apart", "far", "unknown"]
@@ -88,7 +90,7 @@ def distance(report: ConvertReport, of_inputs: Sequence[Caution] = ()) -> Distan
     if drift.rho <= SAME and (report.is_average or drift.is_telling):
         words = f"the same answers as the original's flip average {rho}"
         reason = _why_no_promise(report, drift, of_inputs)
-        return Distance("same", words, reason, condition=_on_condition(report))
+        return Distance("same", words, reason, condition=_on_condition(report, of_inputs))
     if not drift.is_telling:
         return _unknown(f"only random inputs were measured (rho {plain(drift.rho)} on them): give --calibration inputs")
     return _measured(report, drift, rho, of_inputs)
@@ -100,7 +102,7 @@ def _measured(report: ConvertReport, drift: Drift, rho: str, of_inputs: Sequence
     A large rho is bad on any inputs. A small one promises something only where the inputs are good, the original knows
     both sides, and nothing speaks against T.
     """
-    reason, condition = _why_no_promise(report, drift, of_inputs), _on_condition(report)
+    reason, condition = _why_no_promise(report, drift, of_inputs), _on_condition(report, of_inputs)
     if not drift.rho <= FAR:  # inf and nan, too
         return Distance("far", f"far from the original {rho}: fine-tune before use", reason, condition=condition)
     if drift.rho > NEAR:
@@ -111,17 +113,22 @@ def _measured(report: ConvertReport, drift: Drift, rho: str, of_inputs: Sequence
     return Distance("near", _near(drift, rho, condition), condition=condition)
 
 
-def _on_condition(report: ConvertReport) -> str:
-    """`, if T is its mirror` where nothing confirms that, or `, if that learned both sides`; "" where something does.
-
-    A small error depends on both, and none of the figures shows either.
+def _on_condition(report: ConvertReport, of_inputs: Sequence[Caution]) -> str:
+    """What a small error depends on and none of the figures shows: `, if T is its mirror` where nothing confirms that,
+    `, if that learned both sides`, `, if shift=0.5 is what it was trained with`; "" where nothing is open.
     """
+    conditions = [_open_of_mirror(report), *map(if_assumed_is_right, (caution.text for caution in of_inputs))]
+    return when(any(conditions), f", if {' and '.join(filter(None, conditions))}")
+
+
+def _open_of_mirror(report: ConvertReport) -> str:
+    """What is open of the mirror and of the sides that the network learned."""
     drift, evidence = report.drift, report.evidence
     measured = drift is not None and not (drift.noise or drift.built_in)
     is_open = NOT_CONFIRMED in confirmed_or_not(evidence, measured, report.rollout)
     if is_open or any(ASKED in text for text in evidence.warnings):
         return _IF_RIGHT
-    return when(evidence.are_sides_unknown, ", if that learned both sides")
+    return when(evidence.are_sides_unknown, "that learned both sides")
 
 
 def doubt_of_mirror(evidence: Evidence) -> str:
@@ -162,6 +169,9 @@ def _why_no_promise(report: ConvertReport, drift: Drift, of_inputs: Sequence[Cau
 
     The flip average is one on any inputs; whether it does the task is known of inputs like those in use alone.
     """
+    briefs = [caution.brief for caution in of_inputs if not is_of_arguments(caution.text)]
+    if EVEN in briefs:
+        return EVEN
     if doubt := doubt_of_mirror(report.evidence):
         return doubt
     if not drift.is_telling:
@@ -170,8 +180,8 @@ def _why_no_promise(report: ConvertReport, drift: Drift, of_inputs: Sequence[Cau
         return GIVEN_NOISE
     if drift.is_narrow and not report.is_average:
         return f"the {drift.inputs} are narrow"
-    if of_inputs:
-        return of_inputs[0].brief
+    if briefs:
+        return briefs[0]
     if not drift.unsettled_gap <= UNEVEN:
         return wide_gap(drift.unsettled_gap)
     lean = lean_of(drift)

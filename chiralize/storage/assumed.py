@@ -42,6 +42,8 @@ _LARGE = 20_000_000
 """Parameters of a network that is built on trial only without its numbers."""
 _NAMED = 4
 """Assumed arguments that are named in the headline."""
+_ASSUMED = " assumed: the class's own "
+_SURELY = "answers otherwise with these"
 Settings = dict[str, Any]
 """What modules hold beside their weights, by path and name."""
 
@@ -97,11 +99,25 @@ def assumed_note(assumed: tuple[Doubtful, ...], is_sure: bool = False) -> tuple[
     values = ", ".join(f"{each.name}={each.default!r}" for each in assumed)
     options = " ".join(f"--arg {name}=VALUE" for name in names[:_NAMED])
     verb = "was" if len(names) == 1 else "were"
-    answers = "answers otherwise with these" if is_sure else "may answer otherwise with these"
+    answers = _SURELY if is_sure else "may answer otherwise with these"
     return (
-        f"warning: {listed(names, _NAMED)} {verb} assumed: the class's own {values}. Weights fit other values as well, "
-        f"and the network {answers}. Give what it was trained with: {options}",
+        f"warning: {listed(names, _NAMED)} {verb}{_ASSUMED}{values}. Weights fit other values as well, "
+        f"and the network {answers}. Give what it was trained with, the default "
+        f"too, which ends this warning: {options}",
     )
+
+
+def is_of_arguments(text: str) -> bool:
+    """Whether a warning is of assumed defaults, and not of inputs."""
+    return _ASSUMED in text
+
+
+def if_assumed_is_right(text: str) -> str:
+    """`shift=0.5 is what it was trained with`, of a warning of defaults that answers change with; "" of any other."""
+    if not (is_of_arguments(text) and _SURELY in text):
+        return ""
+    values = text.partition(_ASSUMED)[2].partition(". Weights fit")[0]
+    return f"{values} {'are' if ', ' in values else 'is'} what it was trained with"
 
 
 def _shown_first(doubtful: list[Doubtful]) -> tuple[Doubtful, ...]:

@@ -23,6 +23,7 @@ from chiralize.problem.problem import Problem
 from chiralize.verification.asymmetry import asymmetry
 from chiralize.verification.asymmetry.uneven import leaving_out, uneven_in_words
 from chiralize.verification.evidence.blocks import block_to_check
+from chiralize.verification.evidence.even_inputs import TURN, even_in_words
 from chiralize.verification.evidence.names import BY_NAMES, names_of_entries, unpaired_by_names
 from chiralize.verification.evidence.off_center import off_center
 from chiralize.verification.evidence.one_class import one_class_first
@@ -117,15 +118,22 @@ def _first_to_check(network: Network, inputs: Sequence[Call], fit: MirrorFit, is
     return ""
 
 
+def _even_first(network: Network, inputs: Sequence[Call]) -> str:
+    """That other inputs are to be given first, where these are nearly their own mirror images; "" elsewhere."""
+    even = even_in_words(network.resolved, mirror_if_known(network, None), thinned(network, inputs, _ROWS))
+    return f"{TURN}; then " if even else ""
+
+
 def inputs_to_check(network: Network, inputs: Sequence[Call], fit: MirrorFit) -> str:
-    """The first remedy where inputs hold a number for missing joints, are of one class, are away from the point that T
-    mirrors them at (unless another mirror settles it), or are of another unit; "" elsewhere.
+    """The first remedy where inputs hold a number for missing joints, are nearly their own mirror images, are of one
+    class, are away from the point that T mirrors them at (unless another mirror settles it), or are of another unit; ""
+    elsewhere.
 
     Of another unit they may be where T is linear and they reach numbers as of pixels or millimetres: few networks read
     such numbers as they are, and one that was trained on others answers them anyhow.
     """
-    if fill_in := fill_in_first(network.resolved, inputs):
-        return fill_in
+    if first := fill_in_first(network.resolved, inputs) or _even_first(network, inputs):
+        return first
     if foreign_unit(network, inputs):
         return f"{IN_ITS_UNIT} first; then "
     if of_one := one_class_first(network, inputs):

@@ -67,7 +67,8 @@ def test_those_that_change_answers(folder: Path) -> None:
     """Neither what matters in training alone, nor a table that is never read; what could not be run shows by itself."""
     assert opened(folder, k="1", fragile="false").notes[0] == (
         "warning: shift was assumed: the class's own shift=0.5. Weights fit other values as well, and the network "
-        "answers otherwise with these. Give what it was trained with: --arg shift=VALUE"
+        "answers otherwise with these. Give what it was trained with, the default too, which ends this warning: "
+        "--arg shift=VALUE"
     )
     note = opened(folder, k="1").notes[0]
     assert note.startswith("warning: fragile, shift were assumed: the class's own fragile=False, shift=0.5. ")

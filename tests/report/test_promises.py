@@ -14,8 +14,10 @@ from chiralize.graph.mirror import MirrorFit
 from chiralize.report import ConvertReport, to_html, to_text
 from chiralize.report.facts import facts_of
 from chiralize.report.particulars import Way
+from chiralize.report.verdict import verdict_of
 from chiralize.verification.asymmetry.advice import advise
 from chiralize.verification.asymmetry.records import Asymmetry, OutputGap
+from chiralize.verification.evidence.even_inputs import EVEN
 from chiralize.verification.evidence.free_inputs import ASKED
 from chiralize.verification.verdicts import Drift, Evidence, OutputDrift
 from tests.report.test_formats import AUDIT
@@ -107,3 +109,32 @@ def test_an_audit_says_to_convert_on_condition(real: bool) -> None:
     audit = replace(AUDIT, network=measured, evidence=DOUBTS["bones"], advice=advice)
     assert next(fact for fact in facts_of(audit) if fact.name == "Advice").tone == "unsure"
     assert next(fact for fact in facts_of(replace(audit, evidence=CONFIRMED)) if fact.name == "Advice").tone == "good"
+
+
+SURE = (
+    "warning: shift was assumed: the class's own shift=0.5. Weights fit other values as well, and the network answers "
+    "otherwise with these. Give what it was trained with, the default too, which ends this warning: --arg shift=VALUE"
+)
+UNSURE = SURE.replace("answers otherwise", "may answer otherwise")
+RIGHT = "shift=0.5 is what it was trained with"
+
+
+@pytest.mark.parametrize("note", [SURE, UNSURE])
+def test_a_promise_hangs_on_defaults_that_answers_change_with(note: str) -> None:
+    """A class's own default is the likeliest value: the figures hold if it is right, and it is warned of."""
+    report = replace(drifted(0.4), evidence=CONFIRMED, notes=(note,))
+    assert ("original's on inputs like those given (rho 0.4), if " + RIGHT in report.verdict) == (note == SURE)
+    assert "within a few percent" in report.verdict and report.verdict.endswith("; shift was assumed")
+    assert "promises nothing" not in report.verdict
+    both = replace(report, evidence=UNCONFIRMED["scores"]).verdict
+    assert (f"(rho 0.4), {CONDITION} and {RIGHT}" in both) == (note == SURE)
+    narrow = replace(report, notes=(note, "warning: the calibration inputs are few: 60 samples"))
+    assert "promises nothing of its error: the calibration inputs are few" in narrow.verdict
+
+
+@pytest.mark.parametrize("doubt", DOUBTS)
+def test_inputs_that_are_their_own_images_are_blamed_before_the_mirror(doubt: str) -> None:
+    note = f"warning: {EVEN}: they are 5.0 % of the body's size away from symmetric"
+    report = replace(drifted(0.4, gap=0.3), evidence=DOUBTS[doubt], notes=(note,))
+    assert f"which promises nothing of its error: {EVEN}; " in report.verdict
+    assert verdict_of(report).warnings[0].brief == EVEN
