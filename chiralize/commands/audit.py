@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from math import ceil
 
-from chiralize.commands.one_sided import gap_and_bound, may_act, recalled, saw_one_side
+from chiralize.commands.one_sided import even_remark, gap_and_bound, may_act, recalled, saw_one_side
 from chiralize.errors import ChiralizeError, UsageError
 from chiralize.graph.isolation import exclusive
 from chiralize.graph.mirror import NetworkMirror
@@ -126,7 +126,8 @@ def audit(
         is_policy, spec = may_act(network), network.resolved.spec
         advice = advise(of_network, against, is_real, of_data, side, is_policy, spec, lean[1:])
         advice = _with_first_steps(advice, network, asked, data, of_network)
-    notes = (*network.notes, *notes, *_remarks(network, data, is_real))
+    even_inputs = even_remark(network, data if is_real else (), asked)
+    notes = (*filter(None, [even_inputs]), *network.notes, *notes, *_remarks(network, data, is_real))
     bodies = bodies_of(network.resolved.output_tensors)
     return AuditReport(
         name, of_network, source, of_data, evidence, notes, layers, lean, advice, alignments=aligned, bodies=bodies

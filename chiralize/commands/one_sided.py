@@ -340,12 +340,17 @@ def with_sides(problem: Problem, remembered: Memory, *, is_tried: bool = False) 
 
 def with_even_inputs(problem: Problem, evidence: Evidence) -> Problem:
     """The problem with a warning of inputs that are nearly their own mirror images, where they may be to blame."""
-    network, fit = problem.network, evidence.fit
-    if not problem.batches.given or fit is None or not (evidence.warnings or fit.gap > UNEVEN):
-        return problem
-    mirror = mirror_if_known(network, None)
-    text = even_in_words(network.resolved, mirror, thinned(network, problem.batches.given, _ROWS))
-    return problem.with_remarks(f"warning: {text}") if text else problem
+    remark = even_remark(problem.network, problem.batches.given, evidence)
+    return problem.with_remarks(remark) if remark else problem
+
+
+def even_remark(network: Network, given: Sequence[Call], evidence: Evidence) -> str:
+    """A warning of inputs that are nearly their own mirror images, where the network or T would be blamed; else ""."""
+    fit = evidence.fit
+    if not given or fit is None or not (evidence.warnings or fit.gap > UNEVEN):
+        return ""
+    text = even_in_words(network.resolved, mirror_if_known(network, None), thinned(network, given, _ROWS))
+    return f"warning: {text}" if text else ""
 
 
 def with_consequence(remarks: Sequence[str], is_average: bool) -> list[str]:

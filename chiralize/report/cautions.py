@@ -42,7 +42,15 @@ _PAIRS = 2  # that a brief names
 
 
 def cautions_of(report: Report) -> tuple[Caution, ...]:
-    """All warnings of a report, the gravest topic first."""
+    """All warnings of a report, the gravest topic first.
+
+    Inputs that are nearly their own mirror images come before all: what is blamed on T or on the network is theirs.
+    """
+    return tuple(sorted(_by_topic(report), key=lambda caution: caution.brief != EVEN))
+
+
+def _by_topic(report: Report) -> tuple[Caution, ...]:
+    """All warnings of a report, those of the mirror first."""
     if isinstance(report, ConvertReport):
         return _of_conversion(report)
     if isinstance(report, VerifyReport):
@@ -57,13 +65,8 @@ def cautions_of(report: Report) -> tuple[Caution, ...]:
 
 
 def _of_conversion(report: ConvertReport) -> tuple[Caution, ...]:
-    """Those of a conversion: a wrong mirror makes all that follows worthless, remarks on the inputs come last.
-
-    Inputs that are nearly their own mirror images come first: what is blamed on the mirror or the network is theirs.
-    """
-    of_data = data_cautions(report.notes)
+    """Those of a conversion: a wrong mirror makes all that follows worthless, remarks on the inputs come last."""
     return (
-        *(caution for caution in of_data if caution.brief == EVEN),
         *mirror_cautions(report.evidence),
         *precision_cautions(report.judgement.own_precision),
         *drift_cautions(report),
@@ -71,7 +74,7 @@ def _of_conversion(report: ConvertReport) -> tuple[Caution, ...]:
         *loop_cautions(report.rollout),
         *constant_cautions(report.changes),
         *state_cautions(report.changes),
-        *(caution for caution in of_data if caution.brief != EVEN),
+        *data_cautions(report.notes),
     )
 
 

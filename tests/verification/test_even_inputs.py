@@ -6,11 +6,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from chiralize import chiralize
+from chiralize import audit, chiralize
 from chiralize.body.tensors import parse_spec
 from chiralize.errors import ChiralizeError
 from chiralize.problem.mirror import mirror_if_known
 from chiralize.problem.preparation import prepare
+from chiralize.report.verdict import verdict_of
 from chiralize.verification.evidence.even_inputs import EVEN, even_in_words
 from tests.support.small_body import BODY, POSE, normal
 
@@ -61,6 +62,14 @@ def test_the_network_is_not_blamed_for_frontal_faces() -> None:
     """Its constant error is a third of its answers there, and nothing beside those to faces that turn."""
     assert EVEN in said(0.02) and "Fix: give inputs that turn to either side" in said(0.02)
     assert EVEN not in said(0.5)
+
+
+@pytest.mark.parametrize(("turn", "is_said"), [(0.02, True), (0.5, False)])
+def test_an_audit_names_them_first(turn: float, is_said: bool) -> None:
+    x = faces(turn)
+    report = audit(Turn(), parse_spec(TURNS), (x[:8],), calibration=x)
+    assert (EVEN in str(report)) == is_said
+    assert [caution.brief for caution in verdict_of(report).warnings][:1] == [EVEN] * is_said
 
 
 def test_a_wrong_sign_is_refused_with_better_inputs_as_the_first_remedy() -> None:
