@@ -6,6 +6,7 @@ its two views are far apart, as answers they are the same.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,10 +15,13 @@ from torch import Tensor, nn
 
 from chiralize import audit, chiralize
 from chiralize.body.tensors import parse_spec
+from chiralize.commands.one_sided import gap_and_bound
 from chiralize.errors import OneSidedError
+from chiralize.graph.mirror import MirrorFit
 from chiralize.report import to_text
 from chiralize.report.verdict import verdict_of
 from chiralize.verification.leaning import lean_of
+from chiralize.verification.verdicts import Evidence
 from tests.support.small_body import BODY, turned
 
 CENTERS = torch.tensor([-0.9, -0.3, 0.3, 0.9], dtype=torch.float64)
@@ -166,3 +170,11 @@ def test_auto_stops_where_decisions_change(is_one_sided: bool) -> None:
         return
     with pytest.raises(OneSidedError):
         converted(Recogniser("logs", is_one_sided=True), rounds=0)
+
+
+def test_in_doubt_of_the_mirror_the_numbers_count() -> None:
+    net, x = Recogniser(), poses(400)
+    gaps = audit(net, parse_spec(SPEC), (x[:8],), calibration=x).network
+    fit = MirrorFit(0.4, "no swap at all", 0.3, real=True)
+    assert gap_and_bound(gaps, Evidence(fit=fit))[0] < 0.06
+    assert gap_and_bound(gaps, Evidence(fit=replace(fit, doubt="its gap is 0.3 with another")))[0] > 0.3

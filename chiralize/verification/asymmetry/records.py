@@ -155,6 +155,10 @@ class Asymmetry:
         """The largest gap of any output as it is: of scores, that of the numbers and not of their probabilities."""
         return max((output.plain_gap for output in self.outputs), default=0.0)
 
+    def as_numbers(self) -> Asymmetry:
+        """The same with the gaps of scores as they are, and not of their probabilities."""
+        return replace(self, outputs=tuple(replace(output, gap=output.plain_gap) for output in self.outputs))
+
     @property
     def undecided_gap(self) -> float:
         """The largest gap of any output but scores whose decisions stay."""
