@@ -13,7 +13,7 @@ Within the network no mirror has to negate a single unit: there they have none, 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 
 from chiralize.graph.model import CapturedModel, Node
 from chiralize.graph.traits import Sum
@@ -71,12 +71,12 @@ def _values_beside(name: str, readers: Readers, captured: CapturedModel) -> set[
     return values - set(filter(captured.is_weight, values))
 
 
-def _sources(names: Iterable[str], captured: CapturedModel) -> set[str]:
-    """All that values are computed from, nodes and leaves, and they themselves."""
+def _sources(names: Iterable[str], captured: CapturedModel, without: Container[str] = ()) -> set[str]:
+    """All that values are computed from, nodes and leaves, and they themselves; not through the nodes of `without`."""
     sources, left = set[str](), list(names)
     while left:
         name = left.pop()
-        if name not in sources and name in captured.by_name:
+        if name not in sources and name not in without and name in captured.by_name:
             left += captured.by_name[name].names_read
         sources.add(name)
     return sources
@@ -88,18 +88,29 @@ def _reads_no_weight(name: str, readers: Readers, captured: CapturedModel) -> bo
 
 
 def _is_behind_one(name: str, readers: Readers, captured: CapturedModel) -> bool:
-    """Whether what is read with a weight comes through a single unit.
+    """Whether all that is read with a weight comes through a single unit.
 
-    An op that is not odd keeps that unit even, and what is odd behind it would be 0. A weight of one row whose values
-    have one number themselves reads an input, and has as many units as columns.
+    An op that is not odd keeps that unit even, and what is odd behind it would be 0. Beside a unit that only weighs
+    what goes past it, as a score of attention does, an output may be odd.
     """
+    values = _values_beside(name, readers, captured)
+    single = set[str]()
+    for source in filter(captured.is_weight, _sources(values, captured)):
+        if _is_single(source, readers, captured):
+            single.update(node.name for node in readers[source])
+    past = _sources(values, captured, single)
+    return bool(single) and not any(leaf.kind == "input" and leaf.name in past for leaf in captured.leaves.values())
+
+
+def _is_single(name: str, readers: Readers, captured: CapturedModel) -> bool:
+    """Whether one unit comes out of a weight. One of a single row whose values have one number themselves reads an
+    input, and has as many units as columns.
+    """
+    if captured.leaves[name].shape[0] != 1 or _is_added(name, readers):
+        return False
     shapes = shapes_by_name(captured)
-    for source in filter(captured.is_weight, _sources(_values_beside(name, readers, captured), captured)):
-        if captured.leaves[source].shape[0] == 1 and not _is_added(source, readers):
-            read = map(shapes.get, _values_beside(source, readers, captured))
-            if not any(shape and len(shape) > 1 and shape[-1] == 1 for shape in read):
-                return True
-    return False
+    read = map(shapes.get, _values_beside(name, readers, captured))
+    return not any(shape and len(shape) > 1 and shape[-1] == 1 for shape in read)
 
 
 def _is_added(name: str, readers: Readers) -> bool:

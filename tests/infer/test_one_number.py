@@ -146,6 +146,37 @@ def test_one_pass_behind_a_table(method: str) -> None:
     assert float(result(x).detach().std()) > 1e-3
 
 
+class Pooled(nn.Module):
+    """Frames are weighed by a score of each: one unit, past which the features go. In: `row step feature`."""
+
+    def __init__(self, way: str) -> None:
+        super().__init__()
+        self.first, self.score, self.last = nn.Linear(4, WIDTH), nn.Linear(WIDTH, 1), nn.Linear(WIDTH, 1)
+        self.way = way
+
+    def forward(self, x: Tensor) -> Tensor:
+        features = torch.relu(self.first(x))
+        score = self.score(torch.tanh(features))
+        if self.way == "gated":
+            return self.last((features * torch.sigmoid(score)).mean(1))
+        shares = torch.softmax(score, 1)
+        if self.way == "product":
+            return self.last((shares.transpose(1, 2) @ features)[:, 0])
+        return self.last((features * shares).sum(1))
+
+
+@pytest.mark.parametrize("way", ["sum", "product", "gated"])
+def test_one_pass_beside_a_single_unit(way: str) -> None:
+    spec = parse_spec(f"{{{BODY}, inputs: [{described(False, 'b t {}')}], outputs: [{described(True, 'b {}')}]}}")
+    torch.manual_seed(0)
+    x = torch.randn(ROWS, STEPS, 4, dtype=torch.float64)
+    original = Pooled(way).double().requires_grad_(False).eval()
+    result = chiralize(original, spec, example_inputs=(x[:2],), calibration=x, method="match", force=True)
+    assert result.chirality.report.way.form != "two-view"
+    torch.testing.assert_close(result(turned(x, 2)), -result(x), atol=1e-9, rtol=0)
+    assert float(result(x).detach().std()) > 1e-3
+
+
 class Scaled(nn.Module):
     """A learned factor of shape (1,) is no weight of one feature: a mirror cannot negate it away."""
 
