@@ -54,10 +54,7 @@ def test_the_tables_of_gpus_and_of_several_processes_are_in_step() -> None:
 
 
 def test_no_choice_of_auto_loses_more_than_its_page_says() -> None:
-    lost = [row for row in fair_table.read(auto.RESULTS) if float(row["ratio"]) > 1.03]
-    assert [(row["case"], row["width"], row["batch"], row["mode"]) for row in lost] == [
-        ("conv1d", "64", "256", "train"),  # the second processor
-    ]
+    assert max(float(row["ratio"]) for row in fair_table.read(auto.RESULTS)) <= 1.03
     eager = [row for row in fair_table.read(cuda.RESULTS) if row["auto"] == "blocks" and row["variant"] == "blocks"]
     assert len(eager) == 9 and all(float(row["ratio"]) < 1.0 for row in eager)
 
