@@ -132,7 +132,20 @@ def _require_numbers(name: str, array: np.ndarray, where: str) -> None:
         count = sum(int(part.size - np.isfinite(part).sum()) for part in _parts(array))
         if count:
             facts = f"{shown} holds NaN or infinity in {count} of {array.size} places, shape {array.shape}"
-            raise NonFiniteError(where, facts, "drop or fill the frames with missing joints.")
+            raise NonFiniteError(where, facts, _how_to_fill(array))
+
+
+def _how_to_fill(array: np.ndarray) -> str:
+    """How to be rid of NaN for joints that a detector missed: where every sample has some, nothing can be left out."""
+    fill = "fill missing joints with what the network was trained on, such as 0: numpy.nan_to_num(x)"
+    if array.ndim < 2:
+        return fill
+    whole = sum(int(np.isfinite(part).reshape(len(part), -1).all(1).sum()) for part in _parts(array))
+    if not whole:
+        return f"{fill}; every sample has some."
+    return (
+        f"{fill}; or keep the {whole} of {len(array)} samples without: x[numpy.isfinite(x).reshape(len(x), -1).all(1)]"
+    )
 
 
 def _parts(array: np.ndarray) -> Iterator[np.ndarray]:

@@ -139,3 +139,29 @@ def test_a_table_of_one_line_behind_a_byte_order_mark(tmp_path: Path) -> None:
     path.write_text("1,2,3\n", encoding="utf-8-sig")
     (rows,) = load_arrays(path).values()
     assert rows.tolist() == [[1, 2, 3]]
+
+
+@pytest.mark.parametrize(
+    ("missed", "remedy"),
+    [
+        (
+            [0],
+            "fill missing joints with what the network was trained on, such as 0: numpy.nan_to_num(x); or keep the 2 "
+            "of 3 samples without: x[numpy.isfinite(x).reshape(len(x), -1).all(1)]",
+        ),
+        (
+            [0, 1, 2],
+            "fill missing joints with what the network was trained on, such as 0: numpy.nan_to_num(x); every sample "
+            "has some.",
+        ),
+    ],
+)
+def test_missing_joints(missed: list[int], remedy: str, tmp_path: Path) -> None:
+    """The line that is shown keeps the samples that it counts."""
+    x = np.ones((3, 4, 2))
+    x[missed, 1] = np.nan
+    np.save(tmp_path / "x.npy", x)
+    with pytest.raises(NonFiniteError) as raised:
+        load_arrays(tmp_path / "x.npy")
+    assert raised.value.remedy == remedy
+    assert len(x[np.isfinite(x).reshape(len(x), -1).all(1)]) == 3 - len(missed)

@@ -98,7 +98,8 @@ def check(network: Network, calls: Sequence[Call], differ: bool = True) -> None:
     for index, count in enumerate(broken):
         if count:
             facts = f"{count:.0f} entries are NaN or infinite"
-            raise NonFiniteError(f"{_WHERE}, input {index}", facts, "remove or fill those samples")
+            remedy = "remove those samples, or fill missing joints with what the network was trained on, such as 0"
+            raise NonFiniteError(f"{_WHERE}, input {index}", facts, remedy)
     several = differ or sum(map(network.samples_in, calls)) > 1
     if several and calls and not any(far > _FEW * scale for far, scale in zip(apart, scales, strict=True)):
         facts = "every sample is the same"
