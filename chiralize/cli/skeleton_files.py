@@ -73,7 +73,10 @@ OutOption = Annotated[Path | None, typer.Option("-o", "--output", help="Write th
 
 
 def infer_command(
-    names: Annotated[list[str], typer.Argument(metavar="FILE|NAME...", help="A skeleton file, or joint names.")],
+    names: Annotated[
+        list[str],
+        typer.Argument(metavar="FILE|NAME...", help="A skeleton file, a list of names in a file, or joint names."),
+    ],
     accept: Annotated[
         bool, typer.Option("--accept", help="Take the proposal: print the skeleton file, exit 0.")
     ] = False,
@@ -129,21 +132,42 @@ def _joint_names(names: list[str]) -> tuple[list[str], str, Path | None]:
     """The joints, the skeleton's name, and the file that holds them under a key."""
     from chiralize.body.skeleton.catalog import is_file
     from chiralize.body.skeleton.schema import read_joints
-    from chiralize.body.skeleton.yaml_source import read_yaml
-    from chiralize.errors import WrongValueError
+    from chiralize.body.skeleton.yaml_source import read_text, read_yaml
 
     if len(names) == 1 and (is_file(Path(names[0])) or names[0].endswith((".yaml", ".yml", ".json"))):
         path = Path(names[0])
         root = read_yaml(path)
-        # A list of names, or a skeleton file that has them under a key.
+        # A list of names, plain lines or words of them, or a skeleton file that has them under a key.
         if root.items is not None:
             return [item.name("joint") for item in root.items], path.stem, None
+        if root.text is not None and not root.quoted:
+            return _each_once(_listed(read_text(path))), path.stem, None
         fields = root.mapping("a skeleton file")
         return [node.text or "" for node in read_joints(root, fields)], path.stem, path
+    return _each_once(names), "inferred", None
+
+
+def _listed(text: str) -> list[str]:
+    """The names in a text: one in every line, or those of a single line between commas or blanks.
+
+    >>> _listed("left ear\\nright ear\\n"), _listed("nose, left ear, right ear"), _listed("nose L1A R1A")
+    (['left ear', 'right ear'], ['nose', 'left ear', 'right ear'], ['nose', 'L1A', 'R1A'])
+    """
+    lines = [line.strip(" ,;\t") for line in text.splitlines() if line.strip(" ,;\t")]
+    if len(lines) > 1:
+        return lines
+    separated = lines[0].split(",") if lines and "," in lines[0] else " ".join(lines).split()
+    return [name.strip() for name in separated if name.strip()]
+
+
+def _each_once(names: list[str]) -> list[str]:
+    """The names. Raises WrongValueError for one that is listed twice."""
+    from chiralize.errors import WrongValueError
+
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
         raise WrongValueError("names", f"joint {twice[0]!r} is listed twice", "list each joint once")
-    return names, "inferred", None
+    return names
 
 
 def _write(text: str, skeleton: Skeleton, output: Path | None, output_format: OutputFormat) -> None:

@@ -121,3 +121,28 @@ def test_refused_where_the_text_cannot_be_changed_in_one_place() -> None:
     """A key that goes on behind its question mark."""
     with pytest.raises((WrongValueError, YamlSyntaxError)):
         with_pairs("? joints\n: [left_a, right_a]\n? pairs\n", [("left_a", "right_a")], Path("odd.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("text", "joints"),
+    [
+        ("left ear\nright ear\n\nnose\n", ("left ear", "right ear", "nose")),
+        ("nose, left_ear, right_ear\n", ("nose", "left_ear", "right_ear")),
+        ("nose L1A R1A", ("nose", "L1A", "R1A")),
+        ("- nose\n- L1A\n- R1A\n", ("nose", "L1A", "R1A")),
+    ],
+)
+def test_names_in_a_file(text: str, joints: tuple[str, ...], tmp_path: Path) -> None:
+    """As other tools write them: lines, words, or a list of YAML."""
+    path, out = tmp_path / "names.txt", tmp_path / "fly.yaml"
+    path.write_text(text)
+    inferred(path, out)
+    skeleton = load_skeleton(out)
+    assert skeleton.joints == joints and len(skeleton.pairs) == 1
+
+
+def test_names_in_a_file_are_listed_once(tmp_path: Path) -> None:
+    path = tmp_path / "names.txt"
+    path.write_text("nose\nnose\n")
+    with pytest.raises(WrongValueError, match="joint 'nose' is listed twice"):
+        inferred(path, tmp_path / "out.yaml")

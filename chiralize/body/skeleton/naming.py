@@ -2,7 +2,8 @@
 
 Understood: the words left/right anywhere, single letters l/r between separators, capital L/R before a capital or
 after a small letter, l/r before one more letter (rk and lk; with x, y, z they are coordinates), l/r behind one letter
-that stands alone (the corners TL, TR, BL, BR), and the leg codes of robots (FL/FR, LF/RF, HL/HR, LM/RM, LR/RR).
+that stands alone (the corners TL, TR, BL, BR), l/r before a number (L1A) or at the end (hipl), and the leg codes of
+robots (FL/FR, LF/RF, HL/HR, LM/RM, LR/RR).
 Partners may be written large and small, `r.hip` and `L.hip`. Where all names are electrodes of the 10-20 system, odd
 numbers are left and even ones right. What else tells sides is seen where pairs are given: `_0`
 and `_1`, as in most of them. Of several sides in one name, as in a distance between two joints,
@@ -42,6 +43,8 @@ _PATTERNS: tuple[tuple[re.Pattern[str], bool], ...] = (
     (re.compile(r"(?<=[^A-Za-z])([LR])(?=[A-W]\d*$|[A-Z]{2})"), False),  # arm_LKNE, arm_LK2
     (re.compile(r"(?<![A-Za-z])([LR])(?=[A-W](?![A-Za-z]))"), False),  # LR_hip, left rear, whose partner is RR_hip
     (re.compile(r"(?<![A-Za-z])([lr])(?=[a-w](?![A-Za-z]))"), False),  # lr_hip
+    (re.compile(r"(?<![A-Za-z0-9])([lr])(?=\d)", re.I), False),  # L1A, the first segment of an insect's leg
+    (re.compile(r"(?<=[a-z]{2})([lr])$"), False),  # hipl
     (re.compile(r"(?<=(?<![A-Za-z0-9])[A-Z])([LR])(?![A-Za-z])"), False),  # TL, corner_BR
     (re.compile(r"(?<=(?<![A-Za-z0-9])[a-z])([lr])(?![A-Za-z])"), False),  # tl, corner_br
 )
