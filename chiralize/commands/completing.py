@@ -35,7 +35,7 @@ from chiralize.problem.network import Network
 from chiralize.problem.partial import Partial, as_run, prepare
 from chiralize.problem.preparation import without_entry
 from chiralize.problem.request import Request
-from chiralize.report.particulars import Claims, LeftOut
+from chiralize.report.particulars import MOVED, Claims, LeftOut
 from chiralize.verification.drift import random_inputs
 from chiralize.verification.judge import judge
 
@@ -256,9 +256,13 @@ def _notes(module: nn.Module, claims: Claims, partial: Partial) -> tuple[str, ..
             )
         beside = f"{claims.names}: as the original computes it, which runs once more for that"
         return (f"{beside}{when(why, f' ({why})')}{fewer}",)
-    return tuple(
+    return tuple(map(_note_on_moved, filter(lambda part: part.error, claims.left_out)))
+
+
+def _note_on_moved(part: LeftOut) -> str:
+    """How far the answers of a part moved that nothing is claimed of."""
+    keep = when((part.error or 0.0) > MOVED, "; --method average keeps it as the original computes it")
+    return (
         f"{part.name} ({part.size}): off by {part.error:.2g} of the spread of the original's answers there; no bound "
-        "holds it, and nothing else is said of it"
-        for part in claims.left_out
-        if part.error
+        f"holds it, and nothing else is said of it{keep}"
     )

@@ -51,6 +51,10 @@ class Cost:
     times: tuple[CallTime, ...] = ()
 
 
+MOVED = 0.5
+"""Share of its spread from which an output that nothing is claimed of is not what the original answers."""
+
+
 @dataclass(frozen=True)
 class LeftOut:
     """Entries of an output of which nothing is claimed.
@@ -74,6 +78,11 @@ class Claims:
     def names(self) -> str:
         """`arm (7)`: what is left out, with sizes."""
         return ", ".join(f"{part.name} ({part.size})" for part in self.left_out)
+
+    @property
+    def moved(self) -> tuple[LeftOut, ...]:
+        """Those whose answers are others than the original's, as a latent code in another basis is."""
+        return tuple(part for part in self.left_out if (part.error or 0.0) > MOVED)
 
 
 @dataclass(frozen=True)

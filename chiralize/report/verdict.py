@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from chiralize.errors import Caution
-from chiralize.errors.words import when
+from chiralize.errors.words import listed, when
 from chiralize.problem.two_samples import TWO_AND_MORE
 from chiralize.report.aligned import alignment_sentence
 from chiralize.report.cautions import cautions_of, data_cautions
@@ -114,7 +114,9 @@ def _unclaimed(report: VerifyReport | ConvertReport) -> str:
     """A clause on the outputs that are not claimed; "" where there are none."""
     if report.claims is None:
         return ""
-    return f"nothing is claimed of {report.claims.names}"
+    clause = f"nothing is claimed of {report.claims.names}"
+    moved = [f"{part.name} by {plain(part.error or 0.0)} of its spread" for part in report.claims.moved]
+    return clause + when(moved, f", and its answers are others than the original's ({listed(moved)})")
 
 
 def _failure(judged: Judgement) -> str:

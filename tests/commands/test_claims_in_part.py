@@ -27,6 +27,7 @@ from chiralize.problem.mirror import mirror_if_known
 from chiralize.problem.partial import prepare
 from chiralize.problem.request import Request
 from chiralize.report import VerifyReport
+from chiralize.report.document import plain
 from chiralize.verification import numeric
 from tests.support import partial_nets as nets
 from tests.support.partial_nets import ARM, INPUTS, LEGS, spec_of
@@ -322,6 +323,14 @@ def test_a_head_that_is_left_out_as_a_whole_is_fitted() -> None:
     assert float((fitted - wanted).square().mean()) < float((kept - wanted).square().mean())
     assert conversion.report.claims is not None
     assert [part.name for part in conversion.report.claims.left_out] == ["the network's output 1", "beside"]
+    # A code that the legs are made of is in another basis now.
+    code = conversion.report.claims.left_out[0]
+    assert [part.name for part in conversion.report.claims.moved] == [code.name] and code.error is not None
+    share = f"{code.name} by {plain(code.error)} of its spread"
+    assert f", and its answers are others than the original's ({share})" in conversion.report.verdict
+    assert any(
+        note.endswith("--method average keeps it as the original computes it") for note in conversion.report.notes
+    )
 
 
 def test_outputs_like_others_when_some_are_left_out() -> None:
