@@ -1,0 +1,1 @@
+"""What does the mirror do to a body, an observation, a picture?"""

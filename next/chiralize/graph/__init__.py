@@ -1,0 +1,1 @@
+"""A network as a graph: exported, read, run, and changed without changing its answers."""

@@ -1,0 +1,1 @@
+"""Which hidden units are partners: imposed by the specification, or matched by their weights."""

@@ -1,0 +1,1 @@
+"""Equations between representations, and the unknown involutions in them."""

@@ -1,0 +1,1 @@
+"""How hidden units become partners, and how weights are filled in."""

@@ -1,0 +1,1 @@
+"""The network, its mirrors, what is asked for, and the inputs."""

@@ -1,0 +1,1 @@
+"""What a command found: in words, as JSON, as JUnit."""

@@ -1,0 +1,1 @@
+"""Is a network equivariant, and how far is it from its original?"""
