@@ -1,1 +1,1 @@
-"""Equations between representations, and the unknown involutions in them."""
+"""Who must transform like whom? Unknown axes, what is demanded of them, and equations between them."""
