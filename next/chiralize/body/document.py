@@ -1,0 +1,479 @@
+"""What does a text say, in which line, and what is wrong with it in words? Plain YAML or JSON, and records made of it.
+
+Plain: one document of maps, lists and scalars, without tags, anchors or aliases (an alias can blow a small file up to
+gigabytes) and with no key twice. A scalar stays the text that the user wrote until a type below reads it: in
+
+    joints: [on, "on", l_ear]        line 1
+    dims: [x]                        line 2
+
+the first `on` is `Plain`, which a `Name` refuses in line 1 ("quote it"), and the second is a name. `Document.where`
+has the line of every path: ("joints", 0) is file:1. A record says what is wrong with it as a `Wrong`, whose path the
+document turns into a line. Nothing but this file knows pydantic's errors.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Annotated, Any, NoReturn, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic.functional_validators import BeforeValidator
+
+from chiralize.errors import (
+    MissingKeyError,
+    SpecError,
+    UnknownKeyError,
+    UnknownNameError,
+    WrongValueError,
+    YamlSyntaxError,
+)
+from chiralize.errors.words import first_line, when
+
+Place = tuple["str | int", ...]
+"""Keys of maps and positions in lists, from the top of a document down."""
+SIZE_LIMIT = 1 << 20
+"""Bytes of a file: the largest shipped one has 12 KB."""
+DEPTH_LIMIT = 24
+"""Lists and maps within one another: a specification has five levels or so."""
+MOST_ENTRIES = 1_000_000
+"""Entries of one axis: a short line of a file could ask for any number, and each gets a partner and a sign in T."""
+_LONGEST_NUMBER = 320
+"""Characters of a number: float64 has 309 digits before the point."""
+_LOADER: Any = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
+_BOOLEANS = {"yes": True, "no": False, "on": True, "off": False, "true": True, "false": False}
+_NULLS = ("", "~", "null")
+_INTEGER = re.compile(r"[-+]?\d{1,18}")
+_NUMBER = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d{1,2})?|[-+]?\d+/\d+")
+M = TypeVar("M", bound="Keys")
+
+
+class Wrong(ValueError):
+    """What a record finds wrong with itself.  kind: of the error.  at: the path within the record; it becomes the line.
+
+    continues: the facts are a predicate, and begin with the name of the key: "dims" + "must be a list, not 'x'".
+    """
+
+    def __init__(self, kind: type[SpecError], facts: str, remedy: str, at: Place = (), continues: bool = False) -> None:
+        super().__init__(facts)
+        self.kind, self.facts, self.remedy, self.at, self.continues = kind, facts, remedy, at, continues
+
+    def error(self, where: str, key: str = "") -> SpecError:
+        """The error for users.  key: of the file, for facts that continue its name."""
+        return self.kind(where, f"{key or 'the value'} {self.facts}" if self.continues else self.facts, self.remedy)
+
+
+# ---- plain data that knows its lines ---------------------------------------------------------------------------
+class Plain(str):
+    """A scalar without quotes that YAML readers take for a boolean, a number or nothing: `on`, `1/3`, `~`."""
+
+
+class Map(dict[str, Any]):
+    """A map.  line: where it begins, 0 without a file.  lines: of its keys.  where: file and line."""
+
+    def __init__(self, entries: Mapping[str, Any], lines: Mapping[str, int], line: int = 0, where: str = "") -> None:
+        super().__init__(entries)
+        self.line, self.lines, self.where = line, lines, where
+
+
+class Items(list[Any]):
+    """A list.  lines: of its values."""
+
+    def __init__(self, items: Sequence[Any], lines: Sequence[int]) -> None:
+        super().__init__(items)
+        self.lines = lines
+
+
+@dataclass(frozen=True)
+class Document:
+    """data: `Map`, `Items` and texts.  source: the file as the user wrote it.  path: the file, None for other sources."""
+
+    data: Any
+    source: str
+    path: Path | None = None
+
+    @property
+    def keys(self) -> Map:
+        """The map on the top level. Raises WrongValueError where the document is none."""
+        if not isinstance(self.data, Map):
+            remedy = "write `key: value` lines, such as `joints: [...]` and `pairs: [...]`"
+            raise WrongValueError(
+                self.where(()), f"the file must be a map (key: value), not {shown(self.data)}", remedy
+            )
+        return self.data
+
+    def where(self, path: Iterable[str | int]) -> str:
+        """File and line of the deepest part of a path that the document has."""
+        at, line = self.data, getattr(self.data, "line", 0)
+        for key in path:  # pydantic puts names of kinds among the keys, which are no part of the path
+            if isinstance(at, Map) and key in at:
+                line, at = at.lines.get(str(key), line), at[str(key)]
+            elif isinstance(at, Items) and isinstance(key, int) and key < len(at):
+                line, at = at.lines[key], at[key]
+        return f"{self.source}:{line}" if line else self.source
+
+    def read(self, model: type[M], **context: object) -> M:
+        """The document as a record.  context: for validators that look beyond the document. Raises SpecError."""
+        try:
+            return model.model_validate(self.keys, context=context)
+        except ValidationError as error:
+            raise self._explained(error) from None
+
+    @contextmanager
+    def within(self, path: Place = ()) -> Iterator[None]:
+        """Whatever a record that is built inside says of itself is said of this path's file and line."""
+        try:
+            yield
+        except Wrong as wrong:
+            raise wrong.error(self.where((*path, *wrong.at))) from None
+        except SpecError as error:
+            wrong = error.__cause__
+            if isinstance(wrong, Wrong):
+                raise wrong.error(self.where((*path, *wrong.at))) from None
+            raise
+
+    def _explained(self, errors: ValidationError) -> SpecError:
+        """The first complaint of pydantic in the words of the house."""
+        error = errors.errors(include_url=False)[0]
+        path = error["loc"]
+        wrong = error.get("ctx", {}).get("error") or _in_words(error["type"], error["input"], error.get("ctx", {}))
+        if error["type"] == "missing":
+            wrong = Wrong(MissingKeyError, f"`{path[-1]}` is missing", f"add `{path[-1]}: ...`")
+            path = path[:-1]
+        if not isinstance(wrong, Wrong):
+            wrong = Wrong(WrongValueError, f"{error['msg']}, not {shown(error['input'])}", "correct it", (), True)
+        key = next((str(key) for key in reversed(path) if isinstance(key, str)), "")
+        return wrong.error(self.where((*path, *wrong.at)), key)
+
+
+def _in_words(kind: str, value: object, context: Mapping[str, Any]) -> Wrong | None:
+    """What one of pydantic's own complaints says; None for kinds that no model of the house raises."""
+    if kind == "literal_error":
+        facts = f"is {shown(value)}, not one of {context['expected']}"
+        return Wrong(WrongValueError, facts, f"write {context['expected']}", (), True)
+    if kind in ("tuple_type", "list_type", "iterable_type"):
+        return Wrong(WrongValueError, f"must be a list, not {shown(value)}", "write it as [a, b, ...]", (), True)
+    if kind in ("model_type", "dict_type", "model_attributes_type", "mapping_type"):
+        return Wrong(WrongValueError, f"must be a map, not {shown(value)}", "write it as `key: value` lines", (), True)
+    return None
+
+
+def shown(value: object) -> str:
+    """A value as a message quotes it, in at most 60 characters."""
+    if isinstance(value, Mapping):
+        return f"a map with {len(value)} keys"
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return f"a list of {len(value)}"
+    text = str(value)
+    return repr(text if len(text) <= 60 else text[:57] + "...")
+
+
+def nearest(value: str, options: Iterable[str], alike: float = 0.5) -> str | None:
+    """The option most like `value` (case does not count), or None where none is.
+
+    alike: how like it has to be, from 0 to 1; at one half, a name with half of its letters right is offered.
+
+    >>> nearest("left_hipp", ["left_knee", "left_hip"])
+    'left_hip'
+    """
+    folded = {option.lower(): option for option in reversed(list(options))}  # of equal ones the first is offered
+    close = difflib.get_close_matches(value.lower(), list(folded), n=1, cutoff=alike)
+    return folded[close[0]] if close else None
+
+
+def did_you_mean(value: str, options: Iterable[str]) -> str:
+    """Remedy text: the nearest option, or all of them where there are few."""
+    options = list(options)
+    option = nearest(value, options)
+    if option:
+        return f"did you mean {option!r}?"
+    if not options:
+        return "remove it"
+    return "use one of " + ", ".join(options[:12]) + when(len(options) > 12, ", ...")
+
+
+# ---- what a scalar is read as ----------------------------------------------------------------------------------
+def _refuse(facts: str, remedy: str) -> NoReturn:
+    raise Wrong(WrongValueError, facts, remedy, (), True)
+
+
+def _name(value: object) -> str:
+    """A text that no YAML reader takes for anything else: a joint called `on` would be another one for other tools."""
+    if isinstance(value, Plain) and value.lower() in _NULLS:
+        _refuse("is empty", "give a name")
+    if isinstance(value, Plain):
+        _refuse(f"{shown(value)} is a number or a boolean for YAML, not a name", f'quote it: "{value}"')
+    if not isinstance(value, str):
+        _refuse(f"must be a name, not {shown(value)}", "give one name")
+    if not value.strip():
+        _refuse("is empty", "give a name")
+    return str(value)
+
+
+def _prose(value: object) -> str:
+    if not isinstance(value, str):
+        _refuse(f"must be text, not {shown(value)}", "write one line of text, in quotes if need be")
+    return "" if isinstance(value, Plain) and value.lower() in _NULLS else str(value)
+
+
+def _whole(value: object) -> int:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if not isinstance(value, Plain) or not _INTEGER.fullmatch(value):
+        _refuse(f"must be a whole number of at most 18 digits, not {shown(value)}", "write digits only")
+    return int(value)
+
+
+def _flag(value: object) -> bool:
+    if isinstance(value, bool):
+        return value
+    if not isinstance(value, Plain) or value.lower() not in _BOOLEANS:
+        _refuse(f"must be true or false, not {shown(value)}", "write true or false")
+    return _BOOLEANS[value.lower()]
+
+
+def _sign(value: object) -> int:
+    if str(value) not in ("1", "+1", "-1") or not isinstance(value, (Plain, int)):
+        _refuse(f"must be 1 or -1, not {shown(value)}", "write 1 (stays) or -1 (negated)")
+    return int(value)
+
+
+def _exact(value: object) -> Fraction:
+    """1/3 and 0.25 become fractions, in quotes too, as JSON writes them."""
+    text = str(value).strip()
+    if isinstance(value, bool) or not _NUMBER.fullmatch(text) or len(text) > _LONGEST_NUMBER:
+        _refuse(f"must be a number such as 0.25 or 1/3, not {shown(value)}", "write a number")
+    try:
+        return Fraction(text)
+    except ZeroDivisionError:
+        _refuse(f"{text} divides by zero", "write a number")
+
+
+def _reference(value: object) -> str | int:
+    """The position in a list of names where it is a number without quotes, else one of the names."""
+    is_position = isinstance(value, int) or (isinstance(value, Plain) and _INTEGER.fullmatch(value))
+    return _whole(value) if is_position else _name(value)
+
+
+Name = Annotated[str, BeforeValidator(_name)]
+Prose = Annotated[str, BeforeValidator(_prose)]
+Whole = Annotated[int, BeforeValidator(_whole)]
+Flag = Annotated[bool, BeforeValidator(_flag)]
+Sign = Annotated[int, BeforeValidator(_sign)]
+Exact = Annotated[Fraction, BeforeValidator(_exact)]
+Reference = Annotated["str | int", BeforeValidator(_reference)]
+
+
+def position_in(names: Sequence[str], reference: str | int, what: str, at: Place = ()) -> int:
+    """The position that a `Reference` means. Raises Wrong with `at`.  what: the noun, `joint`."""
+    if isinstance(reference, str):
+        if reference not in names:
+            facts = f"no {what} is called {reference!r}"
+            raise Wrong(UnknownNameError, facts, did_you_mean(reference, names), at)
+        return names.index(reference)
+    if not 0 <= reference < len(names):
+        raise Wrong(WrongValueError, f"{what} {reference} lies outside 0..{len(names) - 1}", "count from 0", at)
+    return reference
+
+
+def refuse_twice(names: Sequence[str | int], what: str, at: Place = ()) -> None:
+    """Raises Wrong at the second of two equal names."""
+    for number, name in enumerate(names):
+        if name in names[:number]:
+            facts = f"{what} {name!r} is listed twice"
+            raise Wrong(WrongValueError, facts, f"list each {what} once", (*at, number))
+
+
+class Keys(BaseModel):
+    """A map of a file: unknown keys are refused, and values are not converted.  where: file and line, never compared."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+    where: str = Field(default="", exclude=True, repr=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known(cls, data: Any) -> Any:
+        if isinstance(data, Map):
+            known = [key for key in cls.model_fields if key != "where"]
+            for key in data:
+                if key not in known:
+                    raise Wrong(UnknownKeyError, f"there is no key {key!r} here", did_you_mean(key, known), (key,))
+            return {**data, "where": data.where}
+        return data
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and self._values() == other._values()  # type: ignore[union-attr]
+
+    def __hash__(self) -> int:
+        return hash(self._values())
+
+    def _values(self) -> tuple[object, ...]:
+        return tuple(getattr(self, name) for name in type(self).model_fields if name != "where")
+
+    def to_dict(self) -> dict[str, object]:
+        """The record as a file writes it, without what goes without saying; reading it again gives an equal record."""
+        written: dict[str, object] = {}
+        for key, info in type(self).model_fields.items():
+            value = getattr(self, key)
+            if key != "where" and value != info.default:
+                written[key] = as_json(value)
+        return written
+
+
+def as_json(value: Any) -> Any:
+    """A value of a record as JSON has it: fractions as text, records as maps."""
+    if isinstance(value, Fraction):
+        return str(value)
+    if hasattr(value, "to_dict"):
+        return value.to_dict()
+    if isinstance(value, Mapping):
+        return {key: as_json(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [as_json(item) for item in value]
+    return value
+
+
+# ---- text and Python values in ---------------------------------------------------------------------------------
+def read_text(path: Path, limit: int = SIZE_LIMIT) -> str:
+    """A text file as str; a byte order mark is dropped. Raises YamlSyntaxError unless it is UTF-8 of moderate size."""
+    where = str(path)
+    try:
+        with path.open("rb") as stream:
+            raw = stream.read(limit + 1)  # one byte more than allowed tells that there are too many
+    except OSError as error:
+        raise YamlSyntaxError(where, f"cannot be read ({error.strerror or error})", "check the path") from None
+    if len(raw) > limit:
+        raise YamlSyntaxError(where, f"larger than {limit} bytes", "give the description file, not data")
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise YamlSyntaxError(where, f"not UTF-8 text (byte {error.start})", "save the file as UTF-8 text") from None
+    if "\0" in text:
+        raise YamlSyntaxError(where, "not text: it holds NUL bytes", "save the file as UTF-8 text")
+    return text
+
+
+def read_yaml(path: Path) -> Document:
+    """The document of a YAML or JSON file. Raises YamlSyntaxError, UnknownKeyError (a key twice)."""
+    return parse_yaml(read_text(path), str(path), path)
+
+
+def parse_yaml(text: str, source: str, path: Path | None = None) -> Document:
+    """The one document of `text`.  source: the name that messages use. Raises YamlSyntaxError, UnknownKeyError."""
+    try:
+        _check_plain(text, source)
+        root = yaml.compose(text, Loader=_LOADER)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        # The end of the text may lie a line behind its last one.
+        where = f"{source}:{min(mark.line, text.count(chr(10))) + 1}" if mark else source
+        line = "".join(text.splitlines()[mark.line : mark.line + 1]) if mark else ""
+        remedy = "indent with spaces, not tabs" if "\t" in line else "mend the YAML syntax there"
+        raise YamlSyntaxError(where, str(error.problem or error.context or "not YAML"), remedy) from None
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        raise YamlSyntaxError(source, first_line(error), "save it as plain UTF-8 YAML") from None
+    if root is None:
+        raise YamlSyntaxError(source, "the file is empty", "write at least `joints` and `pairs`, or `skeleton: NAME`")
+    return Document(_value_of(root, source), source, path)
+
+
+def _check_plain(text: str, source: str) -> None:
+    """Raises YamlSyntaxError on a tag, which could ask for any object, on anchors and aliases, and on depth."""
+    depth = 0
+    for event in yaml.parse(text, Loader=_LOADER):
+        where = f"{source}:{event.start_mark.line + 1}"
+        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None) is not None:
+            remedy = "write the value out where it is needed, or write the file with json.dump"
+            raise YamlSyntaxError(where, f"anchors and aliases are not read ({event.anchor})", remedy)
+        if getattr(event, "tag", None) is not None:
+            raise YamlSyntaxError(where, f"tag {event.tag} is not read", "write plain values without tags")
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > DEPTH_LIMIT:
+            raise YamlSyntaxError(where, f"nested deeper than {DEPTH_LIMIT}", "a skeleton needs three levels or so")
+
+
+def _value_of(node: Any, source: str) -> Any:
+    """A node of PyYAML as plain data with lines. Raises YamlSyntaxError, UnknownKeyError, WrongValueError."""
+    line = node.start_mark.line + 1
+    if isinstance(node, yaml.SequenceNode):
+        lines = [item.start_mark.line + 1 for item in node.value]
+        return Items([_value_of(item, source) for item in node.value], lines)
+    if isinstance(node, yaml.ScalarNode):
+        return _scalar(node.value, bool(node.style), f"{source}:{line}")
+    entries, lines = dict[str, Any](), dict[str, int]()
+    for key, item in node.value:
+        where = f"{source}:{key.start_mark.line + 1}"
+        if not isinstance(key, yaml.ScalarNode):
+            raise YamlSyntaxError(where, "a key must be a word", "write `key: value`")
+        if key.value in entries:
+            facts = f"key {key.value!r} appears twice (first in line {lines[key.value]})"
+            raise UnknownKeyError(where, facts, "keep one of them")
+        name = _scalar(key.value, True, where)
+        entries[name], lines[name] = _value_of(item, source), key.start_mark.line + 1
+    return Map(entries, lines, line, f"{source}:{line}")
+
+
+def _scalar(text: str, is_quoted: bool, where: str) -> str:
+    """A scalar: `Plain` where YAML readers take it for something else. Raises WrongValueError on half a character."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        facts = f"{shown(text)} holds half a character, which UTF-8 cannot write"
+        raise WrongValueError(where, facts, "write whole characters, or plain letters") from None
+    is_plain = text.lower() in _BOOLEANS or text.lower() in _NULLS or _NUMBER.fullmatch(text)
+    return Plain(text) if is_plain and not is_quoted else text
+
+
+def from_python(value: object, source: str) -> Document:
+    """The document of a JSON-like Python value, so that one reader serves files and dictionaries alike.
+
+    Raises WrongValueError on values nested without end and on numbers too long to write.
+    """
+    return Document(_from_python(value, source, 0), source)
+
+
+def _from_python(value: object, source: str, depth: int) -> Any:
+    if depth > DEPTH_LIMIT:  # x = []; x.append(x) would be read for ever
+        facts = f"nested deeper than {DEPTH_LIMIT}, or a value that holds itself"
+        raise WrongValueError(source, facts, "give plain, flat values")
+    if isinstance(value, Mapping):
+        return Map({_text(key, source): _from_python(item, source, depth + 1) for key, item in value.items()}, {})
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
+        return Items([_from_python(item, source, depth + 1) for item in value], [0] * len(value))
+    if isinstance(value, str):  # in Python "on" is a text, and no boolean
+        return _scalar(value, not isinstance(value, Plain), source)
+    return Plain("null" if value is None else _text(value, source))
+
+
+def _text(value: object, source: str) -> str:
+    try:
+        return str(value)
+    except (ValueError, RecursionError):  # thousands of digits, or an object that holds itself
+        raise WrongValueError(source, "a value that cannot be written", "give plain, short values") from None
+
+
+# ---- and out ---------------------------------------------------------------------------------------------------
+class _Dumper(yaml.SafeDumper):
+    """Writes the innermost lists on one line, and puts in quotes what this reader would take for something else."""
+
+    def ignore_aliases(self, data: object) -> bool:
+        return True
+
+
+def _quoted(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    is_plain = isinstance(_scalar(text, False, "text"), Plain)
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style='"' if is_plain else None)
+
+
+_Dumper.add_representer(str, _quoted)
+
+
+def to_yaml(fields: Mapping[str, object]) -> str:
+    """The text of a file; reading it again gives equal values."""
+    return yaml.dump(as_json(fields), Dumper=_Dumper, sort_keys=False, width=110, allow_unicode=True)

@@ -1,0 +1,181 @@
+"""Layout strings: what is every axis? One word per tensor axis, `(j d)` for a merged axis, `...` for any number of axes.
+
+`j` is the joint axis (two of them hold a number for every two joints), `d` the coordinate axis (two hold a matrix), `f`
+an axis of concatenated fields, `classes` an axis of scores; every other word is a free axis, which the mirror leaves
+alone. `~w` is an axis of a picture that the mirror reverses.
+
+    "b t j d"      (32, 27, 17, 2)    batch, frames, joints, coordinates
+    "b t (j d)"    (32, 27, 34)       x and y of the first joint, of the second, ...
+    "b j d d"      (32, 24, 3, 3)     a rotation matrix a joint
+    "b j j"        (32, 22, 22)       a covariance, a distance or an edge between every two joints
+    "... f"        (32, 48)           an observation in blocks
+
+A `Layout` knows no sizes: `fitting.fit` gives every word its own.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+from chiralize.errors import LayoutSizeError, WrongValueError
+
+ELLIPSIS = "..."
+KNOWN = ("j", "d", "f")
+CLASSES = "classes"
+NOT_REVERSED = ("b", "t", *KNOWN, "1", ELLIPSIS)
+"""Samples and frames have no left and right; joints, coordinates and fields are mirrored in their own way."""
+_TOKEN = re.compile(r"\s*(\.\.\.|\(|\)|[A-Za-z_][A-Za-z0-9_]*|1(?![A-Za-z0-9_])|\S)")  # the last: any sign, refused
+_REVERSED = re.compile(r"~([A-Za-z_][A-Za-z0-9_]*)")
+_WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*|1")
+_ONE_WORD = 'write one word per axis, such as "b t j d" or "b t (j d)"'
+_EVERY_TWO = 'one number of every two joints is "b j j" with dims: []; list others under fields: [{items: [...]}]'
+
+
+@dataclass(frozen=True)
+class Layout:
+    """axes: the words of each axis, slowest first; `("...",)` stands for any number of free axes.
+
+    >>> str(parse_layout("b t (j d)"))
+    'b t (j d)'
+    """
+
+    axes: tuple[tuple[str, ...], ...]
+
+    @property
+    def has_matrices(self) -> bool:
+        """Whether there are two coordinate axes."""
+        return self.words.count("d") == 2
+
+    @property
+    def has_joints_twice(self) -> bool:
+        """Whether there are two axes of joints, so that every entry is of two joints."""
+        return self.words.count("j") == 2
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The words of all axes in their order."""
+        return tuple(word for axis in self.axes for word in axis)
+
+    def __contains__(self, word: str) -> bool:
+        return word in self.words
+
+    def axis_of(self, word: str) -> int | None:
+        """The number of the axis that holds `word`, or None."""
+        return next((number for number, words in enumerate(self.axes) if word in words), None)
+
+    def free_axes(self, besides: Iterable[str] = ()) -> tuple[tuple[str, int], ...]:
+        """The word and the number of every axis of one word that is no joints, coordinates or fields, nor `besides`."""
+        taken = {*KNOWN, *besides}
+        return tuple(
+            (words[0], axis) for axis, words in enumerate(self.axes) if len(words) == 1 and words[0] not in taken
+        )
+
+    def __str__(self) -> str:
+        return " ".join(words[0] if len(words) == 1 else f"({' '.join(words)})" for words in self.axes)
+
+    def expanded(self, ndim: int, where: str) -> Layout:
+        """The layout with `...` written out for a tensor of `ndim` axes. Raises LayoutSizeError.
+
+        "... f" of three axes is "b t f". The words that stand for `...` are free ones that the layout does not use.
+        """
+        count = len(self.axes)
+        if (ELLIPSIS,) not in self.axes:
+            if count != ndim:
+                facts = f"layout {str(self)!r} has {count} axes, the tensor has {ndim}"
+                raise LayoutSizeError(where, facts, "name each axis once, or `...`")
+            return self
+        if ndim < count - 1:  # `...` may stand for no axis at all
+            facts = f"layout {str(self)!r} needs {count - 1} axes or more, the tensor has {ndim}"
+            raise LayoutSizeError(where, facts, "drop some words")
+        axis = self.axes.index((ELLIPSIS,))
+        free = [(name,) for name in free_names(ndim - count + 1, self.words)]
+        return Layout((*self.axes[:axis], *free, *self.axes[axis + 1 :]))
+
+
+def free_names(count: int, taken: Sequence[str] = ()) -> list[str]:
+    """Names for free axes: b, t, u, v, w, then a1, a2, ..., none of `taken`."""
+    names = [name for name in ("b", "t", "u", "v", "w") if name not in taken]
+    number = 1
+    while len(names) < count:
+        if f"a{number}" not in taken:
+            names.append(f"a{number}")
+        number += 1
+    return names[:count]
+
+
+def split_reversed(text: str) -> tuple[str, tuple[str, ...]]:
+    """A layout without its tildes, and the words that had one.
+
+    >>> split_reversed("b c h ~w")
+    ('b c h w', ('w',))
+    """
+    return _REVERSED.sub(r"\1", text), tuple(_REVERSED.findall(text))
+
+
+def with_tildes(text: str, words: Iterable[str]) -> str:
+    """A layout with a tilde at these words: the inverse of `split_reversed`.
+
+    >>> with_tildes("b c h w", ["w"])
+    'b c h ~w'
+    """
+    for word in words:
+        text = re.sub(rf"\b{re.escape(word)}\b", f"~{word}", text)
+    return text
+
+
+@lru_cache(1024)
+def parse_layout(text: str, where: str = "layout") -> Layout:
+    """The Layout that `text` spells, without tildes. Raises WrongValueError that repeats the text."""
+    axes: list[tuple[str, ...]] = []
+    group: list[str] | None = None  # the words behind an open parenthesis
+    for token in _TOKEN.findall(text.strip()):
+        reason = _misplaced(token, axes, group)
+        if reason:
+            raise WrongValueError(where, f"layout {text!r}: {reason}", _ONE_WORD)
+        if token == "(":
+            group = []
+        elif token == ")":
+            axes.append(tuple(group or ()))
+            group = None
+        elif group is not None:
+            group.append(token)
+        else:
+            axes.append((token,))
+    reason, remedy = _wrong_as_a_whole(Layout(tuple(axes)), group)
+    if reason:
+        raise WrongValueError(where, f"layout {text!r}: {reason}", remedy)
+    return Layout(tuple(axes))
+
+
+def _misplaced(token: str, axes: Sequence[tuple[str, ...]], group: list[str] | None) -> str | None:
+    """Why a token cannot follow the axes before it and the open group, if there is a reason; None where it can."""
+    if token == "(" and group is not None:
+        return "parentheses inside parentheses"
+    if token == ")" and group is None:
+        return "a ')' without '('"
+    if token == ")" and not group:
+        return "empty parentheses"
+    if token == ELLIPSIS and (group is not None or (ELLIPSIS,) in axes):
+        return "'...' twice or inside parentheses"
+    if token not in ("(", ")", ELLIPSIS) and not _WORD.fullmatch(token):
+        return f"{token!r} is not a word"
+    return None
+
+
+def _wrong_as_a_whole(layout: Layout, group: list[str] | None) -> tuple[str, str]:
+    """What is wrong with a layout whose tokens are all in place, and the remedy; two empty texts where nothing is."""
+    if group is not None:
+        return "a '(' without ')'", _ONE_WORD
+    if not layout.axes:
+        return "no axis", _ONE_WORD
+    # Axes of length 1 as many as one likes, the sides of a matrix, and joints beside joints.
+    most = {"1": len(layout.words), "d": 2, "j": 2}
+    often = [word for word in layout.words if layout.words.count(word) > most.get(word, 1)]
+    if often:
+        return f"{often[0]!r} stands {layout.words.count(often[0])} times", _ONE_WORD
+    if layout.has_joints_twice and "d" in layout:
+        return "'j' stands twice beside d", _EVERY_TWO
+    return "", ""
