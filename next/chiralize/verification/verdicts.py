@@ -178,9 +178,9 @@ class Standing(Enum):
     RUN = "run"
     """Equivariant on all runs, of a file that has no graph to prove anything on."""
     UNPROVED = "unproved"
-    """Equivariant on all runs; a rule or the graph is missing, so that nobody could prove it."""
+    """Equivariant on all runs; a rule or the graph is missing, or nobody knows which hidden units are partners."""
     DISAGREE = "disagree"
-    """One verdict passed and the other failed: trust neither."""
+    """A proof holds and a run fails, or what a conversion says of its weights does not hold: trust neither."""
     FAILED = "failed"
     """Not equivariant, or nothing could be compared."""
 
@@ -191,6 +191,8 @@ class Verdict:
 
     certificate: None where nothing could be proved.  unproved: the reason.  own: the numeric verdict in the precision in
     which the network runs, None where that is the one it was judged in.  run_only: the file has no graph.
+    is_claimed: a passport says how weights transform, so that a proof that breaks contradicts it. Else partners were
+    looked for, and nothing is known where none are right.
     """
 
     numeric: NumericVerdict
@@ -200,18 +202,19 @@ class Verdict:
     unproved: ChiralizeError | None = None
     run_only: bool = False
     own: NumericVerdict | None = None
+    is_claimed: bool = False
 
     @property
     def standing(self) -> Standing:
         """What both verdicts say together."""
-        proof = self.certificate
-        if proof is None:
-            if not self.numeric.passed:
-                return Standing.FAILED
-            return Standing.RUN if self.run_only else Standing.UNPROVED
-        if proof.passed != self.numeric.passed:
-            return Standing.DISAGREE
-        return Standing.PROVED if proof.passed else Standing.FAILED
+        is_proved = self.certificate is not None and self.certificate.passed
+        if not self.numeric.passed:
+            return Standing.DISAGREE if is_proved else Standing.FAILED
+        if is_proved:
+            return Standing.PROVED
+        if self.run_only:
+            return Standing.RUN
+        return Standing.DISAGREE if self.certificate is not None and self.is_claimed else Standing.UNPROVED
 
     @property
     def passed(self) -> bool:
@@ -222,16 +225,21 @@ class Verdict:
     def summary(self) -> str:
         """The verdict in a sentence: `equivariant on 8 runs; not proved: no rule for aten.grid_sampler`."""
         runs = f"equivariant on {self.numeric.samples} runs"
+        if not self.numeric.passed:
+            worst = f": {self.numeric.worst.title}" if self.numeric.outputs else ""
+            return f"not equivariant on {self.numeric.samples} runs{worst}"
         if self.standing is Standing.PROVED:
             return f"{runs}, and proved"
         if self.standing is Standing.RUN:
             return runs
-        if self.standing is Standing.UNPROVED:
-            return f"{runs}; not proved: {self.unproved.facts if self.unproved else 'there is no graph'}"
-        if self.numeric.passed and self.certificate is not None:
-            return f"{runs}; the proof breaks: {self.certificate.broken}"
-        worst = f": {self.numeric.worst.title}" if self.numeric.outputs else ""
-        return f"not equivariant on {self.numeric.samples} runs{worst}"
+        return f"{runs}; not proved: {self.gap_of_proof}"
+
+    @property
+    def gap_of_proof(self) -> str:
+        """Why there is no proof, or where it breaks; "" where it holds."""
+        if self.certificate is None:
+            return self.unproved.facts if self.unproved is not None else "there is no graph"
+        return self.certificate.broken
 
     @property
     def findings(self) -> tuple[Finding, ...]:
