@@ -19,8 +19,8 @@ import torch
 
 from chiralize.body.resolve import OnTensor, Resolved, resolve
 from chiralize.body.spec import Spec
-from chiralize.errors import AsymmetricConstantError, NegatedChannelsError, UnsupportedError, UsageError
-from chiralize.graph.run import Arguments, Around, Call, placed
+from chiralize.errors import AsymmetricConstantError, NegatedChannelsError, UnsupportedError
+from chiralize.graph.run import Around, Call, in_rows, mirrored, placed
 from chiralize.infer.hidden.choose import Chooser, assign
 from chiralize.infer.hidden.match import FromWeights
 from chiralize.infer.inference import Inference
@@ -66,7 +66,7 @@ class NetworkMirror:
 
     def in_rows(self, output: torch.Tensor) -> torch.Tensor:
         """An output of one call as "sample entry..."."""
-        return output.unsqueeze(0) if self.is_single else output
+        return in_rows(output, self.is_single)
 
     def samples_in(self, outputs: Sequence[torch.Tensor]) -> int:
         """How many samples the outputs of one call belong to."""
@@ -79,12 +79,7 @@ class NetworkMirror:
 
     def turned(self, call: Call) -> Call:
         """The call on T x. Raises UsageError where it has another number of tensors than the mirror describes."""
-        arguments = Arguments.of(*call)
-        if len(arguments.tensors) != len(self.inputs):
-            facts = f"{len(arguments.tensors)} tensors, but the mirror describes {len(self.inputs)} inputs"
-            raise UsageError("the inputs", facts, "describe every tensor among the arguments, in order")
-        turns = zip(arguments.tensors, self.turns_in, strict=True)
-        return arguments.filled([act(tensor, action, center) for tensor, (action, center) in turns])
+        return mirrored(call, self.inputs, self.input_centers)
 
     def turned_output(self, index: int, tensor: torch.Tensor) -> torch.Tensor:
         """T y of one output."""
