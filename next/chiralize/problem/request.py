@@ -227,7 +227,22 @@ class Source(Checked):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Request(Checked):
+class Judging(Checked):
+    """How a network is judged."""
+
+    samples: int | None = option(
+        None, JUDGE, "Random inputs of the numeric verdict: 8, fewer of a costly network.", least=1, most=10_000
+    )
+    tolerance: float | None = option(
+        None,
+        JUDGE,
+        "Largest residual that passes, in shares of the answers; left out, what rounding explains.",
+        above=0.0,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request(Judging):
     """What a conversion is asked for. Only the user fills it; `auto` asks for one of its candidates at a time.
 
     calibration: unlabelled inputs of the network, a fifth of which is held out.  sequences: the same as sequences, for
@@ -247,9 +262,6 @@ class Request(Checked):
     )
     max_shift: float | None = option(
         None, JUDGE, "Bound on how far a joint moves (root mean square), in the unit of its output.", least=0.0
-    )
-    samples: int | None = option(
-        None, JUDGE, "Random inputs of the numeric verdict: 8, fewer of a costly network.", least=1, most=10_000
     )
     force: bool = option(False, JUDGE, "Hand over results beyond the bounds, too.")
     calibration: Any = ()
