@@ -14,7 +14,7 @@ A network that passes on its numbers while a rule is missing has a standing of i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from math import inf
@@ -46,20 +46,19 @@ COLLAPSED = 0.1
 class Trial:
     """What a network is run on to see whether F(T x) = T F(x).
 
-    samples: random calls, N(0, 1) in the shapes of the examples, or about the centre of T.  real: calls of the user.
-    tolerance: a bound relative to the scale of an output, in place of that of rounding.  batches: other sizes of the
-    first axis, where it counts samples.  strides: whether the inputs are laid out otherwise in memory as well.
-    seed: of the random calls.  original: what the network that this one was made from rounds away, by output; it widens
-    the bounds in the network's own precision.
+    samples: random calls, N(0, 1) in the shapes of the examples, or about the centre of T; None for 8, and fewer of a
+    costly network.  real: calls of the user, of which 8 are run.  tolerance: a bound relative to the scale of an
+    output, in place of that of rounding.  batches: other sizes of the first axis, where it counts samples.  seed: of
+    the random calls.  original: what the network that this one was made from rounds away, by output, which widens the
+    bounds in the network's own precision (`precision.rounding`).
     """
 
-    samples: int = 8
+    samples: int | None = None
     real: Sequence[Call] = ()
     tolerance: float | None = None
     batches: Sequence[int] = (1, 2, 5)
-    strides: bool = True
     seed: int = 0
-    original: dict[int, float] | None = None
+    original: Mapping[int, float] | None = None
 
 
 # ---- what was found by running it ----------------------------------------------------------------------------------
@@ -95,10 +94,9 @@ class OutputResidual:
 class NumericVerdict:
     """The verdict of running the network on x and on T x.
 
-    dtype: the precision it was judged in.  samples: calls.  batches: batch sizes tried.  sizes: other sizes of open axes
-    that were tried, by the axis's name.  beyond: those of all of them where it fails, though it holds at the examples'
-    sizes.  layout: how inputs lie in memory where they get other answers than the same numbers one after the other; ""
-    where none do.
+    dtype: the precision it was judged in.  samples: calls.  batches: batch sizes tried.  sizes: other sizes of open
+    axes that were tried, by the axis's name.  beyond: those of all of them where it fails, though it holds at the
+    examples' sizes.
     """
 
     outputs: tuple[OutputResidual, ...]
@@ -108,7 +106,6 @@ class NumericVerdict:
     findings: tuple[Finding, ...] = ()
     sizes: tuple[tuple[str, int], ...] = ()
     beyond: tuple[tuple[str, int], ...] = ()
-    layout: str = ""
 
     @property
     def tried(self) -> dict[str, tuple[int, ...]]:
@@ -189,8 +186,8 @@ class Standing(Enum):
 class Verdict:
     """Both verdicts on a network under one mirror, the mirror they used, and why there is no proof if there is none.
 
-    certificate: None where nothing could be proved.  unproved: the reason.  own: the numeric verdict in the precision in
-    which the network runs, None where that is the one it was judged in.  run_only: the file has no graph.
+    certificate: None where nothing could be proved.  unproved: the reason.  own: the numeric verdict in the precision
+    in which the network runs, None where that is the one it was judged in.  run_only: the file has no graph.
     is_claimed: a passport says how weights transform, so that a proof that breaks contradicts it. Else partners were
     looked for, and nothing is known where none are right.
     """
@@ -256,8 +253,8 @@ class Gap:
     With d = f(x) - T f(Tx), e = g(x) - TTA(x) and s the spread of f's output:
     gap: RMS(d) / s.  lean: RMS over the entries of mean(d) / s, less what chance leaves of it.  apart: RMS(d) in the
     output's own unit.  drift: RMS(e) / s, and rho: drift / max(gap / 2, 0.01), None without a result g.  shift: RMS(e)
-    in the output's own unit.  odd: share of the variance that the mirror negates, of the original's average of both views
-    and of the result.  spread: that of f(Tx) over that of f(x), and the error of its logarithm.
+    in the output's own unit.  odd: share of the variance that the mirror negates, of the original's average of both
+    views and of the result.  spread: that of f(Tx) over that of f(x), and the error of its logarithm.
     share: how much of the entries of the output a part has.  parts: the joints, classes or blocks.
     """
 
