@@ -35,7 +35,7 @@ from chiralize.infer.symbolic import (
     trivial,
     variables,
 )
-from chiralize.symmetry.action import ground
+from chiralize.symmetry.action import rounding_scale
 from chiralize.symmetry.representation import TensorRepresentation
 
 Representations = Mapping[str, SymbolicRepresentation]
@@ -67,7 +67,7 @@ def deviation(tensor: Tensor, rep: TensorRepresentation, partner: Tensor | None 
     eps = torch.finfo(tensor.dtype).eps if tensor.is_floating_point() or tensor.is_complex() else 0.0
     # Rounding is judged against the entry itself or, for those near 0, against its row: a cosine of 90 degrees is
     # 6e-17.
-    row = np.broadcast_to(ground(tensor.detach()).numpy(), array.shape)[apart]
+    row = np.broadcast_to(rounding_scale(tensor.detach()).numpy(), array.shape)[apart]
     scale = np.maximum(np.maximum(np.abs(left), np.abs(right)), row)
     return float(difference.max()) if (difference > _ROUNDINGS * eps * scale).any() else 0.0
 
