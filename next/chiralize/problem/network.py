@@ -10,7 +10,7 @@ alone use `graph()`, which reads x - c and answers y - c'; `centered`, `uncenter
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from math import inf
@@ -37,13 +37,26 @@ _SEEDS = 8
 
 
 @dataclass(frozen=True)
+class RunOnly:
+    """What is known of a network that another library runs, so that it has no graph.
+
+    moved: gives the same network with every stored number moved by a unit in its last digit.  most: the widest bound
+    that a verdict may take, relative to an output's scale.  depth: contraction steps from input to output.
+    """
+
+    moved: Callable[[], torch.nn.Module]
+    most: float
+    depth: int
+
+
+@dataclass(frozen=True)
 class Network:
     """A network made ready: the copy that is analysed, its program and graph, its specification.
 
     module: a copy that may be run and edited freely.  program: the exported program it came from or gave, None where
     it cannot be exported.  captured: its graph at the examples' sizes, None if it has none; `problem` says why.
     from_program: the user gave the exported program.  entry: the method that is called.  symmetrize: constants that the
-    mirror changes are projected like weights.
+    mirror changes are projected like weights.  run_only: of a network that another library runs.
     """
 
     module: torch.nn.Module
@@ -57,6 +70,7 @@ class Network:
     from_program: bool = False
     entry: str = "forward"
     symmetrize: bool = False
+    run_only: RunOnly | None = None
 
     # ---- the call ----------------------------------------------------------------------------------------------
     @property

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from chiralize.problem.problem import Method
 
 Panel = Literal["The network and its file", "What its tensors are", "How to convert", "How to judge the result"]
-NETWORK, TENSORS, CONVERT, JUDGE = get_args(Panel)
+PANELS = NETWORK, TENSORS, CONVERT, JUDGE = get_args(Panel)
 Progress = Callable[..., None]
 """Called as progress(step, done): what is being done, and the share of it that is done, or None."""
 

@@ -12,18 +12,22 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
 
 from chiralize.errors.words import first_line
 from chiralize.graph.devices import Staying
 from chiralize.graph.quiet import quiet
-from chiralize.graph.run import Call, copied, results
+from chiralize.graph.run import Call, Runner, results
+
+try:  # it stands in a private module of torch; without it trials run on numbers, which only takes longer
+    from torch._subclasses.fake_tensor import FakeTensorMode
+except ImportError:
+    FakeTensorMode = None
 
 Shape = tuple[int, ...]
 _IN_ORDER = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
@@ -40,13 +44,13 @@ class Argument:
 
 def arguments_of(module: nn.Module, entry: str = "forward") -> list[Argument] | None:
     """The arguments of forward, or of another entry; None where it does not tell, or takes any number of them."""
-    method = getattr(module, entry, None)
+    method: Any = getattr(module, entry, None)
     schema = getattr(method, "schema", None)
     if schema is not None:  # TorchScript, whose methods have no signature that Python can read
         given = [argument for argument in schema.arguments if argument.name != "self"]
         return [Argument(each.name, not each.has_default_value()) for each in given]
     try:
-        parameters = list(inspect.signature(method).parameters.values())  # type: ignore[arg-type]
+        parameters = list(inspect.signature(method).parameters.values())
     except (TypeError, ValueError):
         return None
     if any(each.kind is inspect.Parameter.VAR_POSITIONAL for each in parameters):
@@ -83,8 +87,8 @@ def arrangements(
 ) -> Iterator[Arrangement]:
     """The ways in which tensors of these kinds and names may go to the arguments, the likeliest first."""
     by_name = [each.name for each in arguments or () if each.by_name and each.is_required]
-    most = len(kinds) if arguments is None else sum(not each.by_name for each in arguments) + len(by_name)
     least = 0 if arguments is None else sum(each.is_required for each in arguments)
+    most = len(kinds) if arguments is None else sum(not each.by_name for each in arguments) + len(by_name)
     for groups in dict.fromkeys(((0,) * len(kinds), _states_together(kinds))):  # each once, if no states are in a row
         if least <= len(groups) <= most:
             yield Arrangement(groups, tuple(by_name))
@@ -105,23 +109,22 @@ def _states_together(kinds: Sequence[str]) -> tuple[int, ...]:
 
 
 class Trial:
-    """A copy of a network that is run on inputs of many sizes, to see which of them it takes.
+    """A network that is run on inputs of many sizes, to see which of them it takes. A copy is run.
 
     refusals: the first line of each error, by the sizes.
     """
 
-    def __init__(self, module: nn.Module, dtype: torch.dtype, entry: str = "forward") -> None:
-        self.dtype, self.entry = dtype, entry
+    def __init__(self, module: nn.Module, dtype: torch.dtype) -> None:
+        self.dtype = dtype
         self.refusals: dict[tuple[Shape, ...], str] = {}
-        self._module = copied(module).eval()
-        self._mode = FakeTensorMode(allow_non_fake_inputs=True)  # weights stay real
-        self._buffers = {name: buffer.clone() for name, buffer in module.named_buffers()}
+        self._runner = Runner(module)
+        self._mode = FakeTensorMode(allow_non_fake_inputs=True) if FakeTensorMode else nullcontext()
 
     def answers(self, shapes: Sequence[Shape], arrangement: Arrangement) -> list[Shape] | None:
         """The shapes of the answers; None where the network refuses inputs of these sizes."""
         try:
             with self._mode:
-                tensors = [torch.empty(shape, dtype=self.dtype) for shape in shapes]
+                tensors = [torch.zeros(shape, dtype=self.dtype) for shape in shapes]
                 answers = self.values(tensors, arrangement)
             return [tuple(map(int, answer.shape)) for answer in answers]
         except (Exception, SystemExit) as error:  # whatever the network makes of them
@@ -129,10 +132,19 @@ class Trial:
             return None
 
     def values(self, tensors: Sequence[Tensor], arrangement: Arrangement) -> list[Tensor]:
-        """What the network returns, from its starting state. Raises whatever the network raises."""
+        """What the network returns, from its starting state.
+
+        Raises whatever the network raises, and ValueError where it changes the size of a buffer: a state of one sample
+        that is given two.
+        """
         args, kwargs = arrangement.call(tensors)
+        module = self._runner.start()
+        sizes = [tuple(buffer.shape) for buffer in module.buffers()]
         with ExitStack() as stack:
             stack.enter_context(quiet())
             stack.enter_context(torch.no_grad())
             stack.enter_context(Staying())
-            return results(getattr(self._module, self.entry)(*args, **kwargs))[0]
+            answers = results(module(*args, **kwargs))[0]
+        if sizes != [tuple(buffer.shape) for buffer in module.buffers()]:
+            raise ValueError("a buffer gets another size")
+        return answers
