@@ -7,15 +7,20 @@ their schema, so that arguments have names: {input: Ref("x")} becomes op(input=v
 from __future__ import annotations
 
 import operator
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from chiralize.errors import InternalError
-from chiralize.graph.model import CapturedModel, Node, Ref, overload
+from chiralize.graph.model import CapturedModel, Node, Ref, Where, overload
 
 Values = dict[str, Any]
+LIBRARY = re.compile(r"(^|/)(torch|chiralize|onnx_reading)/|^<")
+"""Files whose lines are not the user's own: torch, layers of ours, modules of ONNX operators, code without a file."""
+_FRAME = re.compile(r'File "([^"]+)", line (\d+), in \S+')
 
 
 def _slice_scattered(
@@ -159,6 +164,32 @@ def target_of(node: torch.fx.Node) -> str:
     return getattr(node.target, "__name__", str(node.target))
 
 
+def evaluated(node: torch.fx.Node, value_of: Callable[[torch.fx.Node], Any]) -> Any:
+    """The result of a node of a program, given the values of the nodes that it reads."""
+    args, kwargs = torch.fx.map_arg((node.args, node.kwargs), value_of)
+    return RUN_AS.get(node.target, node.target)(*args, **kwargs)  # type: ignore[operator, arg-type]
+
+
+def where_of(node: torch.fx.Node) -> Where:
+    """Where in the user's model a node of a program comes from: module path, and the innermost line of the user's
+    own code.
+
+    Frames in `torch` and in layers of ours are passed over.
+    """
+    stack = node.meta.get("nn_module_stack") or {}
+    # From the outermost module to the innermost, as torch.export saw them called.
+    paths = [path for path, _ in stack.values() if path]
+    module, line = "", ""
+    if paths:
+        # torch.export calls the network itself `L__self__`.
+        module = re.sub(r"^L__self__\.?", "", paths[-1])
+    for file, number in _FRAME.findall(node.meta.get("stack_trace") or ""):
+        if not LIBRARY.search(file):
+            # Frames come from the outermost to the innermost: the last one of the user's stays.
+            line = f"{Path(file).name}:{number}"
+    return Where(module, line)
+
+
 def arguments_of(node: torch.fx.Node) -> dict[str, Any]:
     """The arguments of a call that are given, by the names of its schema."""
     schema = node.target._schema  # type: ignore[union-attr]
@@ -169,6 +200,12 @@ def arguments_of(node: torch.fx.Node) -> dict[str, Any]:
 def writes(node: torch.fx.Node) -> bool:
     """Whether an op's schema says that it writes to one of its arguments."""
     return isinstance(node.target, torch._ops.OpOverload) and node.target._schema.is_mutable
+
+
+def number_of(size: Any) -> int | None:
+    """A size of a tensor in a program as a number, None where it is open."""
+    text = str(size)
+    return int(text) if text.isdecimal() else None
 
 
 def holds_tensor(value: Any) -> bool:

@@ -39,6 +39,16 @@ _NEW = frozenset(
 an argument itself, and their schema does not say so."""
 
 
+class _EveryOp(Container[str]):
+    """The names of all ops."""
+
+    def __contains__(self, _: object) -> bool:
+        return True
+
+
+EVERY_OP = _EveryOp()
+
+
 def functional(program: ExportedProgram, known: Container[str]) -> ExportedProgram:
     """The program without in-place writes, its nodes named as `capture.read` names them.
 

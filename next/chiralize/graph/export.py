@@ -1,0 +1,215 @@
+"""A module becomes an exported program: plain `torch.export`, with its batch and its frames open where torch can.
+
+Sizes are opened by `Dim.AUTO`: torch leaves an axis open unless the network fixes it. What is open is checked three
+times: torch's own guards stay in the program, its answers are compared with the module's at other sizes, and
+`open_sizes` looks at whatever the network holds for other sizes. An axis that fails is closed, with a note; so of
+
+    forward(x): ... + self.table[len(x) - 4]            # x: "t j d", 4 frames in the examples
+
+comes a program for 4 frames alone.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.export import Dim, ExportedProgram
+from torch.export.graph_signature import InputKind
+from torch.utils import _pytree as pytree
+
+from chiralize.errors import CaptureError, Finding, ModelRunError
+from chiralize.errors.words import first_line, listed
+from chiralize.graph.capture import read
+from chiralize.graph.devices import CPU, Staying, device_of
+from chiralize.graph.execution import LIBRARY, number_of
+from chiralize.graph.open_sizes import OpenSizeError
+from chiralize.graph.quiet import quiet
+from chiralize.graph.run import Arguments, Call, Runner, repeated, tensors_in
+from chiralize.graph.writes import EVERY_OP, functional
+
+_BATCH = "b"
+_ROUNDING = 1e-4
+"""Largest difference, relative to the largest answer, that counts as rounding: kernels of other sizes add up in another
+order; float32 networks of the zoo stay below 3e-6."""
+
+
+def export(
+    module: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any], open_axes: Sequence[Mapping[int, str]]
+) -> tuple[ExportedProgram, tuple[Finding, ...]]:
+    """The module as a program, and what a user should know of it. The module is never written to.
+
+    open_axes: of every tensor among the arguments, the axes that may have other sizes, with their words; axes of one
+    word have one size, `b` is the batch.
+    Raises CaptureError with torch's first line, and the user's line.
+    """
+    words = list(dict.fromkeys(word for axes in open_axes for word in axes.values()))
+    findings: list[Finding] = []
+    call: Call = tuple(args), dict(kwargs)
+    while True:
+        axes = [{axis: word for axis, word in each.items() if word in words} for each in open_axes]
+        try:
+            program = functional(_exported(module, _widened(call, axes), axes), EVERY_OP)
+            still = _open(program, axes)
+            _check(module, program, call, still)
+            fixed = [word for word in words if not any(word in each.values() for each in still)]
+            if fixed:
+                findings.append(_closed(fixed, call, open_axes, "the network, or torch.export, fixes it"))
+            return program, (*findings, *_fixed_arguments(module, call))
+        except (CaptureError, ModelRunError, OpenSizeError) as error:
+            if not words:
+                raise
+            # The batch is closed last.
+            closed = [word for word in words if word != _BATCH] or words
+            words = [word for word in words if word not in closed]
+            findings.append(_closed(closed, call, open_axes, error.facts))
+
+
+def _closed(words: Sequence[str], call: Call, open_axes: Sequence[Mapping[int, str]], reason: str) -> Finding:
+    """The note that axes are closed, with their sizes and the reason."""
+    sizes: dict[str, int] = {}
+    for tensor, axes in zip(Arguments.of(*call).tensors, open_axes, strict=True):
+        sizes.update((word, tensor.shape[axis]) for axis, word in axes.items() if word in words)
+    text = ", ".join(f"{word} = {size}" for word, size in sizes.items())
+    facts = f"the graph takes {text} alone, as the examples: {reason}"
+    return Finding("capture", "note", facts, "give examples of the sizes in use")
+
+
+def _fixed_arguments(module: nn.Module, call: Call) -> Iterator[Finding]:
+    """A note on arguments that are no tensors: the graph has them at the examples' values."""
+    try:
+        bound = inspect.signature(module.forward).bind(*call[0], **call[1]).arguments
+    except (TypeError, ValueError):  # a forward whose signature cannot be read
+        bound = {"args": call[0], **call[1]}
+    leaves = pytree.tree_flatten_with_path(dict(bound))[0]
+    fixed = [f"{_path(path)}={value!r}" for path, value in leaves if not isinstance(value, Tensor)]
+    if fixed:
+        facts = f"arguments that are no tensors are fixed at the examples' values: {listed(fixed, 6)}"
+        yield Finding("capture", "note", facts, "convert once for each value that is in use")
+
+
+def _path(path: Sequence[Any]) -> str:
+    """`mask`, or `sizes[0]` of an entry: where in the arguments a leaf stands."""
+    return re.sub(r"^\['(\w+)'\]", r"\1", pytree.keystr(tuple(path)))
+
+
+def _widened(call: Call, axes: Sequence[Mapping[int, str]]) -> Call:
+    """The examples with two samples where they have one along an open axis: torch would fix a size of 1."""
+    return _resized(call, axes, {word: 2 for each in axes for word in each.values()}, only_ones=True)
+
+
+def _resized(call: Call, axes: Sequence[Mapping[int, str]], sizes: Mapping[str, int], only_ones: bool = False) -> Call:
+    """The examples cut or repeated to other sizes, by word. only_ones: where the size is 1."""
+    arguments = Arguments.of(*call)
+    tensors = []
+    for tensor, words in zip(arguments.tensors, axes, strict=True):
+        shape = list(tensor.shape)
+        for axis, word in words.items():
+            if word in sizes and (shape[axis] == 1 or not only_ones):
+                shape[axis] = sizes[word]
+        tensors.append(repeated(tensor, shape))
+    return arguments.filled(tensors)
+
+
+def _exported(module: nn.Module, call: Call, axes: Sequence[Mapping[int, str]]) -> ExportedProgram:
+    """What `torch.export` makes of a module. Raises CaptureError."""
+    args, kwargs = call
+    try:
+        dynamic = None
+        if any(axes):
+            dims = iter([dict.fromkeys(each, Dim.AUTO) for each in axes])
+            opened = pytree.tree_map(lambda leaf: next(dims) if isinstance(leaf, Tensor) else None, call)
+            # torch.export wants the open axes by the names of forward's arguments, not by position.
+            dynamic = dict(inspect.signature(module.forward).bind(*opened[0], **opened[1]).arguments)
+        stays = Staying() if device_of(module) == CPU else quiet()
+        with quiet(), torch.no_grad(), stays:
+            program = torch.export.export(module, args, kwargs, dynamic_shapes=dynamic, strict=False)
+    except Exception as error:
+        remedy = "remove control flow that depends on the data, or use --method average, which needs no graph"
+        facts = f"torch.export cannot capture the network: {first_line(error)}{_at_line(error)}"
+        raise CaptureError(type(module).__name__, facts, remedy) from error
+    # Tensors that forward makes of numbers (`torch.tensor([1.0])`) pass through `detach_`, which writes no numbers.
+    for node in program.graph.nodes:
+        if node.target is torch.ops.aten.detach_.default:
+            node.target = torch.ops.aten.detach.default
+    _name_unnamed(program)
+    program.graph_module.recompile()
+    return program
+
+
+def _at_line(error: Exception) -> str:
+    """The innermost line of the user's own code that an error went through, with its text; "" where there is none."""
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        if not LIBRARY.search(frame.filename):
+            return f"; at {Path(frame.filename).name}:{frame.lineno}: {frame.line}"
+    return ""
+
+
+def _name_unnamed(program: ExportedProgram) -> None:
+    """Replace, in place, constants without a name by the parameter or buffer that they are.
+
+    Forward may read a tensor through a list, say, that the module also holds by name. The export then has it twice:
+    as `weight`, which a conversion changes, and as a constant, which it does not.
+    """
+    nodes = {node.name: node for node in program.graph.nodes}
+    # By memory, the input of the graph that stands for it. Constants come last, so that all names are known by then.
+    known: dict[Any, torch.fx.Node] = {}
+    for spec in sorted(program.graph_signature.input_specs, key=lambda spec: spec.kind == InputKind.CONSTANT_TENSOR):
+        held = program.state_dict.get(spec.target or "", program.constants.get(spec.target or ""))
+        # Empty tensors share one address, though they are different ones.
+        if not isinstance(held, Tensor) or not held.numel():
+            continue
+        memory = held.data_ptr(), tuple(held.shape), held.stride()
+        if spec.kind != InputKind.CONSTANT_TENSOR:
+            known.setdefault(memory, nodes[spec.arg.name])
+        elif memory in known:
+            nodes[spec.arg.name].replace_all_uses_with(known[memory])
+            program.graph.erase_node(nodes[spec.arg.name])
+            program.graph_signature.input_specs.remove(spec)
+            program.constants.pop(spec.target or "")
+
+
+# ---- open axes ------------------------------------------------------------------------------------------------
+def _check(module: nn.Module, program: ExportedProgram, call: Call, still: Sequence[Mapping[int, str]]) -> None:
+    """Raises an error where an axis that is open must not be: the program answers other sizes otherwise than the
+    module does, or what it holds for them cannot be looked at.
+
+    still: the axes that are open, with their words.
+    """
+    if not any(still):
+        return
+    read(program, *call)
+    for word in dict.fromkeys(word for words in still for word in words.values()):
+        sizes = zip(Arguments.of(*call).tensors, still, strict=True)
+        size = next(tensor.shape[axis] for tensor, words in sizes for axis, each in words.items() if each == word)
+        # A multiple: patches and strides may take no others.
+        other = _resized(call, still, {word: 2 * size})
+        with Runner(module) as ours, Runner(program.module()) as theirs:
+            expected, answers = (tensors_in(runner.run([other]).steps) for runner in (ours, theirs))
+        if len(expected) != len(answers) or not all(map(_near, expected, answers)):
+            raise CaptureError("the program", f"its answers at other sizes of {word} differ from the network's", "")
+
+
+def _open(program: ExportedProgram, axes: Sequence[Mapping[int, str]]) -> list[dict[int, str]]:
+    """The axes that torch left open, of those that it was to."""
+    values = {node.name: node.meta.get("val") for node in program.graph.nodes if node.op == "placeholder"}
+    inputs = [values.get(str(name)) for name in program.graph_signature.user_inputs]
+    tensors = [value for value in inputs if isinstance(value, Tensor)]
+    still: list[dict[int, str]] = []
+    for tensor, words in zip(tensors, axes, strict=True):
+        still.append({axis: word for axis, word in words.items() if number_of(tensor.shape[axis]) is None})
+    return still
+
+
+def _near(first: Tensor, second: Tensor) -> bool:
+    """Whether two answers are equal up to rounding."""
+    if first.shape != second.shape:
+        return False
+    scale = float(first.abs().max()) if first.numel() else 0.0
+    return torch.allclose(first, second, rtol=0, atol=_ROUNDING * scale, equal_nan=True)
