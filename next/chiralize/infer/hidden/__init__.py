@@ -1,1 +1,1 @@
-"""Which hidden units are partners: imposed by the specification, or matched by their weights."""
+"""Which hidden units are partners: as the specification imposes it, or as their weights say?"""
