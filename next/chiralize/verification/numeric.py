@@ -25,6 +25,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from math import inf
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -32,12 +33,14 @@ from torch import Tensor, nn
 from chiralize.errors import ChiralizeError, Finding, ModelRunError
 from chiralize.graph.quiet import quiet
 from chiralize.graph.run import Arguments, Call, Runner, check_count, doubled, random_tensor, results
-from chiralize.problem.mirror import NetworkMirror
 from chiralize.symmetry.action import act
 from chiralize.verification.precision import coarser_inside, moved_by_rounding, own_dtype
 from chiralize.verification.residuals import Allowance, Tally
 from chiralize.verification.sizes import Resized
 from chiralize.verification.verdicts import NumericVerdict, Trial
+
+if TYPE_CHECKING:
+    from chiralize.problem.mirror import NetworkMirror
 
 Tell = Callable[[float], None]
 SAMPLES = 8

@@ -15,7 +15,7 @@ A network that passes on its numbers while a rule is missing has a standing of i
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 from math import inf
 from typing import TYPE_CHECKING, Literal
@@ -335,7 +335,11 @@ class Degeneracy:
     zeroed: tuple[str, ...] = ()
     dead_inputs: tuple[str, ...] = ()
     live_inputs: int = 0
-    findings: tuple[Finding, ...] = field(default=())
+
+    @property
+    def ignores_much(self) -> bool:
+        """Whether the result ignores more than a quarter of the entries that the original reacts to."""
+        return 4 * len(self.dead_inputs) > self.live_inputs
 
     @property
     def odd_kept(self) -> float:

@@ -1,0 +1,203 @@
+"""How did a conversion change the answers, and does the result still tell left from right?
+
+    figures(network, result, repmap).measured.rho     0.62: nearer to the flip average than the original was
+    figures(network, result, repmap).degeneracy       odd shares of 0.31 before and 0.30 after
+
+Original and result are run in both views on the same inputs; `gaps` adds everything up and has the formulas. Methods
+order their drafts by these figures, and commands hold a result to bounds on them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+from chiralize.errors import ModelRunError
+from chiralize.graph.run import Arguments, Call, Runner, check_count, placed, random_calls, random_tensor, results
+from chiralize.infer.records import RepMap
+from chiralize.problem.mirror import NetworkMirror, mirror_at_rest, mirror_if_known
+from chiralize.problem.network import Network
+from chiralize.verification.gaps import Sums
+from chiralize.verification.verdicts import Degeneracy, Measured
+
+_RANDOM, _FEWEST = 16, 4
+"""Random calls where there are no other inputs, and the fewest of a costly network."""
+_WORK = 2e10
+"""Multiplications to spend on figures from random calls."""
+_WITNESSES = 4
+"""Random calls that a network is run on beside its own flip average, the same whenever it is asked."""
+_DRAWS = 2
+"""Random combinations of the outputs whose gradients are taken; the larger reaction counts."""
+_DEAD, _ALIVE = 1e-7, 1e-4
+"""Of the largest reaction to any entry: an entry with less is ignored, and one with more is reacted to."""
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Drift and degeneracy of a draft, both None where nobody knows T on the original's states."""
+
+    measured: Measured | None = None
+    degeneracy: Degeneracy | None = None
+
+    @property
+    def rho(self) -> float:
+        """rho of the worst output, 0 where nothing was measured."""
+        return (self.measured.rho or 0.0) if self.measured is not None else 0.0
+
+
+def figures(
+    network: Network,
+    result: nn.Module,
+    repmap: RepMap | None,
+    *,
+    is_average: bool = False,
+    forced: Sequence[str] = (),
+    zeroed: Sequence[str] = (),
+) -> Figures:
+    """Figures of a result on random inputs; empty where T on the original's states is not known.
+
+    repmap: what inference found of the original.  forced, zeroed: of `Degeneracy`.
+    Raises ModelRunError, UsageError.
+    """
+    mirror = mirror_if_known(network, repmap) or mirror_at_rest(network)
+    if mirror is None:
+        return Figures()
+    calls = _drawn(network, network.affordable(_WORK / network.rows, _FEWEST, _RANDOM))
+    measured, degeneracy = measure(network, mirror, calls, result)
+    measured = replace(measured, source=str(network.around))
+    return Figures(measured, replace(degeneracy, forced=tuple(forced), zeroed=tuple(zeroed)))
+
+
+def on_random_inputs(network: Network, mirror: NetworkMirror) -> Figures:
+    """A network against its own flip average, on random inputs that are the same whenever it is asked."""
+    measured, degeneracy = measure(network, mirror, _drawn(network, _WITNESSES), network.module)
+    return Figures(replace(measured, source=str(network.around)), degeneracy)
+
+
+def with_dead_inputs(network: Network, result: nn.Module, repmap: RepMap | None, measured: Figures) -> Figures:
+    """The figures with the entries that only the original reacts to; networks without a gradient are not asked."""
+    mirror = mirror_if_known(network, repmap)
+    if mirror is None or measured.degeneracy is None:
+        return measured
+    (call,) = _drawn(network, 1)
+    before, after = (_reactions(module, mirror, call) for module in (network.module, result))
+    dead, live = _dead(before, after, mirror)
+    return replace(measured, degeneracy=replace(measured.degeneracy, dead_inputs=dead, live_inputs=live))
+
+
+def measure(
+    network: Network, mirror: NetworkMirror, calls: Sequence[Call], result: nn.Module | None = None
+) -> tuple[Measured, Degeneracy]:
+    """Gaps of an original, and the drift of a result from its flip average, call by call from the stored states.
+
+    Outputs that are states or integers are left out. Raises ModelRunError, UsageError.
+    """
+    sums: dict[int, Sums] = {}
+    samples = 0
+    with Runner(network.module) as first, Runner(result if result is not None else network.module) as second:
+        for call in calls:
+            plain, turned = _answers(first, call, mirror), _answers(first, mirror.turned(call), mirror, turned=True)
+            theirs = results(second.run([call]).steps[0])[0] if result is not None else plain
+            check_count("the results", theirs, mirror.outputs)
+            samples += mirror.samples_in(plain)
+            for index, answer in enumerate(plain):
+                if index not in mirror.state_outputs and (answer.is_floating_point() or answer.is_complex()):
+                    of_output = sums.setdefault(index, Sums(mirror, index, _units(network, index)))
+                    of_output.add(answer, turned[index], theirs[index] if result is not None else None)
+    outputs = {index: of_output.figures() for index, of_output in sums.items()}
+    odd = [outputs[index].odd if index in outputs else (0.0, 0.0) for index in range(len(mirror.outputs))]
+    before, after = (tuple(share[side] for share in odd) for side in (0, 1))
+    return Measured(tuple(outputs.values()), "noise", samples), Degeneracy(before, after)
+
+
+def _units(network: Network, index: int) -> list[int]:
+    """The block that every entry along the last axis of an output belongs to, each of which has a unit of its own.
+
+    Empty where blocks lie along another axis, or there is one.
+    """
+    tensor = network.resolved.outputs[index]
+    if len(tensor.parts) < 2 or tensor.name_axis != len(tensor.shape) - 1:
+        return []
+    groups = [-1] * tensor.shape[-1]
+    for number, (_, positions) in enumerate(tensor.parts):
+        for entry in range(*positions.indices(len(groups))):
+            groups[entry] = number
+    return groups
+
+
+def _drawn(network: Network, count: int) -> list[Call]:
+    """Random calls in the shapes of the example, where inputs of the network lie; integers are as they are there."""
+    calls = random_calls(Arguments.of(*network.example), count, 1)
+    return [placed(call, network.around) for call in calls]
+
+
+def _answers(runner: Runner, call: Call, mirror: NetworkMirror, *, turned: bool = False) -> list[Tensor]:
+    """The answers to one call from the stored states s, or from T s where `turned`."""
+    tensors = results(runner.run([call], mirror.states, turned=turned).steps[0])[0]
+    check_count("the results", tensors, mirror.outputs)
+    return tensors
+
+
+# ---- dead inputs -----------------------------------------------------------------------------------------------------
+def _reactions(module: nn.Module, mirror: NetworkMirror, call: Call) -> dict[int, Tensor]:
+    """The largest gradient of random combinations of the outputs by every entry of every floating-point input.
+
+    Axes that the mirror leaves alone (batch, frame) have size 1. Empty where the network has no gradient.
+    y = 2 x[0] + 0 x[1] has the reactions (2 |r|, 0), r being the random number that y was multiplied with.
+    """
+    arguments, generator = Arguments.of(*call), torch.Generator().manual_seed(0)
+    tensors = [
+        tensor.detach().clone().requires_grad_() if tensor.is_floating_point() else tensor
+        for tensor in arguments.tensors
+    ]
+    asked = {index: tensor for index, tensor in enumerate(tensors) if tensor.requires_grad}
+    largest: dict[int, Tensor] = {}
+    try:
+        with Runner(module) as runner, torch.enable_grad():
+            outputs = results(runner.call(runner.start(), arguments.filled(tensors)))[0]
+            numbers = [
+                output
+                for index, output in enumerate(outputs)
+                if index not in mirror.state_outputs and output.is_floating_point()
+            ]
+            for _ in range(_DRAWS):
+                terms = [(output * random_tensor(output.detach(), generator)).sum() for output in numbers]
+                gradients = torch.autograd.grad(
+                    torch.stack(terms).sum(), list(asked.values()), retain_graph=True, allow_unused=True
+                )
+                for (index, tensor), gradient in zip(asked.items(), gradients, strict=True):
+                    size = _reduced(torch.zeros_like(tensor) if gradient is None else gradient, mirror, index)
+                    largest[index] = torch.maximum(size, largest.get(index, size))
+    except (RuntimeError, ModelRunError, NotImplementedError):  # no gradient through this network
+        return {}
+    return largest
+
+
+def _reduced(gradient: Tensor, mirror: NetworkMirror, index: int) -> Tensor:
+    """Sizes of a gradient, the largest along every axis that the mirror leaves alone."""
+    size = gradient.detach().abs().to("cpu", torch.float64)
+    for axis in mirror.inputs[index].still_axes:
+        size = size.amax(axis, keepdim=True) if size.shape[axis] else size
+    return size
+
+
+def _dead(before: dict[int, Tensor], after: dict[int, Tensor], mirror: NetworkMirror) -> tuple[tuple[str, ...], int]:
+    """Labels of the entries that only the original reacts to, and the number of entries that it reacts to."""
+    alive, floor = _ALIVE * _highest(before), _DEAD * _highest(after)
+    is_dead: dict[str, bool] = {}
+    for index in before.keys() & after.keys():
+        if before[index].shape != after[index].shape:
+            continue  # states, of which an average has both views'
+        # Several entries may have one label, which is dead where all of them are.
+        for entry in (before[index] > alive).nonzero().tolist():
+            label = mirror.label("input", index, tuple(entry))
+            is_dead[label] = is_dead.get(label, True) and bool(after[index][tuple(entry)] <= floor)
+    return tuple(label for label, dead in is_dead.items() if dead), len(is_dead)
+
+
+def _highest(reactions: dict[int, Tensor]) -> float:
+    """The largest reaction to any entry of any input, 0 where there are none."""
+    return max((float(reaction.max()) for reaction in reactions.values()), default=0.0)
