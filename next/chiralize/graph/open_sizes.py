@@ -7,8 +7,9 @@ The examples read four frames of the table, all zero, and at their sizes the net
 that an open size reaches is computed a second time, at the largest size that the program takes (64 here). Where the
 entries of the examples stand at the front of it, the graph gets all of it, cut to the examples' size by a `slice`, and
 an entry in `CapturedModel.left_alone`: rules then see the whole table, and no entry that is merely not read. That is
-so for any way in which it was cut or computed. What looks otherwise at another size (`table[n - 4]`, `arange(n) / n`)
-cannot be proved for all: the axis has to be closed.
+so for any way in which it was cut or computed. Whether entries stand at the front is asked with random numbers in place
+of all that is stored, so that no two entries agree by chance, as zeros do. What looks otherwise at another size
+(`table[n - 4]`, `arange(n) / n`) cannot be proved for all: the axis has to be closed.
 
 Numbers that come from an open size may list sizes, or say where an axis is cut: one that is open itself, or else one
 that the mirror leaves alone whole. As factors and summands they may not change their sign.
@@ -18,7 +19,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -26,6 +27,7 @@ from torch import Tensor
 from torch.export import ExportedProgram
 
 from chiralize.errors import CaptureError
+from chiralize.errors.words import first_line
 from chiralize.graph.execution import arguments_of, evaluated, number_of, target_of, where_of
 from chiralize.graph.model import CapturedModel, Leaf, Node, Ref, Where
 
@@ -59,9 +61,22 @@ def whole(
         wide = _at_largest(program, values, symbol, sizes)
         for node in program.graph.nodes:
             if node.name in captured.by_name:
-                _check_numbers(node, wide, values, aliases, alone)
+                _check_numbers(node, wide.values, values, aliases, alone)
         captured = _with_wholes(captured, wide)
     return replace(captured, left_alone={**captured.left_alone, **alone})
+
+
+@dataclass(frozen=True)
+class _Wide:
+    """Constants and numbers that an open size reaches, at its largest.
+
+    drawn: constants made of random numbers in the place of stored ones, at the examples' size and at the largest.
+    formulas: the names of those that nothing stored goes into.
+    """
+
+    values: Mapping[str, Any]
+    drawn: Mapping[str, tuple[Any, Any]]
+    formulas: frozenset[str]
 
 
 def _open_symbols(program: ExportedProgram) -> dict[str, list[int]]:
@@ -86,22 +101,47 @@ def _open_symbols(program: ExportedProgram) -> dict[str, list[int]]:
     return symbols
 
 
-def _at_largest(
-    program: ExportedProgram, values: Mapping[str, Any], symbol: str, sizes: Sequence[int]
-) -> dict[str, Any]:
-    """The constants and numbers that an open size reaches, at the first of these sizes at which all can be computed.
+def _at_largest(program: ExportedProgram, values: Mapping[str, Any], symbol: str, sizes: Sequence[int]) -> _Wide:
+    """What an open size reaches, at the first of these sizes at which all of it can be computed.
 
     values: what is known at the sizes of the examples; a value that depends on the inputs is not among them.
     """
+    drawn = _drawn(program, values)
+    formulas = frozenset(name for name, value in values.items() if drawn[name] is value)
+    reason = ""
     for size in sizes:
         if size > _LARGEST:
             continue
         try:
-            return _computed(program, values, symbol, size)
+            wide = _computed(program, values, symbol, size)
+            others = _computed(program, drawn, symbol, size)
+            return _Wide(wide, {name: (drawn[name], others[name]) for name in wide}, formulas)
         except (IndexError, RuntimeError, ValueError) as error:
-            last = error
-    facts = f"what it computes from the open size {symbol} cannot be computed at {sizes[0]}"
-    raise OpenSizeError("the program", facts, "export it with this size fixed") from last
+            reason = f": {first_line(error)}"
+    facts = f"what it computes from the open size {symbol} cannot be computed at {sizes[0]}{reason}"
+    raise OpenSizeError("the program", facts, "export it with this size fixed")
+
+
+def _drawn(program: ExportedProgram, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Constants made of random numbers in the place of stored ones; what nothing stored goes into is the same object.
+
+    Whole numbers stay between the smallest and the largest of their tensor, since they may be positions.
+    """
+    drawn: dict[str, Any] = {}
+    generator = torch.Generator().manual_seed(0)
+    for node in program.graph.nodes:
+        value = values.get(node.name)
+        if node.op == "placeholder" and isinstance(value, Tensor) and value.numel():
+            if value.is_floating_point() or value.is_complex():
+                drawn[node.name] = torch.randn(value.shape, generator=generator).to(value)
+            else:
+                low, high = int(value.min()), int(value.max())
+                drawn[node.name] = torch.randint(low, high + 1, value.shape, generator=generator).to(value)
+        elif any(operand.name in drawn for operand in node.all_input_nodes) and isinstance(
+            value, (Tensor, list, tuple)
+        ):
+            drawn[node.name] = evaluated(node, lambda other: drawn.get(other.name, values.get(other.name)))
+    return {**values, **drawn}
 
 
 def _computed(program: ExportedProgram, values: Mapping[str, Any], symbol: str, size: int) -> dict[str, Any]:
@@ -130,22 +170,17 @@ def _computed(program: ExportedProgram, values: Mapping[str, Any], symbol: str, 
 
 
 # ---- constants ------------------------------------------------------------------------------------------------
-def _with_wholes(captured: CapturedModel, wide: Mapping[str, Any]) -> CapturedModel:
+def _with_wholes(captured: CapturedModel, wide: _Wide) -> CapturedModel:
     """The graph with the constants that one open size reaches whole, each behind slices to the examples' size."""
     leaves, alone = dict(captured.leaves), dict(captured.left_alone)
     slices: list[Node] = []
     cut: dict[str, str] = {}
     for leaf in captured.leaves.values():
-        if leaf.name not in wide or _is_alike(leaf, wide[leaf.name], captured):
+        if leaf.name not in wide.values or _is_alike(leaf, wide, captured):
             continue
-        value = wide[leaf.name]
-        if value is _UNKNOWN or leaf.name in captured.left_alone:
+        if wide.values[leaf.name] is _UNKNOWN or leaf.name in captured.left_alone:
             raise _error(leaf.where, "what it computes from an open size cannot be computed for others")
-        axes = [axis for axis, size in enumerate(leaf.shape) if value.shape[axis] != size]
-        value = _narrowed(value, leaf.shape, [axis for axis in axes if _is_repeated(value, axis)])
-        axes = [axis for axis in axes if value.shape[axis] != leaf.shape[axis]]
-        if not _agree(_narrowed(value, leaf.shape, axes), leaf.tensor):
-            raise _error(leaf.where, "a constant has other numbers in the same places where a size is another one")
+        value, axes = _whole(leaf, wide)
         if axes:
             leaves[leaf.name], alone[leaf.name] = replace(leaf, tensor=value), frozenset(axes)
             new = list(_slices(leaf, value, axes))
@@ -159,24 +194,40 @@ def _with_wholes(captured: CapturedModel, wide: Mapping[str, Any]) -> CapturedMo
     return replace(changed, left_alone=alone)
 
 
-def _is_alike(leaf: Leaf, value: Any, captured: CapturedModel) -> bool:
+def _whole(leaf: Leaf, wide: _Wide) -> tuple[Tensor, list[int]]:
+    """A constant at the largest size, and the axes along which the examples have the first entries of it alone.
+
+    Raises OpenSizeError where they have others.
+    """
+    value, (drawn, other) = wide.values[leaf.name], wide.drawn[leaf.name]
+    axes = [axis for axis, size in enumerate(leaf.shape) if value.shape[axis] != size]
+    for axis in axes:
+        if value.shape[axis] < leaf.shape[axis]:
+            raise _error(leaf.where, "a constant is shorter where a size is larger")
+    if not _agree(_narrowed(other, leaf.shape, axes), drawn):
+        raise _error(leaf.where, "a constant has other numbers in the same places where a size is another one")
+    # Along an axis that only repeats them, as `zeros(n, 3)` does, the entries of the examples are enough.
+    repeating = [axis for axis in axes if _is_repeated(other, axis) and _is_repeated(value, axis)]
+    return _narrowed(value, leaf.shape, repeating), [axis for axis in axes if axis not in repeating]
+
+
+def _is_alike(leaf: Leaf, wide: _Wide, captured: CapturedModel) -> bool:
     """Whether a constant is the same at both sizes, as far as rules can tell: numbers, or one number of one sign."""
-    if value is _UNKNOWN or not isinstance(value, Tensor):
+    value, (drawn, other) = wide.values[leaf.name], wide.drawn[leaf.name]
+    if value is _UNKNOWN or other is _UNKNOWN:
         return False
-    if value.shape == leaf.shape and _agree(value, leaf.tensor):
+    if _agree(other, drawn):
         return True
-    if not value.numel() or not leaf.tensor.numel() or not all(_is_one_number(each) for each in (value, leaf.tensor)):
+    if leaf.name not in wide.formulas or not all(map(_is_one_number, (leaf.tensor, value))):
         return False
     first, second = leaf.tensor.reshape(-1)[0], value.reshape(-1)[0]
-    if bool(first == second):
-        return True
-    readers = captured.readers(leaf.name)
-    return bool(first.sign() == second.sign()) and all(_is_linear(reader.target) for reader in readers)
+    is_linear = all(_is_linear(reader.target) for reader in captured.readers(leaf.name))
+    return bool(first == second) or (is_linear and bool(first.sign() == second.sign()))
 
 
 def _is_one_number(tensor: Tensor) -> bool:
-    """Whether all entries are one number."""
-    return bool((tensor == tensor.reshape(-1)[0]).all())
+    """Whether there are entries, and all are one number."""
+    return tensor.numel() > 0 and bool((tensor == tensor.reshape(-1)[0]).all())
 
 
 def _is_repeated(tensor: Tensor, axis: int) -> bool:
@@ -185,10 +236,8 @@ def _is_repeated(tensor: Tensor, axis: int) -> bool:
 
 
 def _narrowed(tensor: Tensor, shape: Sequence[int], axes: Sequence[int]) -> Tensor:
-    """The first entries along some axes, as many as a shape says. Raises OpenSizeError where there are fewer."""
+    """The first entries along some axes, as many as a shape says."""
     for axis in axes:
-        if shape[axis] > tensor.shape[axis]:
-            raise _error(Where(), "a constant is shorter where a size is larger")
         tensor = tensor.narrow(axis, 0, shape[axis])
     return tensor
 
