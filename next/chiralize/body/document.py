@@ -20,11 +20,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, TypeVar
+from typing import Annotated, Any, Literal, NoReturn, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-from pydantic.functional_validators import BeforeValidator
+from pydantic.functional_validators import AfterValidator, BeforeValidator, PlainValidator
 
 from chiralize.errors import (
     MissingKeyError,
@@ -36,7 +36,7 @@ from chiralize.errors import (
 )
 from chiralize.errors.words import first_line, when
 
-Place = tuple["str | int", ...]
+KeyPath = tuple["str | int", ...]
 """Keys of maps and positions in lists, from the top of a document down."""
 SIZE_LIMIT = 1 << 20
 """Bytes of a file: the largest shipped one has 12 KB."""
@@ -52,15 +52,18 @@ _NULLS = ("", "~", "null")
 _INTEGER = re.compile(r"[-+]?\d{1,18}")
 _NUMBER = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d{1,2})?|[-+]?\d+/\d+")
 M = TypeVar("M", bound="Keys")
+T = TypeVar("T")
 
 
-class Wrong(ValueError):
+class Wrong(ValueError):  # noqa: N818 (it is raised as "wrong", and never reaches users)
     """What a record finds wrong with itself.  kind: of the error.  at: the path within the record; it becomes the line.
 
     continues: the facts are a predicate, and begin with the name of the key: "dims" + "must be a list, not 'x'".
     """
 
-    def __init__(self, kind: type[SpecError], facts: str, remedy: str, at: Place = (), continues: bool = False) -> None:
+    def __init__(
+        self, kind: type[SpecError], facts: str, remedy: str, at: KeyPath = (), continues: bool = False
+    ) -> None:
         super().__init__(facts)
         self.kind, self.facts, self.remedy, self.at, self.continues = kind, facts, remedy, at, continues
 
@@ -92,7 +95,7 @@ class Items(list[Any]):
 
 @dataclass(frozen=True)
 class Document:
-    """data: `Map`, `Items` and texts.  source: the file as the user wrote it.  path: the file, None for other sources."""
+    """data: `Map`, `Items` and texts.  source: the file as the user wrote it.  path: the file, None where it is none."""
 
     data: Any
     source: str
@@ -126,7 +129,7 @@ class Document:
             raise self._explained(error) from None
 
     @contextmanager
-    def within(self, path: Place = ()) -> Iterator[None]:
+    def within(self, path: KeyPath = ()) -> Iterator[None]:
         """Whatever a record that is built inside says of itself is said of this path's file and line."""
         try:
             yield
@@ -203,7 +206,25 @@ def _refuse(facts: str, remedy: str) -> NoReturn:
     raise Wrong(WrongValueError, facts, remedy, (), True)
 
 
-def _name(value: object) -> str:
+def _pairs_or_infer(value: object) -> Literal["infer"] | PairList:
+    """Pairs, or the word `infer`."""
+    return "infer" if value == "infer" else _pairs(value)
+
+
+def _pairs(value: object) -> PairList:
+    """Pairs of names or positions."""
+    if not isinstance(value, (list, tuple)):
+        _refuse(f"must be a list of pairs, not {shown(value)}", "write [[left_hip, right_hip], ...]")
+    pairs: list[tuple[str | int, str | int]] = []
+    for number, pair in enumerate(value):
+        if not isinstance(pair, (list, tuple)) or len(pair) != 2:
+            facts = f"lists {shown(pair)} where a pair should be"
+            raise Wrong(WrongValueError, facts, "write [[left_hip, right_hip], ...], two names each", (number,), True)
+        pairs.append((_reference(pair[0]), _reference(pair[1])))
+    return tuple(pairs)
+
+
+def read_name(value: object) -> str:
     """A text that no YAML reader takes for anything else: a joint called `on` would be another one for other tools."""
     if isinstance(value, Plain) and value.lower() in _NULLS:
         _refuse("is empty", "give a name")
@@ -238,7 +259,7 @@ def _flag(value: object) -> bool:
     return _BOOLEANS[value.lower()]
 
 
-def _sign(value: object) -> int:
+def read_sign(value: object) -> int:
     if str(value) not in ("1", "+1", "-1") or not isinstance(value, (Plain, int)):
         _refuse(f"must be 1 or -1, not {shown(value)}", "write 1 (stays) or -1 (negated)")
     return int(value)
@@ -258,19 +279,63 @@ def _exact(value: object) -> Fraction:
 def _reference(value: object) -> str | int:
     """The position in a list of names where it is a number without quotes, else one of the names."""
     is_position = isinstance(value, int) or (isinstance(value, Plain) and _INTEGER.fullmatch(value))
-    return _whole(value) if is_position else _name(value)
+    return _whole(value) if is_position else read_name(value)
 
 
-Name = Annotated[str, BeforeValidator(_name)]
+def as_list(value: object) -> object:
+    """A list as it is, and anything else as a list of one: `flip: 1`, `negate: x`."""
+    return value if isinstance(value, (list, tuple)) or value is None else [value]
+
+
+def not_empty(items: T) -> T:
+    """Raises Wrong for an empty list."""
+    if not items:
+        _refuse("is empty", "list one or more")
+    return items
+
+
+def _distinct(names: tuple[str, ...]) -> tuple[str, ...]:
+    refuse_twice(names, "name")
+    return names
+
+
+def _entries(value: object) -> int | tuple[str, ...]:
+    """How many entries, or their names."""
+    if isinstance(value, (list, tuple)):
+        return _distinct(tuple(map(read_name, value)))
+    count = _whole(value)
+    if not 1 <= count <= MOST_ENTRIES:
+        _refuse(f"has {count} entries", f"give 1 to {MOST_ENTRIES}")
+    return count
+
+
+def _signs(value: object) -> tuple[int, ...] | dict[str, tuple[int, ...]]:
+    """One list of signs, or a list for each of several names; a single sign stands for a list of one."""
+    if isinstance(value, Mapping):
+        rows = {str(name): row if isinstance(row, (list, tuple)) else [row] for name, row in value.items()}
+        return {name: tuple(map(read_sign, row)) for name, row in rows.items()}
+    if not isinstance(value, (list, tuple)):
+        _refuse(f"must be a list or a map, not {shown(value)}", "write [1, -1] or {name: -1}")
+    return tuple(map(read_sign, value))
+
+
+Name = Annotated[str, BeforeValidator(read_name)]
 Prose = Annotated[str, BeforeValidator(_prose)]
 Whole = Annotated[int, BeforeValidator(_whole)]
 Flag = Annotated[bool, BeforeValidator(_flag)]
-Sign = Annotated[int, BeforeValidator(_sign)]
+Sign = Annotated[int, BeforeValidator(read_sign)]
 Exact = Annotated[Fraction, BeforeValidator(_exact)]
 Reference = Annotated["str | int", BeforeValidator(_reference)]
+Names = Annotated[tuple[Name, ...], AfterValidator(not_empty), AfterValidator(_distinct)]
+"""One name or more, none of them twice."""
+Entries = Annotated["int | tuple[str, ...]", PlainValidator(_entries)]
+SignRows = Annotated["tuple[int, ...] | dict[str, tuple[int, ...]]", PlainValidator(_signs)]
+PairList = tuple[tuple["str | int", "str | int"], ...]
+Pairs = Annotated[PairList, PlainValidator(_pairs)]
+PairsOrInfer = Annotated["Literal['infer'] | PairList", PlainValidator(_pairs_or_infer)]
 
 
-def position_in(names: Sequence[str], reference: str | int, what: str, at: Place = ()) -> int:
+def position_in(names: Sequence[str], reference: str | int, what: str, at: KeyPath = ()) -> int:
     """The position that a `Reference` means. Raises Wrong with `at`.  what: the noun, `joint`."""
     if isinstance(reference, str):
         if reference not in names:
@@ -282,7 +347,7 @@ def position_in(names: Sequence[str], reference: str | int, what: str, at: Place
     return reference
 
 
-def refuse_twice(names: Sequence[str | int], what: str, at: Place = ()) -> None:
+def refuse_twice(names: Sequence[str | int], what: str, at: KeyPath = ()) -> None:
     """Raises Wrong at the second of two equal names."""
     for number, name in enumerate(names):
         if name in names[:number]:
@@ -291,37 +356,39 @@ def refuse_twice(names: Sequence[str | int], what: str, at: Place = ()) -> None:
 
 
 class Keys(BaseModel):
-    """A map of a file: unknown keys are refused, and values are not converted.  where: file and line, never compared."""
+    """A map of a file: unknown keys are refused.  where: file and line, which are not compared."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, populate_by_name=True)
     where: str = Field(default="", exclude=True, repr=False)
 
     @model_validator(mode="before")
     @classmethod
     def _known(cls, data: Any) -> Any:
         if isinstance(data, Map):
-            known = [key for key in cls.model_fields if key != "where"]
+            known = cls._attributes()
             for key in data:
                 if key not in known:
                     raise Wrong(UnknownKeyError, f"there is no key {key!r} here", did_you_mean(key, known), (key,))
             return {**data, "where": data.where}
         return data
 
+    @classmethod
+    def _attributes(cls) -> dict[str, str]:
+        """The attribute of every key of a file."""
+        return {info.alias or name: name for name, info in cls.model_fields.items() if name != "where"}
+
     def __eq__(self, other: object) -> bool:
-        return type(self) is type(other) and self._values() == other._values()  # type: ignore[union-attr]
+        return type(self) is type(other) and repr(self) == repr(other)  # maps are compared in their order, too
 
     def __hash__(self) -> int:
-        return hash(self._values())
-
-    def _values(self) -> tuple[object, ...]:
-        return tuple(getattr(self, name) for name in type(self).model_fields if name != "where")
+        return hash(repr(self))
 
     def to_dict(self) -> dict[str, object]:
         """The record as a file writes it, without what goes without saying; reading it again gives an equal record."""
         written: dict[str, object] = {}
-        for key, info in type(self).model_fields.items():
-            value = getattr(self, key)
-            if key != "where" and value != info.default:
+        for key, name in self._attributes().items():
+            value = getattr(self, name)
+            if value != type(self).model_fields[name].default:
                 written[key] = as_json(value)
         return written
 
@@ -476,4 +543,6 @@ _Dumper.add_representer(str, _quoted)
 
 def to_yaml(fields: Mapping[str, object]) -> str:
     """The text of a file; reading it again gives equal values."""
-    return yaml.dump(as_json(fields), Dumper=_Dumper, sort_keys=False, width=110, allow_unicode=True)
+    return yaml.dump(
+        as_json(fields), Dumper=_Dumper, sort_keys=False, default_flow_style=None, width=110, allow_unicode=True
+    )

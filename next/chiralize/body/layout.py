@@ -1,4 +1,4 @@
-"""Layout strings: what is every axis? One word per tensor axis, `(j d)` for a merged axis, `...` for any number of axes.
+"""What is every axis? One word per tensor axis, `(j d)` for a merged axis, `...` for any number of axes.
 
 `j` is the joint axis (two of them hold a number for every two joints), `d` the coordinate axis (two hold a matrix), `f`
 an axis of concatenated fields, `classes` an axis of scores; every other word is a free axis, which the mirror leaves

@@ -1,4 +1,4 @@
-"""What the mirror does to a few numbers that belong to one thing: a force, a wrench, an inertia, a rotation.
+"""Which numbers of a force, a wrench, an inertia or a rotation does the mirror negate?
 
 A reflection of one axis multiplies a number by -1 for every time that this axis occurs in it. A force along y holds y
 once. A torque about y is made of x and z, since it is a cross product; so is a turn about y, and the y part of a
@@ -35,7 +35,7 @@ ORDERS: Mapping[str, tuple[str, ...]] = {
 }
 """The orders in which the numbers of a kind are written down; of `euler`, examples."""
 TURNED = ("rotation", "quaternion", EULER)
-"""Kinds that say how something is turned; the mean of two such lists of numbers is none, in general."""
+"""Kinds that say how something is turned; the mean of two lists of such numbers is none, in general."""
 WITH_DIMS = ("vector", "axial")
 """Kinds of which a tensor may hold some of the axes only, as a planar robot's."""
 
@@ -115,43 +115,6 @@ class Quantity:
         elif self.kind == "quaternion":
             prefix = "q"
         return tuple(prefix + component.label for component in self.components())
-
-    def in_other_orders(self) -> list[Quantity]:
-        """The same kind with its numbers in another order, as many of them.
-
-        >>> [other.order for other in Quantity("rotation", "6d_by_row").in_other_orders()]
-        ['6d_by_column']
-        """
-        # Of `euler` the orders in the table are examples, and no full list that could be tried.
-        orders = [] if self.kind == EULER else [order for order in ORDERS[self.kind] if order != self.order]
-        others = [Quantity(self.kind, order) for order in orders]
-        return [other for other in others if len(other.components()) == len(self.components())]
-
-    def __str__(self) -> str:
-        """As a file writes it.
-
-        >>> str(Quantity("rotation", "matrix"))
-        'kind: rotation, order: matrix'
-        """
-        return ", ".join(f"{key}: {value}" for key, value in self.to_dict().items())
-
-    def to_dict(self) -> dict[str, object]:
-        """The keys `kind`, `order` and `dims` of a file, without those that go without saying."""
-        keys: dict[str, object] = {"kind": self.kind}
-        if self.order:
-            keys["order"] = self.order
-        if self.kind in WITH_DIMS and self.dims != AXES:
-            keys["dims"] = list(self.dims)
-        return keys
-
-
-ROTATIONS: Mapping[int, Sequence[Quantity]] = {
-    3: (Quantity("rotation", "axis_angle"),),
-    4: (Quantity("quaternion", "wxyz"), Quantity("quaternion", "xyzw")),
-    6: (Quantity("rotation", "6d_by_column"), Quantity("rotation", "6d_by_row")),
-    9: (Quantity("rotation", "matrix"),),
-}
-"""What so many numbers of a joint may be, if they are a rotation."""
 
 
 def turn(name: str) -> Component:

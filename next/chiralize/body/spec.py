@@ -1,14 +1,28 @@
-"""What is said of a model, for each of its mirrors?"""
+"""What is said of a model, for each of its mirrors?
+
+`load_spec` is the only way from a name or file to a `Spec`; after it nobody looks at YAML again.
+
+    load_spec("h36m")                                          a shipped skeleton; layouts are inferred from sizes
+    load_spec("dog.yaml", input_layouts=["b t j d"])           a file, with other layouts
+    load_spec({"skeleton": "h36m", "inputs": ["b j d"]})       the keys of a file
+
+All commands begin here. No network is known yet: `resolve` fits the specification to a network's shapes.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import combinations
 from pathlib import Path
-from typing import Any
 
+from chiralize.body.catalog import MIRRORS, by_mirror, locate, skeleton_at, skeleton_of
+from chiralize.body.document import Document, Wrong, from_python, parse_yaml, read_yaml
 from chiralize.body.hidden import HiddenPolicy
+from chiralize.body.schema import FileKeys, Tensor
 from chiralize.body.skeleton import Skeleton
+from chiralize.errors import NotAnInvolutionError, SpecError, WrongValueError
+from chiralize.symmetry.orbits import entry_apart
 
 
 @dataclass(frozen=True, repr=False)
@@ -23,8 +37,8 @@ class Spec:
 
     name: str
     skeleton: Skeleton
-    inputs: tuple[Any, ...] | None = None
-    outputs: tuple[Any, ...] | None = None
+    inputs: tuple[Tensor, ...] | None = None
+    outputs: tuple[Tensor, ...] | None = None
     hidden: HiddenPolicy = field(default_factory=HiddenPolicy)
     activation: str = "keep"
     invariant: bool = False
@@ -36,18 +50,45 @@ class Spec:
         return dict(self.mirrors) or {"mirror": self}
 
     @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """The inputs, then the outputs; none for layouts that are inferred."""
+        return (*(self.inputs or ()), *(self.outputs or ()))
+
+    @property
     def is_affine(self) -> bool:
         """Whether some coordinates are mirrored at a point other than 0, so that biases hold an offset."""
-        raise NotImplementedError
+        return any(tensor.is_affine for tensor in self.tensors)
+
+    def __repr__(self) -> str:
+        return f"<Spec {self.name}: {_layouts(self.inputs)} -> {_layouts(self.outputs)}, {self.skeleton!r}>"
 
     def to_dict(self) -> dict[str, object]:
-        """The specification as JSON values: the keys of a file, with the skeleton inlined, and the notices."""
-        raise NotImplementedError
+        """The specification as JSON values: a file that needs no other, which reads back as an equal specification."""
+        fields: dict[str, object] = {"chiralize": 1, "name": self.name}
+        if self.mirrors:
+            fields[MIRRORS] = {name: spec._of_one_mirror() for name, spec in self.mirrors.items()}
+        else:
+            fields |= self._of_one_mirror()
+        return fields | {"notices": list(self.notices)}
+
+    def _of_one_mirror(self) -> dict[str, object]:
+        fields: dict[str, object] = {"skeleton": self.skeleton.to_dict()}
+        for key, tensors in (("inputs", self.inputs), ("outputs", self.outputs)):
+            if tensors is not None:
+                fields[key] = [tensor.to_dict() for tensor in tensors]
+        return fields | {"hidden": self.hidden.to_dict(), "activation": self.activation, "invariant": self.invariant}
 
     @staticmethod
     def from_dict(fields: Mapping[str, object]) -> Spec:
         """The inverse of `to_dict`. Raises SpecError."""
-        raise NotImplementedError
+        return _read(from_python(fields, "specification"), [])
+
+
+def _layouts(tensors: tuple[Tensor, ...] | None) -> str:
+    """`'b t j d', free`, or that they are inferred."""
+    if tensors is None:
+        return "inferred"
+    return ", ".join(repr(tensor.layout) if tensor.layout else tensor.kind for tensor in tensors) or "nothing"
 
 
 def load_spec(
@@ -57,5 +98,118 @@ def load_spec(
     output_layouts: Sequence[str] = (),
     invariant: bool = False,
 ) -> Spec:
-    """The specification of a shipped skeleton, a file, a dict with the keys of a file, a Skeleton, or another one."""
-    raise NotImplementedError
+    """The specification of a shipped skeleton, a file, a dict with the keys of a file, a Skeleton, or another one.
+
+    input_layouts, output_layouts: layouts (or free, invariant, state, unclaimed, auto) in the order of the tensors,
+    in place of those of the file.  invariant: all outputs are scores that the mirror leaves alone.
+    Raises UnknownNameError, SpecError of every kind, with file and line.
+    """
+    spec = _load(source)
+    # Options hold for every mirror of a file alike.
+    mirrors = {name: _with_options(one, input_layouts, output_layouts, invariant) for name, one in spec.mirrors.items()}
+    return replace(_with_options(spec, input_layouts, output_layouts, invariant), mirrors=mirrors)
+
+
+def parse_spec(text: str, source: str = "<text>") -> Spec:
+    """The specification that YAML text describes. Raises SpecError."""
+    return _read(parse_yaml(text, source), [])
+
+
+def _load(source: str | Path | Mapping[str, object] | Skeleton | Spec) -> Spec:
+    """The specification without options; a relative path counts from the working directory."""
+    if isinstance(source, Spec):
+        return source
+    if isinstance(source, Skeleton):
+        return Spec(source.name, source)
+    if isinstance(source, Mapping):
+        return _read(from_python(source, "specification"), [])
+    notices: list[str] = []
+    try:
+        path = locate(source, Path(), notices)
+    except Wrong as wrong:
+        raise wrong.error("skeleton") from None
+    return _read(read_yaml(path), notices)
+
+
+def _read(document: Document, notices: list[str]) -> Spec:
+    """The specification of a document; of several mirrors each is read as a file of its own, which names none."""
+    documents = by_mirror(document)
+    if not documents:
+        return _read_one(document, notices)
+    specs = {name: _read_one(one, list(notices)) for name, one in documents.items()}
+    with document.within((MIRRORS,)):
+        _check_together(specs)
+    first = next(iter(specs.values()))
+    return replace(first, mirrors=specs if len(specs) > 1 else {})
+
+
+def _read_one(document: Document, notices: list[str]) -> Spec:
+    """The specification of a document with one mirror."""
+    keys = document.read(FileKeys, skeleton_at=lambda reference: skeleton_at(reference, document, notices))
+    stem = document.path.stem if document.path is not None else ""
+    with document.within():
+        base = None if keys.skeleton is None else skeleton_at(keys.skeleton, document, notices)
+        skeleton = skeleton_of(keys, base, stem or "unnamed", notices)
+    for io, tensors in (("input", keys.inputs), ("output", keys.outputs)):
+        for number, tensor in enumerate(tensors or ()):
+            with document.within((f"{io}s", number)):
+                tensor.check(skeleton, io)
+    hidden = keys.hidden.policy()
+    if keys.activation == "keep" and hidden.any_negated:
+        remedy = "`activation: tanh` lets them stay negated"
+        where = document.where(("hidden",))
+        notices.append(f"{where}: negated hidden channels meet activations that are not odd: {remedy}")
+    name = keys.name or stem or skeleton.name
+    said = (*keys.notices, *notices)
+    return Spec(name, skeleton, keys.inputs, keys.outputs, hidden, keys.activation, keys.invariant, notices=said)
+
+
+def _check_together(specs: Mapping[str, Spec]) -> None:
+    """Raises Wrong where two mirrors do not commute or are of different bodies: one would break what the other gave."""
+    for (name, one), (other_name, other) in combinations(specs.items(), 2):
+        first, second = one.skeleton, other.skeleton
+        if first.joints != second.joints or first.dims != second.dims:
+            facts = f"mirrors {name} and {other_name} are of different bodies"
+            raise Wrong(SpecError, facts, "give them the same joints and dims", (other_name,))
+        apart = entry_apart(first.merged_action(), second.merged_action())
+        if apart is not None:
+            joint, dim = divmod(apart, len(first.dims))
+            entry = f"{first.joints[joint]}.{first.dims[dim]}"
+            facts = f"mirrors {name} and {other_name} do not commute at {entry}: the result depends on their order"
+            raise Wrong(NotAnInvolutionError, facts, "correct the pairs or signs of it", (other_name,))
+
+
+# ---- options ----------------------------------------------------------------------------------------------------
+def _with_options(spec: Spec, inputs: Sequence[str], outputs: Sequence[str], invariant: bool) -> Spec:
+    """The specification of one mirror with layouts in place of those of the file, and with invariant outputs."""
+    if invariant:
+        if outputs or any(tensor.kind not in ("invariant", "state", "like") for tensor in spec.outputs or ()):
+            facts = "the outputs are described already, by the file or by layouts"
+            raise WrongValueError("invariant", facts, "drop one of them")
+        spec = replace(spec, invariant=True)
+    return replace(
+        spec,
+        inputs=_with_layouts(spec.inputs, inputs, "input"),
+        outputs=_with_layouts(spec.outputs, outputs, "output"),
+    )
+
+
+def _with_layouts(tensors: tuple[Tensor, ...] | None, layouts: Sequence[str], io: str) -> tuple[Tensor, ...] | None:
+    """The tensors with these layouts in place of the file's, from the first on. Raises SpecError."""
+    if not layouts:
+        return tensors
+    if tensors is not None and len(layouts) > len(tensors):
+        facts = f"{len(layouts)} layouts, but the file describes {len(tensors)} {io}s"
+        raise WrongValueError(f"{io} layouts", facts, "give one layout per tensor")
+    given = list(tensors or [Tensor()] * len(layouts))
+    for number, text in enumerate(layouts):
+        document = from_python({"inputs": [text]}, f"{io} layout {number + 1}")
+        (new,) = document.read(FileKeys).inputs or ()
+        # A layout says where joints and fields lie, and the file what they are; a word replaces all of it.
+        if new.kind == "pose" and given[number].kind in ("pose", "fields"):
+            turned = given[number].turned if not new.turned else {}
+            new = given[number].model_copy(update={"layout": new.layout, "mirror": turned})
+            with document.within():
+                new.check_layout()
+        given[number] = new
+    return tuple(given)
