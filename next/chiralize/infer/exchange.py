@@ -8,10 +8,7 @@ as well.
 
     left, right = x[:, 1], x[:, 2]                `take`: T exchanges joints 1 and 2
     a, b = net_1(left), net_2(right)              `follow`: the same ops; the weights of net_1 and net_2 are partners
-    y = torch.stack([a, b], 1)                    `join`: parts 0 and 1 change places, T acts on y by itself again
-
-    e(T x) = R e(x),  o(T x) = -R o(x)            `even_and_odd`: layers that work in the isotypic basis come back to
-    (e + o)(T x) = R (e - o)(x)                   left and right like this; e + o and e - o are partners
+    y = torch.stack([a, b], 1)                    `meeting.join`: T acts on y by itself again
 
 `run.Run` calls all of them in every run, before the rule of the op. Every run checks what earlier ones decided, so the
 last one proves it.
@@ -28,10 +25,10 @@ import torch
 
 from chiralize.errors import NotAnInvolutionError
 from chiralize.graph.model import Node
-from chiralize.graph.traits import Extremum, Join, Scaling, Sum
+from chiralize.graph.traits import Extremum, Scaling, Sum
 from chiralize.infer.algebra import without_axis
 from chiralize.infer.rule import Call, traits
-from chiralize.infer.solver.terms import Conflict, Wait, product
+from chiralize.infer.solver.terms import Conflict, product
 from chiralize.infer.symbolic import Axis, SymbolicRepresentation, is_known, known_axis
 from chiralize.infer.wiring import AxisOf, Taken, Wiring, settings
 from chiralize.symmetry.involution import IntArray, SignedPermutation
@@ -188,7 +185,7 @@ class Exchange:
             partner = np.arange(selection.size)
             entries, others = zip(*images, strict=True)
             partner[list(entries)] = others
-            call.solver.equal(axis, known_axis(_involution(partner, np.ones_like(partner))))
+            call.solver.equal(axis, known_axis(involution(partner, np.ones_like(partner))))
             call.solver.watch.guessed = True
         self.open.discard(source_axis)
         action = product(call.solver.resolve(axis))
@@ -330,7 +327,7 @@ class Exchange:
         return 0
 
     def _is_taken_both_ways(self, node: Node) -> bool:
-        """Whether the graph also has b - a, treated in the same way as a - b: then both may be exchanged without sign."""
+        """Whether the graph has b - a, too, and treats it as a - b: then both may be exchanged without a sign."""
         for other in self._free_candidates(node):
             alike = other is not node and self._alike(node, other) is not None
             if alike and self._targets_of_readers(other) == self._targets_of_readers(node):
@@ -367,118 +364,6 @@ class Exchange:
                 terms.append(name)
         return sorted(map(self.of, terms)) == sorted(map(self.one, terms))
 
-    # ---- branches that meet ----------------------------------------------------------------------------------
-    def join(self, node: Node, call: Call) -> SymbolicRepresentation | None:
-        """Branches that meet in a concatenation or a stack; None where they do not exchange places there.
-
-        Places may be those of two joins that the mirror exchanges: stack(a, b) and stack(b', a').
-        Raises Wait while the axis of a part is unknown, Conflict where parts cannot be exchanged.
-        """
-        trait, meeting = traits().get(node.target), self._meeting(node)
-        if not isinstance(trait, Join) or meeting is None:
-            return None
-        other, order = meeting
-        # The partners meet in another join: this one and that one are partners as a whole.
-        if other is not node:
-            self.pair(node.name, other.name)
-        reps = [call.solver.representation(operand.rep) for operand in call.operands]
-        dim = call.axis(call.get("dim", 0), len(call.shape))
-        first, parts = reps[0], list[SignedPermutation]()
-        # All parts have the other axes of the first; the sign by which one differs goes into its place on the axis
-        # along which they are joined. A part of a stack has one entry there.
-        for rep in reps:
-            sign = first.sign * rep.sign
-            for position, axis in enumerate(rep.axes):
-                if trait.adds_axis or position != dim:
-                    sign = call.solver.same(axis, first.axes[position], sign)
-            axis = () if trait.adds_axis else call.solver.resolve(rep.axes[dim])
-            # How the whole moves is written down entry by entry, which takes the sizes and actions of all parts.
-            if not is_known(axis):
-                raise Wait("exchanged branches are concatenated along an axis that is not known yet")
-            parts.append(-product(axis) if sign < 0 else product(axis))
-        whole = known_axis(_exchange(parts, order))
-        axes = (*first.axes[:dim], whole, *first.axes[dim if trait.adds_axis else dim + 1 :])
-        return call.solver.representation(SymbolicRepresentation(axes, first.sign))
-
-    def _meeting(self, node: Node) -> tuple[Node, list[int]] | None:
-        """The join in which the partners of what a node joins meet, and their places in it; None if there is none.
-
-        cat(l, m, r) has the partners (r, m, l): they meet in the node itself, at [2, 1, 0].
-        Two joins whose parts stand in the same order do the same to partners, which is no exchange of places.
-        """
-        if not isinstance(traits().get(node.target), Join):
-            return None
-        names = list(map(self.one, node.names_read))
-        images = list(map(self.of, names))
-        if self.is_exchanged(node.name):
-            others = [self.nodes[self.of(node.name)]]
-        else:
-            # The node itself comes first: most networks join all their branches once.
-            order = _positions_of(images, names)
-            if order is not None:
-                return node, order
-            others = [other for other in self.wiring.users.get(images[0], ()) if other.name not in self.images]
-        for other in others:
-            if other.target == node.target and other.shapes == node.shapes and settings(other) == settings(node):
-                order = _positions_of(images, list(map(self.one, other.names_read)))
-                if order is not None and order != sorted(order):
-                    return other, order
-        return None
-
-    # ---- even and odd parts that meet ------------------------------------------------------------------------
-    def even_and_odd(self, node: Node, call: Call) -> SymbolicRepresentation | None:
-        """R, where a node is the sum or the difference of two values of which T negates one, and the graph has both.
-
-        None for everything else. Raises Conflict where the two parts move differently.
-        """
-        other = self._other_of_two(node)
-        if other is None:
-            return None
-        # e - o may stand beside e + o or o + e; the difference says which part comes first, and that one has the R
-        # above: (o - e)(T x) = -R (e + o)(x) is written with -R, the representation of o.
-        minuend = (node if _sign(node) < 0 else other).names_read[0]
-        in_order = self.one(node.names_read[0]) == self.one(minuend)
-        whole, part = call.operands if in_order else call.operands[::-1]
-        first, second = call.solver.representation(whole.rep), call.solver.representation(part.rep)
-        # A sign that is still open is no evidence. Of a quaternion, ij - kw and ij + kw are both in the network, with
-        # signs that turn out to be the same; the ordinary rule for sums makes them so. A part of zeros is odd as well
-        # as even, as it is where a layer reads even entries alone.
-        negates = part.zero or first.sign * second.sign == -1
-        if first.shape != second.shape or whole.zero or not negates:
-            # The rule of a sum would answer as if T took the node to itself, while its readers count on its partner.
-            if self.is_exchanged(node.name):
-                raise Conflict("a sum and a difference of two values of which T does not negate one")
-            return None
-        for left, right in zip(first.axes, () if part.zero else second.axes, strict=False):
-            if call.solver.same(left, right) < 0:
-                raise Conflict("an even and an odd part that do not belong to the same entries")
-        self.pair(node.name, other.name)
-        return first
-
-    def _other_of_two(self, node: Node) -> Node | None:
-        """The difference of the two values that a node adds, or the sum of those that it subtracts.
-
-        None where the graph has no such node, where one of the two values is of one side of the body, or where T takes
-        the node to something else.
-        """
-        terms = self._terms(node)
-        if len(terms) < 2 or any(self.is_exchanged(name) or name in self.summands for name in terms):
-            return None
-        if self.is_exchanged(node.name):
-            partner = self.nodes[self.of(node.name)]
-            return partner if _sign(partner) == -_sign(node) else None
-        for other in self.wiring.users.get(self.one(node.names_read[0]), []):
-            fits = _sign(other) == -_sign(node) and other.shapes == node.shapes
-            if fits and not self.is_exchanged(other.name) and self._terms(other) == terms:
-                return other
-        return None
-
-    def _terms(self, node: Node) -> frozenset[str]:
-        """The two values that an op adds or subtracts; nothing for any other op."""
-        if not _sign(node) or len(node.reads) != 2:
-            return frozenset()
-        return frozenset(map(self.one, node.names_read))
-
 
 def sign_of_exchange(node: Node) -> int:
     """The change of a result when its two operands are exchanged: 1 none, -1 it is negated, 0 something else."""
@@ -495,14 +380,6 @@ def _is_chained(node: Node) -> bool:
     return sign_of_exchange(node) == 1 and len(node.reads) == 2
 
 
-def _sign(node: Node) -> int:
-    """1 for a + b, -1 for a - b, 0 for any other op."""
-    trait = traits().get(node.target)
-    if not isinstance(trait, Sum) or trait.signs[0] < 0 or node.arguments.get("alpha", 1) != 1:
-        return 0
-    return trait.signs[1]
-
-
 def _between(action: SignedPermutation, entries: Sequence[int], theirs: Sequence[int]) -> SignedPermutation:
     """R of value(T x) = R partner(x): entry i of ours is the mirror image of that entry of theirs.
 
@@ -513,10 +390,10 @@ def _between(action: SignedPermutation, entries: Sequence[int], theirs: Sequence
     for position, entry in enumerate(theirs):
         positions.setdefault(entry, []).append(position)
     partner = [positions[int(action.partner[entry])].pop(0) for entry in entries]
-    return _involution(np.array(partner), action.sign[np.asarray(entries)])
+    return involution(np.array(partner), action.sign[np.asarray(entries)])
 
 
-def _involution(partner: IntArray, sign: IntArray) -> SignedPermutation:
+def involution(partner: IntArray, sign: IntArray) -> SignedPermutation:
     """The involution of these partners and signs. Raises Conflict where it is none.
 
     R has to be one, since the partner's partner is the value itself, by the same R.
@@ -534,24 +411,3 @@ def _part(rep: SymbolicRepresentation, taken: Taken, action: SignedPermutation) 
         rest = without_axis(rep, taken.dim)
         return SymbolicRepresentation(rest.axes, rest.sign * int(action.sign[0]))
     return rep.with_axis(taken.dim, known_axis(action))
-
-
-def _exchange(parts: Sequence[SignedPermutation], order: Sequence[int]) -> SignedPermutation:
-    """A direct sum whose parts change places: part i of T x is part order[i] of x, acted on by parts[i]."""
-    # Entry k of part i goes to where part order[i] begins, and there to the partner of k.
-    starts = np.cumsum([0] + [part.size for part in parts])
-    partners = [part.partner + starts[index] for part, index in zip(parts, order, strict=True)]
-    return _involution(np.concatenate(partners), np.concatenate([part.sign for part in parts]))
-
-
-def _positions_of(images: Sequence[str], names: Sequence[str]) -> list[int] | None:
-    """The position of every image among the names, copies in order; None where one is not among them."""
-    order: list[int] = []
-    for number, (name, image) in enumerate(zip(names, images, strict=True)):
-        positions = [position for position, candidate in enumerate(names) if candidate == image]
-        # The second a of (a, b, a, b) goes to the second b.
-        rank = names[:number].count(name)
-        if rank >= len(positions):
-            return None
-        order.append(positions[rank])
-    return order

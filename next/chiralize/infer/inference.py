@@ -85,7 +85,9 @@ class Inference:
             self.run.moves(lambda: self.run.solver.bind(Var(space.key, space.size), known_axis(action)))
         except Conflict as conflict:
             label = space.label.rpartition("[")[0]
-            writers = (node.name for node in self.captured.nodes for leaf in self._weights_of(node) if label in leaf.names)
+            writers = (
+                node.name for node in self.captured.nodes for leaf in self._weights_of(node) if label in leaf.names
+            )
             raise refusal(space.where, space.label, conflict, next(writers, "")) from None
         # Where nothing waits, nothing can follow from the choice. Whether all rules agree with it `finish` will say.
         if self.run.waiting or self.run.constants.open(self.run.leaves, self.run.solver):
@@ -99,7 +101,9 @@ class Inference:
         if self.run.waiting:
             return
         # Unknowns that occur once in all weights, and in no value that depends on the inputs.
-        weights = Counter[Var](chain.from_iterable(self._unknown(self.run.leaves[leaf.name]) for leaf in self.captured.weights))
+        weights = Counter[Var](
+            chain.from_iterable(self._unknown(self.run.leaves[leaf.name]) for leaf in self.captured.weights)
+        )
         carried: set[Var] = set()
         for name, outputs in self.run.nodes.items():
             # A slice of a table of positions is a value, too, and says no more of the axis than the table does.

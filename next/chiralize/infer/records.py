@@ -31,7 +31,7 @@ Representations = Sequence[TensorRepresentation | None]
 """How T acts on every argument, or on every result; None where it is to be found."""
 
 
-# ---- what goes in ----------------------------------------------------------------------------------------------------
+# ---- what goes in --------------------------------------------------------------------------------------------------
 @dataclass(frozen=True)
 class Known:
     """A network and the representations that are known before its rules run.
@@ -75,7 +75,7 @@ class Repair:
     singles: Mapping[str, Axis] = field(default_factory=dict)
 
 
-# ---- what comes out ----------------------------------------------------------------------------------------------------
+# ---- what comes out ------------------------------------------------------------------------------------------------
 @dataclass(frozen=True)
 class Space:
     """A hidden space: axes that have to share one unknown involution.
@@ -195,7 +195,7 @@ class Choice:
     reason: str
 
 
-# ---- refusals ----------------------------------------------------------------------------------------------------------
+# ---- refusals ------------------------------------------------------------------------------------------------------
 def site_of(where: Where, target: str) -> str:
     """How a rule that runs there is called in what it demands."""
     return f"{where}: {target}"

@@ -29,6 +29,7 @@ from chiralize.graph.model import Leaf, Node, Ref, Where
 from chiralize.infer.algebra import equal_sum, left_alone
 from chiralize.infer.constants import Constants
 from chiralize.infer.exchange import Exchange
+from chiralize.infer.meeting import even_and_odd, join
 from chiralize.infer.records import Known, Repair, refusal, site_of
 from chiralize.infer.rule import Call, Operand, Result, Shape, Uniform, rule_of
 from chiralize.infer.solver.terms import Conflict, Wait
@@ -228,7 +229,7 @@ class Run:
         decided.clear()
         return has_moved
 
-    def _tie_leaves(self, names: Iterable[str]) -> None:
+    def _tie_leaves(self, names: set[str]) -> None:
         """Leaves that the mirror exchanges transform alike: a task for every such pair."""
         for name in sorted(self.leaves.keys() & names - self._tied):
             if self.exchange.is_exchanged(name):
@@ -286,10 +287,10 @@ class Run:
         if picked is not None:
             return picked
         # The rule of a sum would refuse terms of which T negates one, that of a join parts that change places.
-        met = self.exchange.even_and_odd(node, call)
+        met = even_and_odd(self.exchange, node, call)
         sign = 1
         if met is None and self.exchange.reads_exchanged(node):
-            met = self.exchange.join(node, call)
+            met = join(self.exchange, node, call)
             sign = 1 if met is not None else self.exchange.follow(node)
         if met is not None:
             return (met,)

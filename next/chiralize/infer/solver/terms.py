@@ -1,7 +1,7 @@
 """What is said of an axis without solving anything: the ways in which a rule can fail, and terms without unknowns.
 
-A rule that raises `Wait` is run again when more is known. One that raises `Conflict` ends the attempt: `records.refusal`
-makes of it the error that the user reads, at the line where the op stands.
+A rule that raises `Wait` is run again when more is known. One that raises `Conflict` ends the attempt, and
+`records.refusal` makes of it the error that the user reads, at the line where the op stands.
 """
 
 from __future__ import annotations
