@@ -173,7 +173,11 @@ _FAMILIES: list[tuple[str, Callable[[Node], Arguments | None], str]] = [
     ("repeat", _tiled, "tile"),
     ("slice.Tensor", _sliced, "narrow"),
     ("split_with_sizes", _split, "split.Tensor split.sizes chunk unsafe_split.Tensor unsafe_chunk"),
-    ("convolution", _convolution, "conv1d conv2d conv3d conv_transpose1d conv_transpose2d.input conv_transpose3d.input"),
+    (
+        "convolution",
+        _convolution,
+        "conv1d conv2d conv3d conv_transpose1d conv_transpose2d.input conv_transpose3d.input",
+    ),
     ("convolution", _without_flags, "_convolution"),
     ("matmul", _as_it_is, "linalg_matmul"),
     ("clamp", _as_it_is, "clip"),

@@ -101,9 +101,8 @@ def _reduce(call: Call, along: Along, others: Others) -> SymbolicRepresentation:
     """The result of an op that takes axes away. Raises Conflict."""
     rep = call.source
     dims = _dimensions(call, len(rep.axes))
-    rep = call.solver.representation(signed_as(rep, others, call))
     demand_along(rep, along, dims, call)
-    return _without(call, rep, dims)
+    return _without(call, call.solver.representation(signed_as(rep, others, call)), dims)
 
 
 def _declare_reduced(along: Along, others: Others, ops: str, trait: Trait | None, incomplete: str) -> None:

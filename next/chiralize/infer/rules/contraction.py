@@ -68,7 +68,9 @@ def matmul(call: Call) -> Answer:
     return matrix_product(left.rep, right.rep, call.solver)
 
 
-@rule("baddbmm", "`a, ... m k, ... k n -> ... m n`, the sum of the first and the product of the others", Product("self"))
+@rule(
+    "baddbmm", "`a, ... m k, ... k n -> ... m n`, the sum of the first and the product of the others", Product("self")
+)
 def product_and_sum(call: Call) -> Answer:
     """bias + a @ b, in batches."""
     bias, left, right = call.operands

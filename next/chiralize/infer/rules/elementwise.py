@@ -122,7 +122,9 @@ def _sum(terms: list[Operand], with_number: bool, call: Call) -> SymbolicReprese
 
 for _letters, _ops, _trait in _TABLE:
     for _op in _ops.split():
-        rule(_op, f"signs `{_letters}`", _trait, _INCOMPLETE.get(_op, ""))(lambda call: elementwise(call, SIGNS[call.target]))
+        rule(_op, f"signs `{_letters}`", _trait, _INCOMPLETE.get(_op, ""))(
+            lambda call: elementwise(call, SIGNS[call.target])
+        )
 
 describe("maximum minimum max.other min.other fmax fmin", Extremum())
 

@@ -51,9 +51,7 @@ def cat(call: Call) -> Answer:
 def stack(call: Call) -> Answer:
     """Tensors along a new axis: each gets an axis of one entry there, and they are joined along it."""
     dim = call.axis(call.get("dim", 0), len(call.shape))
-    wide = [
-        SymbolicRepresentation((*rep.axes[:dim], (), *rep.axes[dim:]), rep.sign) for rep in call.representations()
-    ]
+    wide = [SymbolicRepresentation((*rep.axes[:dim], (), *rep.axes[dim:]), rep.sign) for rep in call.representations()]
     return _joined(wide, dim, call)
 
 

@@ -172,7 +172,9 @@ def _layers(call: Call) -> list[list[list[Operand]]]:
     return [cells[first : first + directions] for first in range(0, len(cells), directions)]
 
 
-@rule("lstm.input", "`b 1t i, |H|+|H|+H+|H| i, |H|+|H|+H+|H| H -> b 1t H`, a layer and direction each", Recurrence("lstm"))
+@rule(
+    "lstm.input", "`b 1t i, |H|+|H|+H+|H| i, |H|+|H|+H+|H| H -> b 1t H`, a layer and direction each", Recurrence("lstm")
+)
 def lstm(call: Call) -> Answer:
     """torch.nn.LSTM."""
     return recurrent_layer(call, call["hx"], lstm_gates)

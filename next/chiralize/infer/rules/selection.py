@@ -92,7 +92,9 @@ def split(call: Call) -> Answer:
     solver, rep = call.solver, call.source
     dim = call.axis(call.get("dim", 0), len(rep.axes))
     sizes = call.get("split_sizes", [1] * len(call.shapes))
-    parts = [solver.representation(rep.with_axis(dim, part)) for part in solver.cut(rep.axes[dim], [*accumulate(sizes)])]
+    parts = [
+        solver.representation(rep.with_axis(dim, part)) for part in solver.cut(rep.axes[dim], [*accumulate(sizes)])
+    ]
     # A part of one entry without the axis: the sign of that entry goes to the tensor.
     return tuple(parts if "split_sizes" in call.arguments else [without_axis(part, dim) for part in parts])
 
@@ -130,7 +132,11 @@ def index_select(call: Call) -> Answer:
     return call.solver.representation(taken)
 
 
-@rule("embedding", "`n f, n' -> n' f` for constant rows, as an index; `1n f, +... -> +... f` for computed ones", Movement())
+@rule(
+    "embedding",
+    "`n f, n' -> n' f` for constant rows, as an index; `1n f, +... -> +... f` for computed ones",
+    Movement(),
+)
 def embedding(call: Call) -> Answer:
     """Rows of a table, e.g. one for every joint or frame."""
     # Computed numbers of rows, such as tokens, are the same in both views, so T must not renumber the table.
