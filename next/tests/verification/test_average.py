@@ -148,7 +148,7 @@ def test_sums_of_many_blocks(blocks: int) -> None:
     assert broken(Residual()) == "output 0"
 
 
-# ---- states -----------------------------------------------------------------------------------------------------------
+# ---- states ----------------------------------------------------------------------------------------------------------
 class Remembering(nn.Module):
     def __init__(self) -> None:
         super().__init__()
