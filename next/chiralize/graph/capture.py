@@ -93,13 +93,14 @@ class _Reader:
                     for name in last_use.get(node.name, ()):
                         if name in self.varying and name not in self.leaves:
                             del self.values[name]
+            stored = [leaf for leaf in self.leaves.values() if leaf.kind == "constant" and leaf.stored]
             outputs, shapes, mutations = self._read_outputs()
             # What nothing reads goes, and every leaf that stays says where it is read first: messages name that line.
             self._keep_read({*outputs, *mutations, *mutations.values()})
             self._name_where()
             graph = CapturedModel(self.leaves, tuple(self.nodes), tuple(self.inputs), outputs, shapes, mutations)
             still = {name: value for name, value in self.values.items() if name not in self.varying}
-            return whole(graph, self.program, still, self.aliases)
+            return whole(graph, self.program, still, self.aliases, stored)
 
     # ---- leaves -------------------------------------------------------------------------------------------
     def _read_leaves(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:

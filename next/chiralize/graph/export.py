@@ -49,6 +49,7 @@ def export(
     word have one size, `b` is the batch.
     Raises CaptureError with torch's first line, and the user's line.
     """
+    _check_names(module)
     words = list(dict.fromkeys(word for axes in open_axes for word in axes.values()))
     findings: list[Finding] = []
     call: Call = tuple(args), dict(kwargs)
@@ -73,10 +74,7 @@ def export(
 
 def _closed(words: Sequence[str], call: Call, open_axes: Sequence[Mapping[int, str]], reason: str) -> Finding:
     """The note that axes are closed, with their sizes and the reason."""
-    sizes: dict[str, int] = {}
-    for tensor, axes in zip(Arguments.of(*call).tensors, open_axes, strict=True):
-        sizes.update((word, tensor.shape[axis]) for axis, word in axes.items() if word in words)
-    text = ", ".join(f"{word} = {size}" for word, size in sizes.items())
+    text = ", ".join(f"{word} = {size}" for word, size in _sizes(call, open_axes).items() if word in words)
     facts = f"the graph takes {text} alone, as the examples: {reason}"
     return Finding("capture", "note", facts, "give examples of the sizes in use")
 
@@ -143,6 +141,23 @@ def _exported(module: nn.Module, call: Call, axes: Sequence[Mapping[int, str]]) 
     return program
 
 
+def _check_names(module: nn.Module) -> None:
+    """Raises CaptureError where a part of the network has the name of an attribute of PyTorch's graph modules.
+
+    A program puts the network's parts under their own names into a `GraphModule`. One called `graph` or `code`, say,
+    would meet the module's own attribute.
+    """
+    if isinstance(module, torch.fx.GraphModule):
+        return
+    tensors = {name for name, value in vars(module).items() if isinstance(value, Tensor)}
+    held = {*tensors, *dict(module.named_children()), *vars(module)["_parameters"], *vars(module)["_buffers"]}
+    # An export sets the last two on an instance, so that `dir` of an empty one lacks them.
+    taken = {*dir(torch.fx.GraphModule(nn.Module(), torch.fx.Graph())), "_in_spec", "_out_spec"} - set(dir(nn.Module()))
+    for name in sorted(held & taken):
+        facts = "PyTorch's graphs have an attribute of this name themselves, which no part of a network can replace"
+        raise CaptureError(f"the network's attribute {name!r}", facts, f"rename it ({name}_), or use --method average")
+
+
 def _at_line(error: Exception) -> str:
     """The innermost line of the user's own code that an error went through, with its text; "" where there is none."""
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
@@ -185,15 +200,32 @@ def _check(module: nn.Module, program: ExportedProgram, call: Call, still: Seque
     if not any(still):
         return
     read(program, *call)
-    for word in dict.fromkeys(word for words in still for word in words.values()):
-        sizes = zip(Arguments.of(*call).tensors, still, strict=True)
-        size = next(tensor.shape[axis] for tensor, words in sizes for axis, each in words.items() if each == word)
-        # A multiple: patches and strides may take no others.
-        other = _resized(call, still, {word: 2 * size})
+    for word, size in _sizes(call, still).items():
+        # One, since networks may branch on it; and a multiple: patches and strides may take no others.
+        for other in (1, 2 * size):
+            if not _agree(module, program, _resized(call, still, {word: other}), needed=other > 1 or size == 1):
+                facts = f"at {word} = {other} it answers otherwise than the network"
+                raise CaptureError("the program", facts, "give examples of the sizes in use")
+
+
+def _agree(module: nn.Module, program: ExportedProgram, call: Call, needed: bool) -> bool:
+    """Whether a program answers a call as the module does. needed: both have to take it. Raises ModelRunError."""
+    try:
         with Runner(module) as ours, Runner(program.module()) as theirs:
-            expected, answers = (tensors_in(runner.run([other]).steps) for runner in (ours, theirs))
-        if len(expected) != len(answers) or not all(map(_near, expected, answers)):
-            raise CaptureError("the program", f"its answers at other sizes of {word} differ from the network's", "")
+            expected, answers = (tensors_in(runner.run([call]).steps) for runner in (ours, theirs))
+    except ModelRunError:
+        if needed:
+            raise
+        return True
+    return len(expected) == len(answers) and all(map(_near, expected, answers))
+
+
+def _sizes(call: Call, axes: Sequence[Mapping[int, str]]) -> dict[str, int]:
+    """The sizes of the examples along axes, by word."""
+    sizes: dict[str, int] = {}
+    for tensor, words in zip(Arguments.of(*call).tensors, axes, strict=True):
+        sizes.update((word, tensor.shape[axis]) for axis, word in words.items())
+    return sizes
 
 
 def _open(program: ExportedProgram, axes: Sequence[Mapping[int, str]]) -> list[dict[int, str]]:

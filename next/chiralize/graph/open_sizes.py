@@ -49,20 +49,25 @@ class OpenSizeError(CaptureError, code="CH306"):
 
 
 def whole(
-    captured: CapturedModel, program: ExportedProgram, values: Mapping[str, Any], aliases: Mapping[str, str]
+    captured: CapturedModel,
+    program: ExportedProgram,
+    values: Mapping[str, Any],
+    aliases: Mapping[str, str],
+    stored: Sequence[Leaf],
 ) -> CapturedModel:
     """The graph with every constant that an open size reaches whole.
 
     captured: the graph at the sizes of the examples.  values: of leaves, constants and numbers of the program.
-    aliases: by value, the leaf that it is.  Raises OpenSizeError.
+    aliases: by value, the leaf that it is.  stored: the constants that the module holds.  Raises OpenSizeError.
     """
+    homes = {_memory(leaf.tensor): leaf for leaf in stored if leaf.tensor.numel()}
     alone: dict[str, frozenset[int]] = {}
     for symbol, sizes in _open_symbols(program).items():
         wide = _at_largest(program, values, symbol, sizes)
         for node in program.graph.nodes:
             if node.name in captured.by_name:
                 _check_numbers(node, wide.values, values, aliases, alone)
-        captured = _with_wholes(captured, wide)
+        captured = _with_wholes(captured, wide, homes)
     return replace(captured, left_alone={**captured.left_alone, **alone})
 
 
@@ -170,8 +175,11 @@ def _computed(program: ExportedProgram, values: Mapping[str, Any], symbol: str, 
 
 
 # ---- constants ------------------------------------------------------------------------------------------------
-def _with_wholes(captured: CapturedModel, wide: _Wide) -> CapturedModel:
-    """The graph with the constants that one open size reaches whole, each behind slices to the examples' size."""
+def _with_wholes(captured: CapturedModel, wide: _Wide, homes: Mapping[Any, Leaf]) -> CapturedModel:
+    """The graph with the constants that one open size reaches whole, each behind slices to the examples' size.
+
+    homes: stored constants by where they lie in memory. What is one of them whole is that leaf.
+    """
     leaves, alone = dict(captured.leaves), dict(captured.left_alone)
     slices: list[Node] = []
     cut: dict[str, str] = {}
@@ -182,8 +190,11 @@ def _with_wholes(captured: CapturedModel, wide: _Wide) -> CapturedModel:
             raise _error(leaf.where, "what it computes from an open size cannot be computed for others")
         value, axes = _whole(leaf, wide)
         if axes:
-            leaves[leaf.name], alone[leaf.name] = replace(leaf, tensor=value), frozenset(axes)
-            new = list(_slices(leaf, value, axes))
+            home = replace(homes.get(_memory(value), replace(leaf, tensor=value)), where=leaf.where)
+            del leaves[leaf.name]
+            leaves[home.name] = home
+            alone[home.name] = alone.get(home.name, frozenset()) | frozenset(axes)
+            new = list(_slices(home, leaf, axes))
             slices, cut[leaf.name] = [*slices, *new], new[-1].name
     if not slices:
         return captured
@@ -253,14 +264,19 @@ def _agree(first: Tensor, second: Tensor) -> bool:
     return torch.allclose(first, second, rtol=0, atol=_ROUNDING * scale, equal_nan=True)
 
 
-def _slices(leaf: Leaf, value: Tensor, axes: Sequence[int]) -> Iterator[Node]:
-    """Nodes that cut a constant to the shape of a leaf, one for each axis."""
-    source, shape = leaf.name, list(value.shape)
+def _memory(tensor: Tensor) -> tuple[Any, ...]:
+    """Where in memory a tensor lies, and how: equal for two tensors that are the same numbers."""
+    return tensor.data_ptr(), tuple(tensor.shape), tensor.stride(), tensor.dtype
+
+
+def _slices(home: Leaf, leaf: Leaf, axes: Sequence[int]) -> Iterator[Node]:
+    """Nodes that cut a constant to the shape of a leaf, one for each axis. home: the constant, whole."""
+    source, shape, dtype = home.name, list(home.shape), leaf.tensor.dtype
     for axis in axes:
         shape[axis] = leaf.shape[axis]
         arguments = {"self": Ref(source), "dim": axis, "start": 0, "end": shape[axis], "step": 1}
         name = f"{leaf.name}_cut_{axis}"
-        yield Node(name, "aten.slice.Tensor", arguments, (tuple(shape),), frozenset({0}), leaf.where, (value.dtype,))
+        yield Node(name, "aten.slice.Tensor", arguments, (tuple(shape),), frozenset({0}), leaf.where, (dtype,))
         source = name
 
 
