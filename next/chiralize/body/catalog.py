@@ -60,6 +60,7 @@ _OF_OTHER_TOOLS = (
     *("permutation", "reflection", "keypoints", "nodes", "bodyparts", "names", "keypoint_names"),
 )
 """Keys by which other tools name joints and pairs; `skeleton import` translates them."""
+_TRANSLATE = "write `joints: [...]` and `pairs: [[left, right], ...]`, or use `chiralize skeleton import FILE`"
 _CHANGES = ("joints", "dims", "negate", "signs", "lateral", "edges", "aliases", "source", "note")
 _FIXED_BY_BASE = ("pairs", "center")
 
@@ -68,6 +69,7 @@ _FIXED_BY_BASE = ("pairs", "center")
 class SkeletonKeys(Keys):
     """The keys of a skeleton file. Those of a specification beside them are read by `FileKeys`."""
 
+    ELSEWHERE = dict.fromkeys(_OF_OTHER_TOOLS, _TRANSLATE)
     chiralize: Whole = 1
     name: Name | None = None
     skeleton: Any = None
@@ -88,15 +90,6 @@ class SkeletonKeys(Keys):
     activation: Any = None
     invariant: Any = None
     notices: Any = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _no_key_of_another_tool(cls, data: Any) -> Any:
-        for key in _OF_OTHER_TOOLS:
-            if isinstance(data, Map) and key in data:
-                facts = f"{key!r} is a key of other tools: here it is `joints: [...]` and `pairs: [[left, right], ...]`"
-                raise Wrong(UnknownKeyError, facts, "write these, or use `chiralize skeleton import FILE`", (key,))
-        return data
 
     @model_validator(mode="after")
     def _of_this_version(self) -> SkeletonKeys:

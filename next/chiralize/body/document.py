@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Annotated, Any, Literal, NoReturn, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, NoReturn, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -95,7 +95,7 @@ class Items(list[Any]):
 
 @dataclass(frozen=True)
 class Document:
-    """data: `Map`, `Items` and texts.  source: the file as the user wrote it.  path: the file, None where it is none."""
+    """data: `Map`, `Items` and texts.  source: the file as the user wrote it.  path: of the file, if it is one."""
 
     data: Any
     source: str
@@ -359,6 +359,8 @@ class Keys(BaseModel):
     """A map of a file: unknown keys are refused.  where: file and line, which are not compared."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, populate_by_name=True)
+    ELSEWHERE: ClassVar[Mapping[str, str]] = {}
+    """What to do about keys that belong to something else."""
     where: str = Field(default="", exclude=True, repr=False)
 
     @model_validator(mode="before")
@@ -368,7 +370,8 @@ class Keys(BaseModel):
             known = cls._attributes()
             for key in data:
                 if key not in known:
-                    raise Wrong(UnknownKeyError, f"there is no key {key!r} here", did_you_mean(key, known), (key,))
+                    remedy = cls.ELSEWHERE.get(key) or did_you_mean(key, known)
+                    raise Wrong(UnknownKeyError, f"there is no key {key!r} here", remedy, (key,))
             return {**data, "where": data.where}
         return data
 

@@ -1,8 +1,8 @@
 """What does the mirror do to each block of an axis? The items of `fields:` in a file; one of the keys says the kind.
 
-A block class is its own file format, and answers for its entries along the axis: how many (`size`), T on them
-(`action`), their names (`labels`), and the numbers that they are mirrored at (`centers`). T on the axis is the direct
-sum of the blocks. Under y -> -y, with joints l and r of one angle each:
+A block class is its own file format, and answers one question, `run`: what its entries are called, how the mirror acts
+on them, and at which numbers they are mirrored. T on the axis is the direct sum of the blocks. Under y -> -y, with
+joints l and r of one angle each:
 
     {vector: velocity}                  vx vy vz      -> vx -vy vz
     {joints: q}                         q.l q.r       -> q.r q.l
@@ -16,7 +16,9 @@ What cannot be known is never assumed: an order, a shift or a sign that the file
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
+from itertools import chain
 from math import prod
 from typing import Annotated, Any, ClassVar, Literal, NoReturn
 
@@ -31,6 +33,7 @@ from chiralize.body.document import (
     Keys,
     Name,
     Names,
+    PairList,
     Pairs,
     Reference,
     SignRows,
@@ -38,6 +41,7 @@ from chiralize.body.document import (
     Wrong,
     as_list,
     did_you_mean,
+    nearest,
     not_empty,
     position_in,
     read_name,
@@ -48,7 +52,14 @@ from chiralize.body.document import (
 from chiralize.body.naming import partners_of
 from chiralize.body.quantities import ABOUT, EULER, ORDERS, WITH_DIMS, Quantity, is_euler_order
 from chiralize.body.skeleton import AXES, Skeleton, check_pairs
-from chiralize.errors import MissingKeyError, NotAnInvolutionError, SpecError, UnknownNameError, WrongValueError
+from chiralize.errors import (
+    MissingKeyError,
+    NotAnInvolutionError,
+    SpecError,
+    UnknownKeyError,
+    UnknownNameError,
+    WrongValueError,
+)
 from chiralize.symmetry.involution import SignedPermutation
 
 COMMANDS: Mapping[str, str] = {
@@ -61,11 +72,13 @@ COMMANDS: Mapping[str, str] = {
 """The commands whose names tell their sign, with the axes that each is made of. Every other one wants its sign."""
 _FARTHEST_CENTRE = 10**30
 """A centre c beyond it is refused: x is mirrored to 2 c - x, and float32 ends at 3.4e38."""
+_ALIKE = 0.7
+"""How like a kind an unknown key has to be, to be offered for it: `vectr` is, `name` is not."""
 
 
 def _near(value: Fraction) -> Fraction:
     if abs(value) > _FARTHEST_CENTRE:
-        raise Wrong(WrongValueError, f"centre {float(value):g} lies beyond 1e30", "give it in the unit of the data")
+        raise Wrong(WrongValueError, f"centre {shown(value)} lies beyond 1e30", "give it in the unit of the data")
     return value
 
 
@@ -82,41 +95,68 @@ Centres = dict[str, Annotated[Exact, AfterValidator(_near)]]
 Kind = Literal["scalar", "vector", "axial", "wrench", "twist", "inertia", "quaternion", "rotation", "euler"]
 
 
+@dataclass(frozen=True)
+class Run:
+    """Entries one after the other: a name for each (`contact.left_foot.force.y`), T on them, and what they are mirrored at.
+
+    centers: 0 without `reflect`.
+    """
+
+    labels: tuple[str, ...]
+    action: SignedPermutation
+    centers: tuple[float, ...]
+
+
 class Block(Keys):
     """A block.  name: for messages and labels. Which axis the mirror negates is the body's `lateral`."""
 
+    KEYS: ClassVar[tuple[str, ...]] = ()
+    """The keys that say the kind; a block has one of them."""
     name: Name = ""
 
     @property
+    def key(self) -> str:
+        """The key that says its kind."""
+        return next(key for key in self.KEYS if getattr(self, key) is not None)
+
+    @property
     def title(self) -> str:
-        """The name that its labels begin with."""
-        return self.name
+        """The name that its labels begin with: its own, else the kind."""
+        return self.name or self.key
 
     @property
     def parts(self) -> tuple[Block, ...]:
         """The blocks that it is built of."""
         return ()
 
-    def size(self, body: Skeleton) -> int:
-        """How many entries of the axis it takes, counted without building anything."""
+    def run(self, body: Skeleton) -> Run:
+        """Its entries, their names, and what the mirror does to them. Raises SpecError where the body says too little."""
         raise NotImplementedError
 
-    def action(self, body: Skeleton) -> SignedPermutation:
-        """How the mirror acts on its entries. Raises SpecError where the body does not say enough."""
-        raise NotImplementedError
+    def _entries(self, labels: Sequence[str], action: SignedPermutation, coordinates: Sequence[str] = ()) -> Run:
+        """The run of these entries.  coordinates: of each, for `reflect`. Raises SpecError for a wrong centre."""
+        reflect: Mapping[str, Fraction] = getattr(self, "reflect", {})
+        for dim in reflect:
+            signs = [sign for name, sign in zip(coordinates, action.sign, strict=True) if name == dim]
+            if not signs:
+                remedy = did_you_mean(dim, dict.fromkeys(filter(None, coordinates)))
+                self.refuse(UnknownNameError, f"reflect: the block has no dim {dim!r}", remedy)
+            if max(signs) > 0:
+                facts = f"reflect gives a centre of {dim!r}, which is not negated"
+                self.refuse(SpecError, facts, f"say that the mirror negates {dim}, or drop its centre")
+        centers = [float(reflect.get(name, 0)) for name in coordinates] if reflect else [0.0] * len(labels)
+        return Run(tuple(labels), action, tuple(centers))
 
-    def labels(self, body: Skeleton) -> list[str]:
-        """A name for every entry, such as `contact.left_foot.force.y`."""
-        raise NotImplementedError
+    def _measured(self, quantity: Quantity, title: str, body: Skeleton) -> Run:
+        """The run of one quantity: signs by the axes that every number is made of, `gravity.x`, `base[x,y]`."""
+        # Of a scalar also where the body has no lateral axis.
+        signs = quantity.signs("-" if quantity.kind == "scalar" else self.lateral(body))
+        labels = [dotted(title, component.label) for component in quantity.components()]
+        return self._entries(labels, _still(signs), quantity.dims if quantity.kind == "vector" else [""] * len(labels))
 
-    def centers(self, body: Skeleton) -> list[float]:
-        """The number that every entry is mirrored at, 0 without `reflect`."""
-        return [0.0] * self.size(body)
-
-    def check(self, body: Skeleton) -> None:
-        """Raises SpecError where something that the file says of it has no meaning for this body."""
-        for part in self.parts:
-            part.check(body)
+    def _limited(self, size: int) -> None:
+        if size > MOST_ENTRIES:
+            self.refuse(WrongValueError, f"a block of {size} entries, more than {MOST_ENTRIES}", "correct its sizes")
 
     def lateral(self, body: Skeleton) -> str:
         """The axis of the body that points sideways. Raises MissingKeyError where nothing says so."""
@@ -129,86 +169,35 @@ class Block(Keys):
         raise kind(self.where or f"field {self.title!r}", facts, remedy)
 
 
-class Centred(Block):
-    """A block some of whose entries are coordinates.  reflect: those that are mirrored at a centre, x -> 2 c - x."""
-
-    reflect: Centres = {}
-
-    def coordinates(self, body: Skeleton) -> Sequence[str]:
-        """The name of the coordinate that every entry is, "" where it is none."""
-        raise NotImplementedError
-
-    def centers(self, body: Skeleton) -> list[float]:
-        """The number that every entry is mirrored at, 0 without `reflect`."""
-        return [float(self.reflect.get(name, 0)) for name in self.coordinates(body)]
-
-    def check(self, body: Skeleton) -> None:
-        """Raises SpecError for a centre of a coordinate that the block has not, or that the mirror does not negate."""
-        super().check(body)
-        coordinates, signs = self.coordinates(body), self.action(body).sign if self.reflect else []
-        for dim in self.reflect:
-            negated = [sign < 0 for name, sign in zip(coordinates, signs, strict=True) if name == dim]
-            if not negated:
-                known = list(dict.fromkeys(filter(None, coordinates)))
-                self.refuse(UnknownNameError, f"reflect: the block has no dim {dim!r}", did_you_mean(dim, known))
-            if not all(negated):
-                facts = f"reflect gives a centre of {dim!r}, which is not negated"
-                self.refuse(SpecError, facts, f"say that the mirror negates {dim}, or drop its centre")
-
-
 def dotted(*words: str) -> str:
     """The words that are not empty, joined by dots; what begins with a bracket follows without one."""
     return ".".join(filter(None, words)).replace(".[", "[")
 
 
-def with_signs(signs: Sequence[int]) -> SignedPermutation:
+def _still(signs: Sequence[int]) -> SignedPermutation:
     """T that moves nothing."""
     return SignedPermutation(np.arange(len(signs)), np.array(signs, np.int64))
 
 
-def _of_entries(title: str, names: Sequence[str], count: int) -> list[str]:
+def _labels(title: str, entries: int | Iterable[str]) -> list[str]:
     """`gains.kp` of entries with names, `gains[0]` of several without, `height` of one."""
-    if names:
-        return [dotted(title, name) for name in names]
-    return [title] if count == 1 else [f"{title}[{number}]" for number in range(count)]
+    if not isinstance(entries, int):
+        return [dotted(title, name) for name in entries]
+    return [title] if entries == 1 else [f"{title}[{number}]" for number in range(entries)]
 
 
 # ---- entries that stay where they are -----------------------------------------------------------------------------
-class OfQuantity(Block):
-    """A quantity of one thing: signs by the axes that every number is made of."""
-
-    def quantity(self) -> Quantity:
-        """What its numbers are."""
-        raise NotImplementedError
-
-    def size(self, body: Skeleton) -> int:
-        """How many numbers the quantity has."""
-        return len(self.quantity().components())
-
-    def action(self, body: Skeleton) -> SignedPermutation:
-        """Signs; of a scalar also where the body has no lateral axis."""
-        quantity = self.quantity()
-        return with_signs(quantity.signs("-" if quantity.kind == "scalar" else self.lateral(body)))
-
-    def labels(self, body: Skeleton) -> list[str]:
-        """`gravity.x`, `contact.force.x`, `base[x,y]`."""
-        return [dotted(self.title, component.label) for component in self.quantity().components()]
-
-    def coordinates(self, body: Skeleton) -> Sequence[str]:
-        """The axes of a vector."""
-        quantity = self.quantity()
-        return quantity.dims if quantity.kind == "vector" else [""] * self.size(body)
-
-
-class Vector(OfQuantity, Centred):
+class Vector(Block):
     """`{vector: velocity, dims: [x, y], reflect: {x: 320}}`, `{axial: gyro}`: the value is the name.
 
     With y lateral, a polar vector gets the signs (1, -1, 1), an axial one (-1, 1, -1).
     """
 
+    KEYS = ("vector", "axial")
     vector: Name | None = None
     axial: Name | None = None
     dims: Axes = AXES
+    reflect: Centres = {}
 
     @model_validator(mode="after")
     def _named_once(self) -> Vector:
@@ -218,11 +207,10 @@ class Vector(OfQuantity, Centred):
     @property
     def title(self) -> str:
         """The value of its key."""
-        return self.vector or self.axial or ""
+        return getattr(self, self.key)
 
-    def quantity(self) -> Quantity:
-        """A polar or an axial vector."""
-        return Quantity("vector" if self.vector is not None else "axial", dims=self.dims)
+    def run(self, body: Skeleton) -> Run:
+        return self._measured(Quantity(self.key, dims=self.dims), self.title, body)
 
 
 def _refuse_name(name: str) -> None:
@@ -230,9 +218,10 @@ def _refuse_name(name: str) -> None:
         raise Wrong(WrongValueError, f"`name: {name}` beside a key whose value is the name", "drop `name`", ("name",))
 
 
-class Ordered(OfQuantity):
+class Ordered(Block):
     """`{quaternion: wxyz, name: base}`: the value says the order of the numbers."""
 
+    KEYS = ("wrench", "twist", "inertia", "quaternion", "rotation", EULER)
     wrench: Name | None = None
     twist: Name | None = None
     inertia: Name | None = None
@@ -242,21 +231,11 @@ class Ordered(OfQuantity):
 
     @model_validator(mode="after")
     def _in_a_known_order(self) -> Ordered:
-        check_order(self._kind, getattr(self, self._kind), (self._kind,))
+        check_order(self.key, getattr(self, self.key), (self.key,))
         return self
 
-    @property
-    def _kind(self) -> str:
-        return next(kind for kind in ORDERS if getattr(self, kind, None) is not None)
-
-    @property
-    def title(self) -> str:
-        """Its name, else the kind."""
-        return self.name or self._kind
-
-    def quantity(self) -> Quantity:
-        """The quantity of the one key that is given."""
-        return Quantity(self._kind, getattr(self, self._kind))
+    def run(self, body: Skeleton) -> Run:
+        return self._measured(Quantity(self.key, getattr(self, self.key)), self.title, body)
 
 
 def check_order(kind: str, order: str, at: tuple[str | int, ...]) -> None:
@@ -273,71 +252,37 @@ def check_order(kind: str, order: str, at: tuple[str | int, ...]) -> None:
 
 
 class Numbers(Block):
-    """`{scalar: 3, name: gains}` or `{scalar: [height, speed]}`: they stay as they are."""
+    """`{scalar: 3, name: gains}` or `{scalar: [height, speed]}`: they stay. `{unclaimed: 7}`: nothing is claimed of them.
 
-    scalar: Entries
+    T leaves both as they are; what is not claimed is listed in `OnTensor.unclaimed`.
+    """
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The names of the entries, where the file gives them."""
-        return () if isinstance(self.scalar, int) else self.scalar
+    KEYS = ("scalar", "unclaimed")
+    scalar: Entries | None = None
+    unclaimed: Entries | None = None
 
-    def size(self, body: Skeleton) -> int:
-        """How many numbers there are."""
-        return self.scalar if isinstance(self.scalar, int) else len(self.scalar)
-
-    def action(self, body: Skeleton) -> SignedPermutation:
-        """Nothing moves."""
-        return SignedPermutation.identity(self.size(body))
-
-    def labels(self, body: Skeleton) -> list[str]:
-        """The names of the entries, else numbers."""
-        return _of_entries(self.name, self.names, self.size(body))
-
-
-class Unclaimed(Block):
-    """`{unclaimed: 7, name: arm}`: entries of an output of which nothing is claimed. T leaves them as they are."""
-
-    unclaimed: Entries
-
-    def size(self, body: Skeleton) -> int:
-        """How many numbers there are."""
-        return self.unclaimed if isinstance(self.unclaimed, int) else len(self.unclaimed)
-
-    def action(self, body: Skeleton) -> SignedPermutation:
-        """Nothing moves; whoever works with T leaves them out (`OnTensor.unclaimed`)."""
-        return SignedPermutation.identity(self.size(body))
-
-    def labels(self, body: Skeleton) -> list[str]:
-        """The names of the entries, else numbers."""
-        return _of_entries(self.name, () if isinstance(self.unclaimed, int) else self.unclaimed, self.size(body))
+    def run(self, body: Skeleton) -> Run:
+        labels = _labels(self.title, getattr(self, self.key))
+        return self._entries(labels, SignedPermutation.identity(len(labels)))
 
 
 class Signs(Block):
     """`{signs: [1, -1], name: NAME}`, or with names, `{signs: {vx: 1, vy: -1}}`."""
 
+    KEYS = ("signs",)
     signs: SignRows
 
     @model_validator(mode="after")
     def _one_each(self) -> Signs:
-        rows = self.signs.values() if isinstance(self.signs, dict) else [self.signs[:1]]
+        rows = list(self.signs.values()) if isinstance(self.signs, dict) else [self.signs[:1]]
         if not rows or any(len(row) != 1 for row in rows):
             raise Wrong(WrongValueError, "a field of signs needs one sign per entry", "write [1, -1]", ("signs",))
         return self
 
-    def size(self, body: Skeleton) -> int:
-        """How many numbers there are."""
-        return len(self.signs)
-
-    def action(self, body: Skeleton) -> SignedPermutation:
-        """The signs as given."""
+    def run(self, body: Skeleton) -> Run:
         if isinstance(self.signs, dict):
-            return with_signs([row[0] for row in self.signs.values()])
-        return with_signs(self.signs)
-
-    def labels(self, body: Skeleton) -> list[str]:
-        """The names of the entries, else numbers."""
-        return _of_entries(self.name, list(self.signs) if isinstance(self.signs, dict) else [], len(self.signs))
+            return self._entries(_labels(self.title, self.signs), _still([row[0] for row in self.signs.values()]))
+        return self._entries(_labels(self.title, len(self.signs)), _still(self.signs))
 
 
 def _command(value: Any) -> str | dict[str, int]:
@@ -354,13 +299,14 @@ class Command(Block):
     Under y -> -y the command (vx, vy, yaw_rate, height) has the signs (1, -1, -1, 1).
     """
 
+    KEYS = ("command",)
     command: tuple[Annotated[str | dict[str, int], BeforeValidator(_command)], ...]
 
     @model_validator(mode="after")
     def _said_of_each(self) -> Command:
         if not self.command:
             raise Wrong(WrongValueError, "a field without entries", "list one or more", ("command",))
-        refuse_twice(self.names, "command", ("command",))
+        refuse_twice(self._names, "command", ("command",))
         unknown = [entry for entry in self.command if isinstance(entry, str) and entry not in COMMANDS]
         if unknown:
             facts = f"what the mirror does to {', '.join(map(shown, unknown))} is not told by the name"
@@ -369,16 +315,10 @@ class Command(Block):
         return self
 
     @property
-    def names(self) -> list[str]:
-        """The names of the entries."""
+    def _names(self) -> list[str]:
         return [entry if isinstance(entry, str) else next(iter(entry)) for entry in self.command]
 
-    def size(self, body: Skeleton) -> int:
-        """One number for every name."""
-        return len(self.command)
-
-    def action(self, body: Skeleton) -> SignedPermutation:
-        """A sign for every entry, given or by the axes that the number is made of."""
+    def run(self, body: Skeleton) -> Run:
         signs: list[int] = []
         for entry in self.command:
             if isinstance(entry, dict):
@@ -386,11 +326,7 @@ class Command(Block):
             else:
                 axes = COMMANDS[entry]
                 signs.append(-1 if axes and axes.count(self.lateral(body)) % 2 else 1)
-        return with_signs(signs)
-
-    def labels(self, body: Skeleton) -> list[str]:
-        """`command.vx`."""
-        return _of_entries(self.name, self.names, len(self.command))
+        return self._entries(_labels(self.title, self._names), _still(signs))
 
 
 class Phase(Block):
@@ -400,34 +336,33 @@ class Phase(Block):
     one clock for every leg the clocks themselves swap, and each is not shifted (`shift: none`).
     """
 
+    KEYS = ("phase",)
     phase: Literal["sin_cos", "cos_sin", "sin", "cos"]
     shift: Literal["half", "none"]
 
-    def size(self, body: Skeleton) -> int:
-        """One number for every function."""
-        return len(self.phase.split("_"))
-
-    def action(self, body: Skeleton) -> SignedPermutation:
-        """sin(p + pi) = -sin p, and the same of the cosine."""
-        return with_signs([-1 if self.shift == "half" else 1] * self.size(body))
-
-    def labels(self, body: Skeleton) -> list[str]:
-        """`phase.sin`, `phase.cos`."""
-        return [dotted(self.name, function) for function in self.phase.split("_")]
+    def run(self, body: Skeleton) -> Run:
+        labels = _labels(self.title, self.phase.split("_"))
+        return self._entries(labels, _still([-1 if self.shift == "half" else 1] * len(labels)))
 
 
 # ---- entries that swap --------------------------------------------------------------------------------------------
-class Joints(Centred):
+class Joints(Block):
     """The joints of the body: `{joints: q, of: [l_hip, r_hip], dims: [x, y]}`, joint by joint.
 
     of: joints of the body, None for all.  dims: coordinates of each, None for those of the body; a name that the body
     has not is not negated, as a confidence is.  kind: `scalar`, one number a joint that swaps and has no sign.
     """
 
+    KEYS = ("joints",)
+    ELSEWHERE = dict.fromkeys(
+        ("order", "each"),
+        "rotations, vectors and the like of joints are those of bodies: {bodies: [...], kind: rotation}",
+    )
     joints: Name
     of: Names | None = None
     dims: tuple[Name, ...] | None = None
     kind: Literal["scalar"] | None = None
+    reflect: Centres = {}
 
     @model_validator(mode="after")
     def _numbers_or_coordinates(self) -> Joints:
@@ -444,82 +379,49 @@ class Joints(Centred):
         """The value of its key."""
         return self.joints
 
-    def _dims(self, body: Skeleton) -> tuple[str, ...]:
-        if self.kind is not None:
-            return ("",)
-        return body.dims if self.dims is None else self.dims
-
-    def _body(self, body: Skeleton) -> Skeleton:
-        """The body with the chosen joints and coordinates. Raises SpecError where a joint comes without its partner."""
+    def run(self, body: Skeleton) -> Run:
         chosen = body if self.of is None else body.with_joints(self.of, self.where)
-        return chosen if self.dims is None else chosen.with_dims(self.dims)
-
-    def size(self, body: Skeleton) -> int:
-        """Joints times coordinates."""
-        return len(body.joints if self.of is None else self.of) * len(self._dims(body))
-
-    def action(self, body: Skeleton) -> SignedPermutation:
-        """Joints swap, with the signs of the skeleton unless they are plain numbers."""
-        chosen = self._body(body)
-        return chosen.joint_action() if self.kind is not None else chosen.merged_action()
-
-    def labels(self, body: Skeleton) -> list[str]:
-        """`q.left_knee`, or `pose.left_knee.x` where joints have several coordinates."""
-        joints, dims = self._body(body).joints, self._dims(body)
-        return [dotted(self.joints, joint, dim if len(dims) > 1 else "") for joint in joints for dim in dims]
-
-    def coordinates(self, body: Skeleton) -> Sequence[str]:
-        """The skeleton's, of every joint; none of plain numbers."""
-        return list(self._dims(body)) * len(body.joints if self.of is None else self.of)
+        chosen = chosen if self.dims is None else chosen.with_dims(self.dims)
+        if self.kind is not None:
+            return self._entries([dotted(self.joints, joint) for joint in chosen.joints], chosen.joint_action())
+        words = chosen.dims if len(chosen.dims) > 1 else [""] * len(chosen.dims)
+        labels = [dotted(self.joints, joint, word) for joint in chosen.joints for word in words]
+        return self._entries(labels, chosen.merged_action(), chosen.dims * len(chosen.joints))
 
 
-class Listed(Centred):
+class Listed(Block):
     """Any other block, entry by entry: `{entries: [x1, x2, h], swap: [[x1, x2]], negate: [x1, x2]}`.
 
     Entries in no pair stay where they are; the two of a pair are both negated, or neither. `reflect` is by entry.
     """
 
+    KEYS = ("entries",)
     entries: Entries
     swap: Pairs = ()
     negate: tuple[Reference, ...] = ()
+    reflect: Centres = {}
 
     @model_validator(mode="after")
     def _among_the_entries(self) -> Listed:
-        pairs, negated = self._swapped(), self._negated()
-        for number, (i, j) in enumerate(pairs):
-            if (i in negated) != (j in negated):
-                facts = f"{self._names[i]!r} and {self._names[j]!r} swap, and one of them alone is negated"
-                raise Wrong(NotAnInvolutionError, facts, "negate both, or neither", ("swap", number))
+        self._action()
         return self
 
-    @property
-    def _names(self) -> tuple[str, ...]:
-        return tuple(map(str, range(self.entries))) if isinstance(self.entries, int) else self.entries
+    def _action(self) -> SignedPermutation:
+        names = list(map(str, range(self.entries))) if isinstance(self.entries, int) else self.entries
+        pairs = positions_of_pairs(self.swap, names, "entry")
+        negated = {position_in(names, entry, "entry", ("negate", at)) for at, entry in enumerate(self.negate)}
+        for number, (i, j) in enumerate(pairs):
+            if (i in negated) != (j in negated):
+                facts = f"{names[i]!r} and {names[j]!r} swap, and one of them alone is negated"
+                raise Wrong(NotAnInvolutionError, facts, "negate both, or neither", ("swap", number))
+        return SignedPermutation.of(pairs, negated, size=len(names))
 
-    def _swapped(self) -> list[tuple[int, int]]:
-        return positions_of_pairs(self.swap, self._names, "entry")
-
-    def _negated(self) -> set[int]:
-        return {position_in(self._names, entry, "entry", ("negate", at)) for at, entry in enumerate(self.negate)}
-
-    def size(self, body: Skeleton) -> int:
-        """How many entries there are."""
-        return len(self._names)
-
-    def action(self, body: Skeleton) -> SignedPermutation:
-        """As the file says."""
-        return SignedPermutation.of(self._swapped(), self._negated(), size=len(self._names))
-
-    def labels(self, body: Skeleton) -> list[str]:
-        """The names of the entries, else numbers."""
-        return _of_entries(self.name, () if isinstance(self.entries, int) else self.entries, len(self._names))
-
-    def coordinates(self, body: Skeleton) -> Sequence[str]:
-        """Every entry is a coordinate of its own name."""
-        return self._names
+    def run(self, body: Skeleton) -> Run:
+        labels = _labels(self.title if isinstance(self.entries, int) else self.name, self.entries)
+        return self._entries(labels, self._action(), labels if isinstance(self.entries, int) else self.entries)
 
 
-def positions_of_pairs(pairs: Pairs, names: Sequence[str], noun: str) -> list[tuple[int, int]]:
+def positions_of_pairs(pairs: PairList, names: Sequence[str], noun: str) -> list[tuple[int, int]]:
     """Pairs by name or position as positions. Raises Wrong at `swap`."""
     positions = [
         (position_in(names, i, noun, ("swap", at, 0)), position_in(names, j, noun, ("swap", at, 1)))
@@ -529,7 +431,7 @@ def positions_of_pairs(pairs: Pairs, names: Sequence[str], noun: str) -> list[tu
     return positions
 
 
-class Things(Centred):
+class Things(Block):
     """Things that swap without being joints, each with the same numbers: `{feet: [FL, FR], kind: vector}`.
 
     Or with blocks: `{feet: [FL, FR], each: [...], swap: [[FL, FR]], major: entries}`.
@@ -537,7 +439,7 @@ class Things(Centred):
     T = P x S with the swap P and the signs S of one thing; `entries`, the first number of all things first, S x P.
     """
 
-    KEYS: ClassVar = ("bodies", "feet", "legs", "hands", "links", "sites", "sensors", "items")
+    KEYS = ("bodies", "feet", "legs", "hands", "links", "sites", "sensors", "items")
     bodies: Names | None = None
     feet: Names | None = None
     legs: Names | None = None
@@ -550,6 +452,7 @@ class Things(Centred):
     kind: Kind | None = None
     order: Name = ""
     dims: Axes | None = None
+    reflect: Centres = {}
     swap: Pairs | None = None
     major: Literal["items", "entries"] = "items"
 
@@ -567,84 +470,50 @@ class Things(Centred):
         if self.dims is not None and (self.kind or "vector") not in WITH_DIMS:
             facts = f"`dims` of a {self.kind}"
             raise Wrong(WrongValueError, facts, "drop it; dims are of a vector or an axial vector", ("dims",))
-        if self.swap is not None:
-            positions_of_pairs(self.swap, self.names, "item")
+        positions_of_pairs(self.swap or (), self._names, "item")
         return self
 
     @property
-    def names(self) -> tuple[str, ...]:
-        """The things."""
-        return next(names for key in self.KEYS if (names := getattr(self, key)) is not None)
+    def _names(self) -> tuple[str, ...]:
+        return getattr(self, self.key)
 
     @property
     def title(self) -> str:
-        """Its name; else the kind, where no blocks of `each` have names of their own."""
+        """Its name; else the kind, unless the blocks of `each` have names."""
         return self.name or ("" if self.each is not None else self.kind or "vector")
 
     @property
     def parts(self) -> tuple[Block, ...]:
-        """What every thing has."""
-        quantity = Quantity(self.kind or "vector", self.order, self.dims or AXES)
-        return self.each if self.each is not None else (_Plain(of=quantity, reflect=self.reflect, where=self.where),)
+        return self.each or ()
 
-    def swapped(self, body: Skeleton) -> SignedPermutation:
-        """Which things change places. Raises SpecError where one has no partner."""
+    def _swapped(self, body: Skeleton) -> SignedPermutation:
+        """Which things change places. A distance between two joints is the same from its other end, a vector is not."""
+        is_plain = all(map(_is_scalar, self.each)) if self.each is not None else self.kind == "scalar"
         try:
-            # A distance between two joints is the same from its other end, a vector is not.
-            has_ends = not all(map(_is_scalar, self.parts))
-            pairs = (
-                partners_of(self.names, body, has_ends)
-                if self.swap is None
-                else positions_of_pairs(self.swap, self.names, "item")
-            )
+            given = None if self.swap is None else positions_of_pairs(self.swap, self._names, "item")
+            pairs = partners_of(self._names, body, not is_plain) if given is None else given
         except Wrong as wrong:
             raise wrong.error(self.where or f"field {self.title!r}") from None
-        return SignedPermutation.of(pairs, size=len(self.names))
+        return SignedPermutation.of(pairs, size=len(self._names))
 
-    def size(self, body: Skeleton) -> int:
-        """Things times the numbers of one."""
-        return len(self.names) * joined_size(self.parts, body)
-
-    def action(self, body: Skeleton) -> SignedPermutation:
-        """Things swap, and the numbers of each act as they do by themselves."""
-        swap, inside = self.swapped(body), joined_action(self.parts, body)
-        return swap.kronecker(inside) if self.major == "items" else inside.kronecker(swap)
-
-    def labels(self, body: Skeleton) -> list[str]:
-        """`contact.left_foot.force.y`: the name of the block, the thing, the number."""
-        numbers = joined_labels(self.parts, body)
+    def run(self, body: Skeleton) -> Run:
+        if self.each is not None:
+            inside = joined(self.each, body)
+        else:
+            inside = self._measured(Quantity(self.kind or "vector", self.order, self.dims or AXES), "", body)
+        names, swap = self._names, self._swapped(body)
+        self._limited(len(names) * len(inside.labels))
         if self.major == "items":
-            return [dotted(self.title, name, number) for name in self.names for number in numbers]
-        return [dotted(self.title, name, number) for number in numbers for name in self.names]
-
-    def centers(self, body: Skeleton) -> list[float]:
-        """Those of the numbers of each thing."""
-        inside, count = joined_centers(self.parts, body), len(self.names)
-        return inside * count if self.major == "items" else np.repeat(inside, count).tolist()
-
-    def coordinates(self, body: Skeleton) -> Sequence[str]:
-        """None of its own: `parts` have them."""
-        return [""] * self.size(body)
-
-    def check(self, body: Skeleton) -> None:
-        """Raises SpecError as its parts do, whose centres these are."""
-        Block.check(self, body)
-
-
-class _Plain(OfQuantity, Centred):
-    """The quantity of each of several things."""
-
-    of: Quantity
-
-    def quantity(self) -> Quantity:
-        """What each thing has."""
-        return self.of
+            labels = [dotted(self.title, name, number) for name in names for number in inside.labels]
+            return Run(tuple(labels), swap.kronecker(inside.action), inside.centers * len(names))
+        labels = [dotted(self.title, name, number) for number in inside.labels for name in names]
+        return Run(tuple(labels), inside.action.kronecker(swap), tuple(np.repeat(inside.centers, len(names)).tolist()))
 
 
 def _is_scalar(block: Block) -> bool:
     """Whether a block holds nothing but numbers that the mirror leaves as they are, as distances and angles."""
-    if isinstance(block, _Plain):
-        return block.of.kind == "scalar"
+    if isinstance(block, Things) and block.each is None:
+        return block.kind == "scalar"
     return isinstance(block, Numbers) or (bool(block.parts) and all(map(_is_scalar, block.parts)))
 
 
@@ -656,6 +525,7 @@ class Grid(Block):
     called. The order along the lateral axis is reversed, and the values stay: T takes (i, j) of 2 x 3 to (i, 2 - j).
     """
 
+    KEYS = ("grid",)
     grid: tuple[Whole, ...]
     axes: tuple[Name, ...] = ()
     flip: Annotated[tuple[Whole, ...] | None, BeforeValidator(as_list)] = None
@@ -669,21 +539,15 @@ class Grid(Block):
             facts = f"{len(self.axes)} axes of a grid of {len(self.grid)} sizes"
             raise Wrong(WrongValueError, facts, "name every axis once, slowest first", ("axes",))
         refuse_twice(self.axes, "axis", ("axes",))
-        for axis in self.flip or ():
-            if not 0 <= axis < len(self.grid):
-                facts = f"flip {axis} of a grid of {len(self.grid)} axes"
-                raise Wrong(WrongValueError, facts, "count axes from 0", ("flip",))
+        if not set(self.flip or ()) <= set(range(len(self.grid))):
+            facts = f"flip {list(self.flip or ())} of a grid of {len(self.grid)} axes"
+            raise Wrong(WrongValueError, facts, "count axes from 0", ("flip",))
         if self.flip is None and not set(self.axes) & set(AXES):
             facts = "which axis of the grid the mirror reverses is not said"
             raise Wrong(MissingKeyError, facts, "add `axes: [x, y]`, slowest first; or `flip: 1`")
         return self
 
-    def size(self, body: Skeleton) -> int:
-        """The number of points."""
-        return prod(self.grid)
-
-    def action(self, body: Skeleton) -> SignedPermutation:
-        """The order along the lateral axis, or the axes of `flip`, is reversed."""
+    def run(self, body: Skeleton) -> Run:
         flipped = self.flip
         if flipped is None:
             lateral = self.lateral(body)
@@ -692,11 +556,8 @@ class Grid(Block):
         for axis, size in enumerate(self.grid):
             order = np.arange(size)
             factors.append(SignedPermutation(order[::-1] if axis in flipped else order, np.ones(size, np.int64)))
-        return factors[0].kronecker(*factors[1:])
-
-    def labels(self, body: Skeleton) -> list[str]:
-        """`heights[3,7]`: the position along every axis."""
-        return [f"{self.name}[{','.join(map(str, point))}]" for point in np.ndindex(*self.grid)]
+        labels = [f"{self.title}[{','.join(map(str, point))}]" for point in np.ndindex(*self.grid)]
+        return self._entries(labels, factors[0].kronecker(*factors[1:]))
 
 
 class History(Block):
@@ -706,6 +567,7 @@ class History(Block):
     b (1), `frames` is a a b | a a b, T = 1_2 x (T_a + T_b); `terms` is a a a a | b b, T = (1_2 x T_a) + (1_2 x T_b).
     """
 
+    KEYS = ("history",)
     history: Whole
     of: Blocks
     order: Literal["oldest_first", "newest_first"] | None = None
@@ -719,31 +581,17 @@ class History(Block):
 
     @property
     def parts(self) -> tuple[Block, ...]:
-        """The blocks of one frame."""
         return self.of
 
-    def _groups(self) -> list[tuple[Block, ...]]:
-        """The blocks that stand together in each frame: all of them, or each for itself."""
-        return [self.of] if self.major == "frames" else [(block,) for block in self.of]
-
-    def size(self, body: Skeleton) -> int:
-        """Frames times the entries of one."""
-        return self.history * joined_size(self.of, body)
-
-    def action(self, body: Skeleton) -> SignedPermutation:
-        """The same in every frame, which stays where it is."""
-        still = SignedPermutation.identity(self.history)
-        first, *others = [still.kronecker(joined_action(blocks, body)) for blocks in self._groups()]
-        return first.direct_sum(*others)
-
-    def labels(self, body: Skeleton) -> list[str]:
-        """`t-2.q.left_knee`, or by numbers, `frame0.q.left_knee`."""
-        labels: list[str] = []
-        for blocks in self._groups():
-            inside = joined_labels(blocks, body)
-            for frame in range(self.history):
-                labels += [dotted(self.name, self._frame(frame), label) for label in inside]
-        return labels
+    def run(self, body: Skeleton) -> Run:
+        still, runs = SignedPermutation.identity(self.history), list[Run]()
+        for blocks in [self.of] if self.major == "frames" else [(block,) for block in self.of]:
+            inside = joined(blocks, body)
+            self._limited(self.history * len(inside.labels))
+            frames = map(self._frame, range(self.history))
+            labels = [dotted(self.name, frame, label) for frame in frames for label in inside.labels]
+            runs.append(Run(tuple(labels), still.kronecker(inside.action), inside.centers * self.history))
+        return chained(runs)
 
     def _frame(self, frame: int) -> str:
         """`t-0` is the newest frame, whichever comes first; `frame0` the first where the order is not said."""
@@ -751,29 +599,10 @@ class History(Block):
             return f"frame{frame}"
         return f"t-{self.history - 1 - frame if self.order == 'oldest_first' else frame}"
 
-    def centers(self, body: Skeleton) -> list[float]:
-        """The same in every frame."""
-        centers: list[float] = []
-        for blocks in self._groups():
-            centers += joined_centers(blocks, body) * self.history
-        return centers
-
 
 # ---- the kinds, and lists of blocks -------------------------------------------------------------------------------
-KINDS: Mapping[str, type[Block]] = {
-    **dict.fromkeys(("vector", "axial"), Vector),
-    **dict.fromkeys(("wrench", "twist", "inertia", "quaternion", "rotation", EULER), Ordered),
-    "scalar": Numbers,
-    "unclaimed": Unclaimed,
-    "signs": Signs,
-    "command": Command,
-    "phase": Phase,
-    "joints": Joints,
-    "entries": Listed,
-    **dict.fromkeys(Things.KEYS, Things),
-    "grid": Grid,
-    "history": History,
-}
+_CLASSES = (Vector, Ordered, Numbers, Signs, Command, Phase, Joints, Listed, Things, Grid, History)
+KINDS: Mapping[str, type[Block]] = {key: kind for kind in _CLASSES for key in kind.KEYS}
 """The class of every kind of block, by the key that says the kind."""
 
 
@@ -781,23 +610,26 @@ def _with_one_kind(data: Any) -> Any:
     """Raises Wrong unless one of the keys says the kind."""
     if isinstance(data, Block):
         return data
-    kinds = [key for key in KINDS if key in data] if isinstance(data, Mapping) else []
-    if len(kinds) != 1:
-        facts = f"a field has {' and '.join(kinds) or 'no kind'}"
-        raise Wrong(WrongValueError, facts, f"give one of {', '.join(KINDS)}")
+    keys = list(data) if isinstance(data, Mapping) else []
+    kinds = [key for key in keys if key in KINDS]
+    if len(kinds) > 1:
+        raise Wrong(WrongValueError, f"a field is both `{kinds[0]}` and `{kinds[1]}`", "make two of it", (kinds[1],))
+    if not kinds:
+        near = nearest(keys[0], KINDS, _ALIKE) if keys else None
+        facts = f"a field has no key that says its kind{f', only {keys}' if keys else ''}"
+        raise Wrong(UnknownKeyError, facts, f"did you mean {near!r}?" if near else f"use one of {', '.join(KINDS)}")
     return data
 
 
 def _class_of(data: Any) -> str:
     """The class that reads a block, by the key that says its kind."""
-    return type(data).__name__ if isinstance(data, Block) else next(KINDS[key].__name__ for key in KINDS if key in data)
+    return type(data).__name__ if isinstance(data, Block) else next(KINDS[key].__name__ for key in data if key in KINDS)
 
 
 AnyBlock = Annotated[
     Annotated[Vector, Tag("Vector")]
     | Annotated[Ordered, Tag("Ordered")]
     | Annotated[Numbers, Tag("Numbers")]
-    | Annotated[Unclaimed, Tag("Unclaimed")]
     | Annotated[Signs, Tag("Signs")]
     | Annotated[Command, Tag("Command")]
     | Annotated[Phase, Tag("Phase")]
@@ -822,28 +654,13 @@ def with_parts(blocks: Iterable[Block]) -> Iterator[Block]:
         yield from with_parts(block.parts)
 
 
-def joined_size(blocks: Sequence[Block], body: Skeleton) -> int:
-    """How many entries blocks take."""
-    return sum(block.size(body) for block in blocks)
+def joined(blocks: Sequence[Block], body: Skeleton) -> Run:
+    """Blocks one after the other."""
+    return chained([block.run(body) for block in blocks])
 
 
-def joined_action(blocks: Sequence[Block], body: Skeleton) -> SignedPermutation:
-    """How the mirror acts on blocks one after the other."""
-    first, *others = [block.action(body) for block in blocks]
-    return first.direct_sum(*others)
-
-
-def joined_labels(blocks: Sequence[Block], body: Skeleton) -> list[str]:
-    """The names of the entries of blocks one after the other."""
-    labels: list[str] = []
-    for block in blocks:
-        labels += block.labels(body)
-    return labels
-
-
-def joined_centers(blocks: Sequence[Block], body: Skeleton) -> list[float]:
-    """The numbers that the entries of blocks one after the other are mirrored at."""
-    centers: list[float] = []
-    for block in blocks:
-        centers += block.centers(body)
-    return centers
+def chained(runs: Sequence[Run]) -> Run:
+    """Runs one after the other: T is their direct sum."""
+    first, *others = [run.action for run in runs]
+    labels = chain.from_iterable(run.labels for run in runs)
+    return Run(tuple(labels), first.direct_sum(*others), tuple(chain.from_iterable(run.centers for run in runs)))

@@ -25,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from chiralize.body.document import Wrong, did_you_mean, position_in
-from chiralize.body.fields import Block, Unclaimed, joined_action, joined_centers, joined_labels, joined_size
+from chiralize.body.fields import Block, Run, chained
 from chiralize.body.fitting import Pose, centers, fit, fitting_poses, infer_pose, over_dims, represent, reversals
 from chiralize.body.layout import CLASSES, KNOWN, Layout, free_names, parse_layout
 from chiralize.body.schema import Tensor
@@ -356,28 +356,29 @@ def _of_fields(tensor: OnTensor, body: Skeleton) -> OnTensor:
     axis = layout.axis_of("f")
     if axis is None or not shape:
         raise LayoutSizeError(where, f"fields need an axis, shape {shape} and layout '{layout}'", "mark it with f")
-    for block in blocks:
-        block.check(body)
-    parts, unclaimed = _parts(blocks, body)
-    if joined_size(blocks, body) != shape[axis]:
-        raise _of_another_width(blocks, body, axis, shape[axis], where)
+    runs = [block.run(body) for block in blocks]
+    whole, parts = chained(runs), _parts(blocks, runs)
+    if len(whole.labels) != shape[axis]:
+        raise _of_another_width(parts, body, axis, shape[axis], where)
+    unclaimed: list[int] = []
+    for block, (_, part) in zip(blocks, parts, strict=True):
+        unclaimed += range(part.start, part.stop) if block.key == "unclaimed" else ()
     if unclaimed and axis != len(shape) - 1:
         facts = f"entries are `unclaimed` along an axis that is not the last ({layout})"
         raise SpecError(where, facts, "only the last axis of an output can be claimed in part")
-    # T is the direct sum of the blocks along their axis, and leaves all other axes alone.
     axes = [Representation.trivial(size) for size in shape]
-    axes[axis] = Representation.of(joined_action(blocks, body))
+    axes[axis] = Representation.of(whole.action)
     tensor = replace(
         tensor,
         representation=TensorRepresentation(tuple(axes)),
         layout=str(layout),
         free_axes=layout.free_axes(),
-        names=tuple(joined_labels(blocks, body)),
+        names=whole.labels,
         name_axis=axis,
         parts=parts,
-        unclaimed=unclaimed,
+        unclaimed=tuple(unclaimed),
     )
-    center = np.array(joined_centers(blocks, body))
+    center = np.array(whole.centers)
     if not center.any():
         return tensor
     # One number an entry of the axis, broadcast along all others; a block's values lie half its largest centre apart.
@@ -389,28 +390,24 @@ def _of_fields(tensor: OnTensor, body: Skeleton) -> OnTensor:
     return replace(tensor, center=center.reshape(along), spread=spread.reshape(along))
 
 
-def _parts(blocks: Sequence[Block], body: Skeleton) -> tuple[tuple[tuple[str, slice], ...], tuple[int, ...]]:
-    """(name, positions) of every block along their axis, and the positions of which nothing is claimed."""
-    parts: list[tuple[str, slice]] = []
-    unclaimed: list[int] = []
-    start = 0
-    for block in blocks:
-        stop = start + block.size(body)
-        parts.append((block.title or type(block).__name__.lower(), slice(start, stop)))
-        unclaimed += range(start, stop) if isinstance(block, Unclaimed) else ()
-        start = stop
-    return tuple(parts), tuple(unclaimed)
+def _parts(blocks: Sequence[Block], runs: Sequence[Run]) -> tuple[tuple[str, slice], ...]:
+    """(name, positions) of every block along their axis."""
+    parts, start = list[tuple[str, slice]](), 0
+    for block, run in zip(blocks, runs, strict=True):
+        parts.append((block.title or block.key, slice(start, start + len(run.labels))))
+        start += len(run.labels)
+    return tuple(parts)
 
 
-def _of_another_width(blocks: Sequence[Block], body: Skeleton, axis: int, size: int, where: str) -> LayoutSizeError:
+def _of_another_width(
+    parts: Sequence[tuple[str, slice]], body: Skeleton, axis: int, size: int, where: str
+) -> LayoutSizeError:
     """The refusal of blocks that are not as long together as their axis."""
-    total = joined_size(blocks, body)
-    listed = " + ".join(f"{name} {part.stop - part.start}" for name, part in _parts(blocks, body)[0])
+    total = parts[-1][1].stop
+    listed = " + ".join(f"{name} {part.stop - part.start}" for name, part in parts)
     facts = f"the fields make {total} entries ({listed}), but axis {axis} has size {size}"
     if size > total and (size - total) % len(body.joints) == 0:
-        remedy = (
-            f"{size - total} are missing, a multiple of the {len(body.joints)} joints: {{joints: NAME}} for each number"
-        )
+        remedy = f"{size - total} are missing, a multiple of the {len(body.joints)} joints: add {{joints: NAME}}"
     else:
         remedy = (
             "correct the list: {joints: NAME}, {vector: NAME}, {axial: NAME}; {scalar: N, name: ...} for what stays"

@@ -46,9 +46,8 @@ from chiralize.body.fields import (
     Blocks,
     Centres,
     Kind,
-    Unclaimed,
     check_order,
-    joined_size,
+    joined,
     positions_of_pairs,
     with_parts,
 )
@@ -275,10 +274,7 @@ class Tensor(Keys):
         for dim in self.reflect:
             position_in(body.dims, dim, "dim", ("reflect", dim))
         if self.fields is not None:
-            width = joined_size(self.fields, body)
-            if width > MOST_ENTRIES:
-                facts = f"fields of {width} entries, more than {MOST_ENTRIES}"
-                raise Wrong(WrongValueError, facts, "correct the sizes of the blocks", ("fields",))
+            joined(self.fields, body)
         if io == "input" and self.feeds is not None:
             raise Wrong(WrongValueError, "`feeds` of an input", "an output feeds an input: write it there", ("feeds",))
         self._check_claims(io)
@@ -286,7 +282,7 @@ class Tensor(Keys):
     def _check_claims(self, io: str) -> None:
         """Raises Wrong for `unclaimed` in inputs, in an output that feeds an input, within blocks, and where all is so."""
         blocks = list(self.fields or ())
-        unclaimed = [block for block in with_parts(blocks) if isinstance(block, Unclaimed)]
+        unclaimed = [block for block in with_parts(blocks) if block.key == "unclaimed"]
         if not unclaimed and not (self.unclaimed and io == "input"):
             return
         at: KeyPath = ("fields",) if unclaimed else ()
@@ -306,7 +302,7 @@ class Tensor(Keys):
 # ---- the whole file ---------------------------------------------------------------------------------------------
 def _by_depth(value: Any) -> Any:
     """One value, a list by depth, or a map from globs."""
-    return value if isinstance(value, Mapping) else as_list(value)
+    return not_empty(value if isinstance(value, Mapping) else as_list(value))
 
 
 def _share(value: Fraction) -> Fraction:
