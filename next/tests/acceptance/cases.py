@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import torch
+from judge import Case, Turn, both, negate, parts, pose, same, swap
 from torch import Tensor, nn
 from torch.nn import functional
-
-from judge import Case, Turn, both, negate, parts, pose, same, swap
 
 # Left and right joints from the definitions of the data sets, by index.
 H36M = [(4, 1), (5, 2), (6, 3), (11, 14), (12, 15), (13, 16)]

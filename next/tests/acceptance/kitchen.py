@@ -12,9 +12,8 @@ from typing import Any
 import numpy as np
 import safetensors.torch
 import torch
-from torch import Tensor, nn
-
 from judge import Case, pose, scrambled
+from torch import Tensor, nn
 
 PAIRS = [(1, 2), (3, 4)]
 BODY = """\
@@ -24,7 +23,7 @@ dims: [x, y]
 negate: [x]
 """
 LIFTER = BODY + 'inputs: [{layout: "b j d"}]\noutputs: [{layout: "b j d"}]\n'
-NETS = '''\
+NETS = """\
 import torch
 from torch import nn
 
@@ -65,7 +64,7 @@ class Lopsided(Lifter):
 class Fails(Lifter):
     def forward(self, poses):
         raise ValueError("this network never runs")
-'''
+"""
 SPECS = {
     "body": BODY,
     "lifter": LIFTER,

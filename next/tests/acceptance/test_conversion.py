@@ -7,11 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
-
-import chiralize
 from cases import BY_NAME, CASES, COCO, EDGES, H36M, NTU, SMPL, Flat, Graph, perceptron
-from chiralize.errors import ChiralizeError, EquivarianceError
 from judge import (
     ROUNDING,
     Case,
@@ -25,6 +21,10 @@ from judge import (
     state_of,
     unchanged,
 )
+from torch import Tensor, nn
+
+import chiralize
+from chiralize.errors import ChiralizeError, EquivarianceError
 
 pytestmark = pytest.mark.spine
 PAIRED = [(case, method) for case in CASES for method in case.methods]
@@ -209,9 +209,7 @@ def test_one_sided_constant_is_refused_until_it_may_change() -> None:
     with pytest.raises(ChiralizeError) as raised:
         chiralize.chiralize(case.model(), case.spec, case.inputs(), method="match")
     assert raised.value.code == "CH304" and raised.value.exit_status == 3
-    result = chiralize.chiralize(
-        case.model(), case.spec, case.inputs(), method="match", symmetrize_constants=True
-    )
+    result = chiralize.chiralize(case.model(), case.spec, case.inputs(), method="match", symmetrize_constants=True)
     assert residual(result, case) <= ROUNDING
 
 
@@ -233,7 +231,5 @@ def test_model_in_another_mode(compiled: bool) -> None:
 def test_scores_by_an_option() -> None:
     net = scrambled(nn.Sequential(nn.Flatten(), nn.Linear(34, 9), nn.ReLU(), nn.Linear(9, 4)).double())
     case = Case("scores", lambda: net, {}, ((3, 17, 2),), (pose(H36M),), (lambda x: x,))
-    result = chiralize.chiralize(
-        net, "h36m", case.inputs(), method="match", input_layouts=["b j d"], invariant=True
-    )
+    result = chiralize.chiralize(net, "h36m", case.inputs(), method="match", input_layouts=["b j d"], invariant=True)
     assert residual(result, case) <= ROUNDING

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 import torch
-
 from conftest import Shell
 from judge import residual, tensors
 from kitchen import CASE, Touch, network, poses, stored
