@@ -1,0 +1,336 @@
+"""What do other tools' files say? Skeletons of mmpose, COCO, ultralytics, detectron2, DeepLabCut, pyskl, VideoPose3D, SLEAP.
+
+Three things are looked for: names of joints, who is whose partner, bones. A partner is written as a pair, as a
+permutation, by name at each joint, or in two parallel lists; the tables below have the keys of each. No file is ever
+run: of Python the literals are read. What had to be assumed, such as pairs read from names, is said in `notices`.
+
+    kpt_shape: [3, 2]                      three joints, called joint0 to joint2
+    flip_idx: [0, 2, 1]                    the partner of each, itself in the middle: the pair (1, 2)
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from chiralize.body.document import Items, Map, Plain, Wrong, parse_yaml, position_in, read_text, shown
+from chiralize.body.naming import infer_pairs, orient
+from chiralize.body.skeleton import Skeleton
+from chiralize.errors import ImportFormatError, SpecError, WrongValueError
+
+_NAMES = (
+    *("keypoint_names", "keypoints", "bodyparts", "multianimalbodyparts", "all_joints_names", "kpt_names"),
+    *("nodes", "joints"),
+)
+_PAIRS = ("keypoint_flip_map", "flip_pairs", "symmetric_pairs", "symmetries", "keypoint_pairs", "keypoint_flip_pairs")
+_SIDES = (("left_kp", "right_kp"), ("joints_left", "joints_right"), ("kps_left", "kps_right"))
+_MOST_JOINTS = 10_000
+"""Joints that are made up for a file without names: whole bodies with hands and faces have 133 to 553."""
+_LONGEST_JSON = 1 << 28
+"""Bytes: COCO's annotations, beside which the few keypoints stand, have 150 MB."""
+_BONE, _SYMMETRY = 1, 2
+"""SLEAP's types of links."""
+_OPEN: Any = object()
+"""What only running the file would tell."""
+
+
+def import_skeleton(path: Path, notices: list[str]) -> Skeleton:
+    """The skeleton that another tool's file describes.
+
+    Raises ImportFormatError where it names neither joints nor partners, SpecError where these contradict each other.
+    """
+    content = _content(path)
+    points, category = _first(content, "keypoint_info"), _category(content)
+    try:
+        if isinstance(points, Mapping):
+            return _of_mmpose(path, content, points)
+        if isinstance(_first(content, "links"), list):
+            return _of_sleap(path, content, notices)
+        if category is not None:
+            return _of_coco(path, category, notices)
+        return _of_keys(path, content, notices)
+    except Wrong as wrong:
+        raise wrong.error(str(path)) from None
+    except SpecError as error:
+        raise type(error)(str(path), error.facts, error.remedy) from None
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        facts = f"its joints are not written as any known tool does ({type(error).__name__}: {shown(error)})"
+        raise ImportFormatError(str(path), facts, _REMEDY) from None
+
+
+_REMEDY = "write `joints: [...]` and `pairs: [...]` (or `pairs: infer`) by hand: a file of ten lines"
+
+
+def _built(
+    path: Path, name: Any, names: Sequence[Any], pairs: Iterable[Sequence[Any]] | None, edges: Iterable[Sequence[Any]]
+) -> Skeleton:
+    """The skeleton; pairs and edges by name or position, a pair listed once or both ways."""
+    joints = [joint for joint in names if isinstance(joint, str) and joint]
+    if not joints or len(joints) != len(names):
+        raise Wrong(
+            ImportFormatError, f"names of joints that only running the file would tell: {shown(names)}", _REMEDY
+        )
+    positions: dict[tuple[int, int], None] = {}
+    for pair in pairs or ():
+        one, other = (position_in(joints, joint, "joint") for joint in pair)
+        positions[min(one, other), max(one, other)] = None
+    bones = [
+        [position_in(joints, end, "joint") for end in edge[:2]]
+        for edge in edges
+        if {*edge[:2]} <= {*joints, *range(len(joints))}
+    ]
+    listed = tuple(orient(pair, joints) for pair in positions)
+    bones = tuple((one, other) for one, other in bones if one != other)
+    name = name if isinstance(name, str) and name else path.stem
+    return Skeleton(name, tuple(joints), listed, edges=bones, source=f"imported from {path.name}")
+
+
+def _read_from_names(path: Path, names: Sequence[Any], notices: list[str]) -> list[tuple[int, int]]:
+    """The pairs that names tell, for a file that has none. Raises Wrong where they tell none."""
+    pairs = infer_pairs([str(name) for name in names]).pairs
+    if not pairs:
+        raise Wrong(
+            WrongValueError, "the file has no pairs, and no two joints' names are a left and a right one", _REMEDY
+        )
+    listed = ", ".join(f"{names[left]}/{names[right]}" for left, right in pairs)
+    notices.append(f"{path}: no pairs are in it: {len(pairs)} are read from the names, check them: {listed}")
+    return list(pairs)
+
+
+# ---- by tool ----------------------------------------------------------------------------------------------------
+def _of_mmpose(path: Path, content: Any, points: Mapping[Any, Any]) -> Skeleton:
+    """`keypoint_info={0: dict(name="nose", id=0, swap=""), ...}`."""
+    ordered = [points[index] for index in range(len(points))]
+    names = [point["name"] for point in ordered]
+    pairs = [(point["name"], point["swap"]) for point in ordered if point.get("swap")]
+    bones = _first(content, "skeleton_info")
+    edges = [bone["link"] for bone in bones.values()] if isinstance(bones, Mapping) else []
+    return _built(path, _first(content, "dataset_name"), names, pairs, edges)
+
+
+def _category(content: Any) -> Mapping[str, Any] | None:
+    """The first category of COCO that has keypoints; the file may be one category alone."""
+    categories = _first(content, "categories")
+    listed = categories if isinstance(categories, list) else [content]
+    with_points = (each for each in listed if isinstance(each, Mapping) and isinstance(each.get("keypoints"), list))
+    return next(with_points, None)
+
+
+def _of_coco(path: Path, category: Mapping[str, Any], notices: list[str]) -> Skeleton:
+    """Bones count from 1, and nothing says partners."""
+    names, bones = category["keypoints"], category.get("skeleton") or []
+    if any(min(bone) < 1 for bone in bones):
+        raise Wrong(ImportFormatError, "a bone of joint 0: COCO counts keypoints from 1", "add 1 to every index")
+    pairs = _read_from_names(path, names, notices)
+    return _built(path, category.get("name"), names, pairs, [[end - 1 for end in bone] for bone in bones])
+
+
+def _of_keys(path: Path, content: Any, notices: list[str]) -> Skeleton:
+    """The other tools: one table of keys."""
+    names, sides, flip = _names(content), _sides(content), _first(content, "flip_idx")
+    pairs: Any = _first(content, *_PAIRS)
+    if isinstance(flip, list) and all(isinstance(other, int) for other in flip):
+        pairs = list(enumerate(flip))
+        if any(flip[other] != one for one, other in pairs) or (names is not None and len(names) != len(flip)):
+            raise Wrong(WrongValueError, "flip_idx is no list of mutual partners, one a joint", "correct it")
+        pairs = [pair for pair in pairs if pair[0] != pair[1]]
+    elif isinstance(flip, list):
+        pairs = flip
+    elif sides:
+        if len(sides[0]) != len(sides[1]):
+            facts = f"{len(sides[0])} joints on the left, {len(sides[1])} on the right"
+            raise Wrong(WrongValueError, facts, "give two lists of one length, in the same order")
+        pairs = list(zip(*sides, strict=True))
+    shape, parents = _first(content, "kpt_shape"), _first(content, "parents")
+    parents = parents if isinstance(parents, list) else []
+    if names is None:
+        if not pairs:
+            raise Wrong(ImportFormatError, "neither names of joints nor partners are in it", _REMEDY)
+        least = 1 + max(max(pair) for pair in pairs)
+        count = max(least, len(parents), shape[0] if shape else _first(content, "num_joints") or 0)
+        if count > _MOST_JOINTS:
+            raise Wrong(WrongValueError, f"{shown(count)} joints, more than {_MOST_JOINTS}", "correct the numbers")
+        names = [f"joint{index}" for index in range(count)]
+        notices.append(f"{path}: the file names no joints: they are called joint0 to joint{count - 1}")
+    edges = [(parent, child) for child, parent in enumerate(parents) if parent >= 0]
+    edges += [tuple(bone) for bone in _first(content, "skeleton") or () if isinstance(bone, list) and len(bone) > 1]
+    pairs = pairs or _read_from_names(path, names, notices)
+    return _built(path, _first(content, "Task"), names, pairs, edges)
+
+
+def _names(content: Any) -> list[Any] | None:
+    """The names of joints: a list, or ultralytics' lists by class, of which the first counts."""
+    for key in _NAMES:
+        value = _first(content, key)
+        if isinstance(value, Mapping):
+            value = next(iter(value.values()), None)
+        if isinstance(value, list) and value:
+            return [*value, *(_first(content, "uniquebodyparts", "unique_bodyparts") or [])]
+    return None
+
+
+def _sides(content: Any) -> tuple[list[Any], list[Any]] | None:
+    """Two parallel lists of joints."""
+    symmetry = _first(content, "keypoints_symmetry")
+    if symmetry:
+        return symmetry[0], symmetry[1]
+    for left, right in _SIDES:
+        if isinstance(_first(content, left), list) and isinstance(_first(content, right), list):
+            return _first(content, left), _first(content, right)
+    return None
+
+
+# ---- SLEAP: jsonpickle of a graph, never unpickled ---------------------------------------------------------------
+def _of_sleap(path: Path, content: Any, notices: list[str]) -> Skeleton:
+    """Objects are numbered from 1 in the order in which they first appear, and `{"py/id": n}` refers to number n.
+
+    In a labels file nodes stand in a list of their own, to which skeletons refer by number, from 0.
+    """
+    graphs = content.get("skeletons")
+    graph = graphs[0] if isinstance(graphs, list) else content.get("nx_graph", content)
+    labels = [node["name"] for node in content["nodes"]] if isinstance(graphs, list) else []
+    objects = list(_objects(graph))
+
+    def resolved(node: Any) -> Any:
+        """The name or the type that an object holds, also where it is a reference."""
+        if isinstance(node, int):
+            return labels[node]
+        return objects[node["py/id"] - 1] if "py/id" in node else next(_objects(node))
+
+    links: dict[int, list[tuple[Any, Any]]] = {_BONE: [], _SYMMETRY: []}
+    for link in graph["links"]:
+        links[resolved(link["type"])].append((resolved(link["source"]), resolved(link["target"])))
+    names = [resolved(node["id"]) for node in graph["nodes"]]
+    pairs = links[_SYMMETRY] or _read_from_names(path, names, notices)
+    return _built(path, (graph.get("graph") or {}).get("name"), names, pairs, links[_BONE])
+
+
+def _objects(value: Any) -> Iterator[Any]:
+    """The names of nodes and the types of links in the order of the text, which is that of their numbers."""
+    if isinstance(value, Mapping) and "py/object" in value and "py/state" in value:
+        yield value["py/state"]["py/tuple"][0]
+    elif isinstance(value, Mapping) and "py/reduce" in value:
+        yield value["py/reduce"][1]["py/tuple"][0]
+    elif isinstance(value, (Mapping, list)):
+        for inner in value.values() if isinstance(value, Mapping) else value:
+            yield from _objects(inner)
+
+
+# ---- reading, never running ---------------------------------------------------------------------------------------
+def _first(value: Any, *keys: str) -> Any:
+    """The value of the first of these keys, nearest to the top first; None where none occurs."""
+    level = [value]
+    while level:
+        for key in keys:
+            for current in level:
+                if isinstance(current, Mapping) and current.get(key, _OPEN) is not _OPEN:
+                    return current[key]
+        inner: list[Any] = []
+        for current in level:
+            children = current.values() if isinstance(current, Mapping) else current
+            inner += [child for child in children if isinstance(child, (Mapping, list))]
+        level = inner
+    return None
+
+
+def _content(path: Path) -> Any:
+    """The maps and lists of a file. Raises ImportFormatError, YamlSyntaxError."""
+    suffix = path.suffix.lower()
+    if not path.is_file() or suffix not in (".py", ".json", ".yaml", ".yml"):
+        facts = "is no file of Python, JSON or YAML" if path.is_file() else "no such file exists"
+        raise ImportFormatError(str(path), facts, f"export it as one of these, or {_REMEDY}")
+    if suffix in (".yaml", ".yml"):
+        content = _values(parse_yaml(read_text(path), str(path)).data)
+    else:
+        try:
+            text = read_text(path, _LONGEST_JSON)
+            content = json.loads(text) if suffix == ".json" else _python(text)
+        except (ValueError, SyntaxError, RecursionError, MemoryError) as error:
+            raise ImportFormatError(str(path), f"cannot be read ({shown(error)})", "mend the file") from None
+    if not isinstance(content, (Mapping, list)):
+        raise ImportFormatError(str(path), f"holds {shown(content)} alone", _REMEDY)
+    return content
+
+
+def _values(value: Any) -> Any:
+    """Plain data of YAML with its whole numbers as numbers."""
+    if isinstance(value, Map):
+        return {key: _values(item) for key, item in value.items()}
+    if isinstance(value, Items):
+        return list(map(_values, value))
+    if isinstance(value, Plain):
+        return int(value) if value.lstrip("-").isdecimal() and len(value) < 19 else None
+    return value
+
+
+def _python(text: str) -> dict[str, Any]:
+    """What a file assigns to names and attributes, and the keywords of its calls, as far as they are literals."""
+    values: dict[str, Any] = {}
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Assign):
+            for target in node.targets:
+                name = target.id if isinstance(target, ast.Name) else getattr(target, "attr", "")
+                known = next((key for key in (*_NAMES, *_PAIRS) if name.lower().endswith(key)), name)
+                values[known] = values[name] = _literal(node.value, values)
+        elif isinstance(node, ast.Call):
+            for keyword in node.keywords:
+                values.setdefault(keyword.arg or "", _literal(keyword.value, values))
+    return {key: value for key, value in values.items() if value is not _OPEN}
+
+
+def _literal(node: ast.expr, values: Mapping[str, Any]) -> Any:
+    """The value of an expression; `_OPEN` where only running the file would tell it."""
+    reader = _LITERALS.get(type(node))
+    return reader(node, values) if reader is not None else _OPEN
+
+
+def _of_dict(node: Any, values: Mapping[str, Any]) -> Any:
+    keys = [_OPEN if key is None else _literal(key, values) for key in node.keys]
+    entries = zip(keys, [_literal(value, values) for value in node.values], strict=True)
+    return {key: value for key, value in entries if isinstance(key, (str, int))}
+
+
+def _of_operation(node: Any, values: Mapping[str, Any]) -> Any:
+    """[1] + [2], and [0.1] * 17."""
+    left, right = _literal(node.left, values), _literal(node.right, values)
+    if isinstance(node.op, ast.Add) and isinstance(left, list) and isinstance(right, list):
+        return left + right
+    is_repeated = isinstance(node.op, ast.Mult) and isinstance(left, list) and isinstance(right, int)
+    return left * right if is_repeated and len(left) * right <= _MOST_JOINTS else _OPEN
+
+
+def _of_call(node: Any, values: Mapping[str, Any]) -> Any:
+    """dict(name="nose"), list(...), np.array(...), range(3)."""
+    called = getattr(node.func, "id", getattr(node.func, "attr", ""))
+    given = [_literal(argument, values) for argument in node.args]
+    if called == "dict" and not given:
+        return {keyword.arg: _literal(keyword.value, values) for keyword in node.keywords}
+    if called in ("list", "tuple", "array", "asarray") and given:
+        return given[0]
+    is_range = called == "range" and given and all(isinstance(bound, int) for bound in given)
+    return list(range(*given)) if is_range and len(range(*given)) <= _MOST_JOINTS else _OPEN
+
+
+def _of_list(node: Any, values: Mapping[str, Any]) -> Any:
+    return [_literal(item, values) for item in node.elts]
+
+
+def _of_sign(node: Any, values: Mapping[str, Any]) -> Any:
+    value = _literal(node.operand, values)
+    return -value if isinstance(node.op, ast.USub) and isinstance(value, (int, float)) else _OPEN
+
+
+_LITERALS: Mapping[type[ast.expr], Callable[[Any, Mapping[str, Any]], Any]] = {
+    ast.Constant: lambda node, values: node.value,
+    ast.Name: lambda node, values: values.get(node.id, _OPEN),
+    ast.List: _of_list,
+    ast.Tuple: _of_list,
+    ast.Set: _of_list,
+    ast.Dict: _of_dict,
+    ast.UnaryOp: _of_sign,
+    ast.BinOp: _of_operation,
+    ast.Call: _of_call,
+}
