@@ -17,14 +17,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import islice, product
-from math import prod
+from math import inf, prod
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from chiralize.body.fields import joined_size
-from chiralize.body.fitting import coordinate_counts, fitting
+from chiralize.body.fitting import fitting_poses
 from chiralize.body.layout import parse_layout, split_reversed
 from chiralize.body.resolve import OnTensor, Resolved, resolve
 from chiralize.body.schema import Tensor as Entry
@@ -269,7 +268,7 @@ class _Search:
         elif entry.kind == "fields":
             is_laid_out = entry.layout is not None and "..." not in entry.layout
             for text in [str(entry.layout)] if is_laid_out else ["b f", "b t f"]:
-                yield entry, _sizes(text, {"f": joined_size(entry.fields or (), body)})
+                yield entry, _sizes(text, {"f": _width(entry, body)})
         else:
             yield from ((entry, ("b", width)) for width in self._widths())
             yield entry, ("b",)
@@ -283,9 +282,9 @@ class _Search:
         for entry in self.entries:
             body = entry.body(self.spec.skeleton)
             if entry.kind == "fields":
-                known += joined_size(entry.fields or (), body)
+                known += _width(entry, body)
             elif entry.kind == "pose":
-                known += len(body.joints) * max(1, *coordinate_counts(body, entry.dims is not None))
+                known += len(body.joints) * max(1, *_counts(entry, body))
         return list(dict.fromkeys([1, *(width - known for width in read if width > known), *read, 2, 3]))
 
     def _frames(self, way: Way) -> Iterator[int]:
@@ -334,20 +333,37 @@ class _Search:
         return [[tensor.to(self.trial.dtype) for tensor in part] for part in parts]
 
 
+def _width(entry: Entry, body: Skeleton) -> int:
+    """How many numbers its blocks have together."""
+    return sum(block.size(body) for block in entry.fields or ())
+
+
+def _is_fixed(entry: Entry) -> bool:
+    """Whether the specification says how many numbers a joint has in this tensor."""
+    return entry.dims is not None or entry.quantity is not None
+
+
+def _counts(entry: Entry, body: Skeleton) -> list[int]:
+    """How many coordinates an axis may hold: a lone first one of several is never guessed."""
+    size = len(body.dims)
+    return [size] if _is_fixed(entry) or size <= 1 else list(range(2, size + 1))
+
+
 def _poses(entry: Entry, body: Skeleton) -> Iterator[tuple[Entry, Sizes]]:
-    """Sizes of a pose, then those with a confidence behind its coordinates."""
-    counts = sorted(coordinate_counts(body, entry.dims is not None))
-    is_plain = counts in ([0], [1])
+    """Sizes of a pose, in each layout with its coordinates, then with a confidence behind them."""
+    counts = _counts(entry, body)
+    is_plain, is_said = counts in ([0], [1]), entry.layout is not None
     texts = [entry.layout] if entry.layout else list(_PLAIN if is_plain else _POSES)
     texts = [text.replace("...", batch) for text in texts for batch in (("b", "b t") if "..." in text else ("",))]
-    for text, count in product(texts, counts):
-        is_clear = "(" not in text and entry.layout is None
-        laid_out = entry.model_copy(update={"layout": text}) if is_clear else entry
+    ways = [(text, count, None) for text in texts for count in counts]
+    if not _is_fixed(entry) and not is_plain and not body.signs:
+        score = "confidence" if "c" in body.dims else "c"
+        ways += [(text, len(body.dims) + 1, (*body.dims, score)) for text in texts]
+    for text, count, dims in sorted(ways, key=lambda way: "m" in way[0].split()):  # two people are tried last
+        # An axis that stands by itself is laid out; whether (j d) or (d j), the answers have to tell.
+        layout = entry.layout if is_said or "(" in text else text
+        laid_out = entry.model_copy(update={"layout": layout} if dims is None else {"layout": layout, "dims": dims})
         yield laid_out, _sizes(text, {"j": len(body.joints), "d": count})
-    if entry.dims is None and not is_plain and not body.signs:
-        scored = entry.model_copy(update={"dims": (*body.dims, "confidence" if "c" in body.dims else "c")})
-        for text in texts:
-            yield scored, _sizes(text, {"j": len(body.joints), "d": len(body.dims) + 1})
 
 
 def _sizes(text: str, known: Mapping[str, int]) -> Sizes:
@@ -392,7 +408,7 @@ def _ways(spec: Spec, shapes: Sequence[Shape], answers: Sequence[Shape]) -> list
     for entry, shape in (*zip(inputs, shapes, strict=True), *zip(outputs, answers, strict=True)):
         layouts: list[str] = []
         if entry.kind == "pose" and entry.layout is None:
-            poses = fitting(shape, entry.body(spec.skeleton), entry.dims is not None, "tensor")
+            poses = fitting_poses(shape, entry.body(spec.skeleton), _is_fixed(entry), "tensor")
             layouts = [str(pose.layout) for pose in poses]
         choices.append([entry.model_copy(update={"layout": text}) for text in layouts] or [entry])
     ways: list[Spec] = []
@@ -419,5 +435,7 @@ def _gap(plain: Sequence[Sequence[Tensor]], back: Sequence[Sequence[Tensor]]) ->
     for ours, others in zip(zip(*plain, strict=True), zip(*back, strict=True), strict=True):
         before, after = torch.cat(ours).double(), torch.cat(others).double()
         spread = (before - before.mean(0)).square().mean()
+        if not spread:  # the same answer to all samples fits every reading
+            return inf
         widest = max(widest, float((before - after).square().mean() / spread) ** 0.5)
     return widest
