@@ -128,7 +128,7 @@ class Inference:
             nodes[name] = tuple(map(self._resolved, outputs))
         # Nodes that were left out of the graph since they change nothing are the value that they read.
         for name, value in self.idle.items():
-            nodes[name] = (None,) if value is None else (leaves[value],) if value in leaves else nodes[value]
+            nodes[name] = (leaves[value],) if value in leaves else nodes.get(value or "", (None,))
         spaces = self.spaces()
         # Spaces are H1, H2, ... in messages and plans, in the order in which the network writes them.
         names = {space.key: f"H{space.depth + 1}" for space in spaces}

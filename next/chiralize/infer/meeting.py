@@ -15,18 +15,20 @@ import numpy as np
 from chiralize.graph.model import Node
 from chiralize.graph.traits import Join, Sum
 from chiralize.infer.exchange import Exchange, involution
-from chiralize.infer.rule import Call, traits
+from chiralize.infer.rule import Call, Result, traits
 from chiralize.infer.solver.terms import Conflict, Wait, product
-from chiralize.infer.symbolic import SymbolicRepresentation, is_known, known_axis
+from chiralize.infer.solver.unify import Solver
+from chiralize.infer.symbolic import Axis, SymbolicRepresentation, axis_size, is_known, known_axis
 from chiralize.infer.wiring import settings
 from chiralize.symmetry.involution import SignedPermutation
 
 
 # ---- branches that meet ----------------------------------------------------------------------------------
-def join(exchange: Exchange, node: Node, call: Call) -> SymbolicRepresentation | None:
+def join(exchange: Exchange, node: Node, call: Call, asked: Result) -> SymbolicRepresentation | None:
     """Branches that meet in a concatenation or a stack; None where they do not exchange places there.
 
     Places may be those of two joins that the mirror exchanges: stack(a, b) and stack(b', a').
+    asked: what readers have said of the result while the op waited.
     Raises Wait while the axis of a part is unknown, Conflict where parts cannot be exchanged.
     """
     trait, meeting = traits().get(node.target), _meeting(exchange, node)
@@ -38,6 +40,8 @@ def join(exchange: Exchange, node: Node, call: Call) -> SymbolicRepresentation |
         exchange.pair(node.name, other.name)
     reps = [call.solver.representation(operand.rep) for operand in call.operands]
     dim = call.axis(call.get("dim", 0), len(call.shape))
+    if other is node and not trait.adds_axis and isinstance(asked, SymbolicRepresentation):
+        _learn_parts([rep.axes[dim] for rep in reps], order, asked.axes[dim], call.solver)
     first, parts = reps[0], list[SignedPermutation]()
     # All parts have the other axes of the first; the sign by which one differs goes into its place on the axis
     # along which they are joined. A part of a stack has one entry there.
@@ -54,6 +58,22 @@ def join(exchange: Exchange, node: Node, call: Call) -> SymbolicRepresentation |
     whole = known_axis(_side_by_side(parts, order))
     axes = (*first.axes[:dim], whole, *first.axes[dim if trait.adds_axis else dim + 1 :])
     return call.solver.representation(SymbolicRepresentation(axes, first.sign))
+
+
+def _learn_parts(axes: Sequence[Axis], order: Sequence[int], whole: Axis, solver: Solver) -> None:
+    """Where readers know how the whole moves, its parts move accordingly. Raises Conflict where it mixes them.
+
+    order: the part that each part goes to. In parts of 2 and 2 entries, where T takes 0 1 to 2 3, each stays in order.
+    """
+    whole = solver.resolve(whole)
+    if not is_known(whole):
+        return
+    action = product(whole)
+    starts = np.cumsum([0, *map(axis_size, axes)])
+    for axis, image, start, stop in zip(axes, order, starts, starts[1:], strict=False):
+        if not is_known(solver.resolve(axis)):
+            partner = action.partner[start:stop] - starts[image]
+            solver.equal(axis, known_axis(involution(partner, action.sign[start:stop])))
 
 
 def _meeting(exchange: Exchange, node: Node) -> tuple[Node, list[int]] | None:

@@ -290,7 +290,7 @@ class Run:
         met = even_and_odd(self.exchange, node, call)
         sign = 1
         if met is None and self.exchange.reads_exchanged(node):
-            met = join(self.exchange, node, call)
+            met = join(self.exchange, node, call, self.nodes[node.name][0])
             sign = 1 if met is not None else self.exchange.follow(node)
         if met is not None:
             return (met,)

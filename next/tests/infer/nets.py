@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from chiralize.body.hidden import HiddenPolicy
 from chiralize.body.skeleton import Skeleton
+from chiralize.errors import NegatedChannelsError
 from chiralize.graph.export import export
 from chiralize.graph.model import CapturedModel
 from chiralize.infer.capture import captured
@@ -37,6 +38,7 @@ PLANE = SignedPermutation.of(negated=[0], size=2)
 SPACE = SignedPermutation.of(negated=[0], size=3)
 ROUNDING = 1e-9
 Turn = Callable[[Tensor], Tensor]
+Spec = Sequence[TensorRepresentation | None]
 
 
 class Net(nn.Module):
@@ -104,6 +106,19 @@ def inferred(
     return Inference(graph_of(net, x, words=words), [source], [result], **options)
 
 
+def represented(graph: CapturedModel, inputs: Spec, outputs: Spec, chooser: Chooser, **options: Any) -> RepMap:
+    """Inference, choices, and the last run; anew without the signs of a space whose signs an op refuses."""
+    plain: set[int] = set()
+    while True:
+        inference, before = Inference(graph, inputs, outputs, **options), len(plain)
+        try:
+            assign(inference, chooser, plain)
+            return inference.finish()
+        except NegatedChannelsError:
+            if len(plain) == before:
+                raise
+
+
 def finished(
     net: nn.Module,
     x: Tensor,
@@ -113,10 +128,9 @@ def finished(
     **options: Any,
 ) -> tuple[nn.Module, RepMap]:
     """The network with symmetric weights, and how they transform. Raises UnsupportedError."""
-    inference = inferred(net, x, source, result, **options)
-    assign(inference, chooser(inference.captured), set())
-    repmap = inference.finish()
-    graph, made = inference.captured, copy.deepcopy(net)
+    graph = graph_of(net, x, words=options.pop("words", None))
+    repmap = represented(graph, [source], [result], chooser(graph), **options)
+    made = copy.deepcopy(net)
     state = made.state_dict(keep_vars=True)
     with torch.no_grad():
         for leaf in graph.weights:
