@@ -1,1 +1,1 @@
-"""Files in and out. Nothing in a file runs, and no file is half written."""
+"""Files in and out, with two promises: nothing in a file runs unless the user says so, and no file is half written."""
