@@ -11,6 +11,9 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
 from chiralize.errors import AsymmetricConstantError, NeverEquivariantError, UnsupportedError
+from chiralize.graph.model import CapturedModel, Leaf, Node, Ref, Where
+from chiralize.infer.inference import Inference
+from chiralize.symmetry.involution import SignedPermutation
 from tests.infer.nets import (
     IMAGE,
     JOINTS,
@@ -163,17 +166,30 @@ def test_partners_are_the_mirror_images() -> None:
 
 
 def test_branches_of_a_thousand_layers() -> None:
-    """Two that meet, behind an op that needs their partners: compared without recursion."""
+    """Two that meet behind layers of their own, of an axis that only they tell of: compared without recursion."""
+    where, batch = Where("", "test_branches.py:1"), 2
 
-    def compute(net: Net, x: Tensor) -> Tensor:
-        left, right = x[:, 1], x[:, 3]
-        for layer in range(600):
-            left, right = torch.tanh(left * net.scale[layer]), torch.tanh(right * net.scale[layer])
-        return torch.stack([x[:, 0], left, x[:, 2], right, x[:, 4], x[:, 5]], 1)
+    def node(name: str, target: str, shape: tuple[int, ...], **arguments: Any) -> Node:
+        return Node(name, f"aten.{target}", arguments, (shape,), frozenset({0}), where)
 
-    net = Net(compute, scale=nn.ParameterList(torch.ones(1, dtype=torch.float64) for _ in range(600)))
-    result, _ = finished(net, normal(2, 6, 2), POSE, POSE)
-    assert residual(result, normal(2, 6, 2), TURN, TURN) <= ROUNDING
+    nodes = [node("hidden", "linear.default", (batch, 3), input=Ref("x"), weight=Ref("weight"))]
+    for side, entry in enumerate((0, 2)):
+        name = f"{side} 0"
+        nodes.append(node(name, "select.int", (batch,), self=Ref("hidden"), dim=1, index=entry))
+        for layer in range(1, 1050):
+            nodes.append(node(f"{side} {layer}", "tanh.default", (batch,), self=Ref(name)))
+            name = f"{side} {layer}"
+    ends = [Ref("0 1049"), Ref("1 1049")]
+    nodes.append(node("out", "stack.default", (batch, 2), tensors=ends, dim=1))
+    leaves = {
+        "x": Leaf("x", "input", ("x",), torch.zeros(batch, 2)),
+        "weight": Leaf("weight", "parameter", ("weight",), normal(3, 2)),
+    }
+    graph = CapturedModel(leaves, tuple(nodes), ("x",), ("out",), ((batch, 2),), {})
+    sides = rep(batch, SignedPermutation.of([(0, 1)], size=2))
+    weight = rep(SignedPermutation.of([(0, 2)], size=3), SignedPermutation.of([(0, 1)], size=2))
+    inference = Inference(graph, [sides], [sides], given={"weight": weight})
+    assert inference.finish().partners["0 1049"] == "1 1049"
 
 
 # ---- what only looks alike -------------------------------------------------------------------------------------------

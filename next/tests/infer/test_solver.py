@@ -14,7 +14,6 @@ from chiralize.infer.algebra import multiply
 from chiralize.infer.solver.terms import product
 from chiralize.infer.solver.unify import Conflict, Solver, Wait
 from chiralize.infer.solver.unknowns import NOTES, Leave
-from chiralize.symmetry.involution import SignedPermutation
 from chiralize.infer.symbolic import (
     Abs,
     Axis,
@@ -29,6 +28,7 @@ from chiralize.infer.symbolic import (
     is_known,
     sign_of,
 )
+from chiralize.symmetry.involution import SignedPermutation
 from tests.support import oracle
 from tests.support.oracle import action_matrix as dense
 from tests.support.strategies import involutions
