@@ -122,7 +122,7 @@ def _split(node: Node) -> Arguments:
 
 # ---- convolutions -------------------------------------------------------------------------------------------------
 def _convolution(node: Node) -> Arguments | None:
-    """All options as lists with a number for every axis; None without an axis of samples, which torch's op must have."""
+    """All options with a number for every axis; None without an axis of samples, which the op must have."""
     count = int(node.target.split("d.")[0][-1])
     if len(_shape(node)) != count + 2:
         return None

@@ -27,34 +27,15 @@ COUNT, FEW, COMPARED = 24, 16, 6
 Outputs = list[Matrix | None]
 
 
-class Bench:
-    """One sample of one target: arguments drawn `COUNT` times, the op and the rule ready to run.
+class Arguments:
+    """The arguments of one sample of an op by name, with a slot for every tensor to draw."""
 
-    is_thin: it is tried with all permutations, but with some signs only.
-    """
-
-    def __init__(self, rule: OpRule, target: str, sample: Sample, is_thin: bool, seed: int = 0) -> None:
-        self.rule, self.target, self.sample, self.is_thin = rule, target, sample, is_thin
+    def __init__(self, target: str, sample: Sample) -> None:
+        self.target, self.sample = target, sample
         self.op = overload(target)
-        self.rng = np.random.default_rng(seed)
         self.slots: list[Slot] = []
         self.arguments = self._named(sample)
-        self.call = self._compiled()
-        self.values = [draw(slot.drawn, COUNT, self.rng) for slot in self.slots]
-        self.data = [slot for slot in self.slots if not slot.is_weight]
-        self.weights = [slot for slot in self.slots if slot.is_weight]
-        self.is_batched = False
-        self.dtypes = self._dtypes()
-        self.is_batched = self._batches_alike(self.run(self.values, COMPARED))
-        self.outputs = self.run(self.values)
-        self.shapes = tuple(None if out is None else tuple(out.shape[1:]) for out in self.outputs)
-        self.read = [
-            k
-            for k, shape in enumerate(self.shapes)
-            if (sample.read is None or k in sample.read) and shape is not None and 0 not in shape
-        ]
 
-    # ---- arguments ------------------------------------------------------------------------------------------------
     def _named(self, sample: Sample) -> dict[str, Any]:
         named: dict[str, Any] = {}
         for position, argument in enumerate(self.op._schema.arguments):
@@ -76,6 +57,46 @@ class Bench:
             return [self._slotted(item, is_weight, inner) for item in value]
         return getattr(torch, value) if isinstance(value, str) and kind in ("int", "Optional[int]") else value
 
+    def filled(self, fill: Callable[[Slot | torch.Tensor], Any]) -> dict[str, Any]:
+        """The arguments by name with `fill` for every tensor, those left out with their defaults."""
+
+        def walk(value: Any) -> Any:
+            if isinstance(value, (Slot, torch.Tensor)):
+                return fill(value)
+            return [walk(item) for item in value] if isinstance(value, list) else value
+
+        named = {name: walk(value) for name, value in self.arguments.items()}
+        for argument in self.op._schema.arguments:
+            if argument.name not in named and argument.has_default_value():
+                named[argument.name] = argument.default_value
+        return named
+
+
+class Bench(Arguments):
+    """One sample of one target: arguments drawn `COUNT` times, the op and the rule ready to run.
+
+    is_thin: it is tried with all permutations, but with some signs only.
+    """
+
+    def __init__(self, rule: OpRule, target: str, sample: Sample, is_thin: bool, seed: int = 0) -> None:
+        super().__init__(target, sample)
+        self.rule, self.is_thin = rule, is_thin
+        self.rng = np.random.default_rng(seed)
+        self.call = self._compiled()
+        self.values = [draw(slot.drawn, COUNT, self.rng) for slot in self.slots]
+        self.data = [slot for slot in self.slots if not slot.is_weight]
+        self.weights = [slot for slot in self.slots if slot.is_weight]
+        self.is_batched = False
+        self.dtypes = self._dtypes()
+        self.is_batched = self._batches_alike(self.run(self.values, COMPARED))
+        self.outputs = self.run(self.values)
+        self.shapes = tuple(None if out is None else tuple(out.shape[1:]) for out in self.outputs)
+        self.read = [
+            k
+            for k, shape in enumerate(self.shapes)
+            if (sample.read is None or k in sample.read) and shape is not None and 0 not in shape
+        ]
+
     def _compiled(self) -> Callable[[Sequence[torch.Tensor]], Any]:
         """The op as a function of the slots' values."""
 
@@ -93,20 +114,6 @@ class Bench:
         return lambda tensors: self.op(
             *[read(tensors) for read in args], **{name: read(tensors) for name, read in named.items()}
         )
-
-    def filled(self, fill: Callable[[Slot | torch.Tensor], Any]) -> dict[str, Any]:
-        """The arguments by name with `fill` for every tensor, those left out with their defaults."""
-
-        def walk(value: Any) -> Any:
-            if isinstance(value, (Slot, torch.Tensor)):
-                return fill(value)
-            return [walk(item) for item in value] if isinstance(value, list) else value
-
-        named = {name: walk(value) for name, value in self.arguments.items()}
-        for argument in self.op._schema.arguments:
-            if argument.name not in named and argument.has_default_value():
-                named[argument.name] = argument.default_value
-        return named
 
     # ---- the op ---------------------------------------------------------------------------------------------------
     def run(self, values: Sequence[Matrix], draws: int = COUNT) -> Outputs:

@@ -227,7 +227,7 @@ def _correct(
 
 
 def _options(size: int, known: Sequence[Matrix]) -> list[Matrix]:
-    """Actions on an axis of a weight: those that occur, without signs, and those of gates that lie one behind another."""
+    """Actions on an axis of a weight: those that occur, with signs or without, and those of stacked gates."""
     every = [np.eye(size)]
     for matrix in (each for action in known for each in (action, abs(action))):
         if len(matrix) == size:

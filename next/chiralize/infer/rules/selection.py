@@ -88,7 +88,7 @@ def select(call: Call) -> Answer:
 @rule("split_with_sizes", "`(a + b) -> a, b`", Split(lengths="split_sizes"))
 @rule("unbind.int", "`(a + b) -> a, b`, each of one entry, without the axis", Split(is_single=True))
 def split(call: Call) -> Answer:
-    """One axis cut into runs, which the mirror does not mix; where it exchanges whole parts, `exchange` has answered."""
+    """One axis cut into runs, which the mirror does not mix (where it exchanges whole parts, `exchange` answers)."""
     solver, rep = call.solver, call.source
     dim = call.axis(call.get("dim", 0), len(rep.axes))
     sizes = call.get("split_sizes", [1] * len(call.shapes))
@@ -359,7 +359,7 @@ def _named_by_computed(call: Call, rep: SymbolicRepresentation, dim: int, index:
 
 @rule(
     "gather",
-    "`a -> a'` along one axis, as an index with a constant list; where the index is computed, `... 1a, +... +k -> ... +k`",
+    "`a -> a'` along one axis, as an index with a constant list; where it is computed, `... 1a, +... +k -> ... +k`",
     Movement(),
     incomplete="of several ways to pair the copies of an entry one is chosen",
 )

@@ -63,7 +63,7 @@ class Turn:
 
 
 def reversal(size: int, center: int | None = None) -> SignedPermutation:
-    """The mirror that takes entry e to center - e; entries without a partner stay. Without a center it is the axis's."""
+    """The mirror that takes entry e to center - e, the last entry by itself; entries without a partner stay."""
     entries = np.arange(size)
     partners = (size - 1 if center is None else center) - entries
     partners = np.where((partners >= 0) & (partners < size), partners, entries)

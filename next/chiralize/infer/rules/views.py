@@ -156,7 +156,7 @@ _SWAPPED = "copies of a longer axis could be swapped with each other"
 @keeps_one_number
 def expand(call: Call) -> Answer:
     """The same values several times; the copies of one entry are all alike."""
-    rep, solver = call.source, call.solver
+    rep = call.source
     axes: list[Axis] = []
     for position, (size, axis) in enumerate(zip(call.shape, widened(rep, len(call.shape)).axes, strict=True)):
         old = prod(term.size for term in axis)
