@@ -100,21 +100,6 @@ class Transformer(nn.Module):
         return self.give(h + self.mlp(self.second(h))).unflatten(2, (17, 3))
 
 
-class JointTokens(nn.Module):
-    """Joints as tokens, each with a learned vector; attention is written out."""
-
-    def __init__(self, width: int = 8) -> None:
-        super().__init__()
-        self.take, self.joints = nn.Linear(2, width), nn.Parameter(torch.zeros(1, 17, width))
-        self.q, self.k, self.v = (nn.Linear(width, width) for _ in range(3))
-        self.give = nn.Linear(width, 3)
-
-    def forward(self, x: Tensor) -> Tensor:
-        h = torch.relu(self.take(x)) + self.joints
-        weights = torch.softmax(self.q(h) @ self.k(h).transpose(1, 2) / 8**0.5, -1)
-        return self.give(torch.relu(h + weights @ self.v(h)))
-
-
 class Mixer(nn.Module):
     """Perceptrons along the joints and along the channels in turn."""
 
@@ -200,19 +185,6 @@ class Branches(nn.Module):
         return {"pose": self.pose(h).view(-1, 17, 3), "score": torch.sigmoid(self.score(h))}
 
 
-class Gated(nn.Module):
-    """Gates by chunk, an odd number of hidden units, one layer called twice."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.first, self.again, self.last = nn.Linear(34, 30), nn.Linear(15, 15), nn.Linear(15, 51)
-
-    def forward(self, x: Tensor) -> Tensor:
-        value, gate = self.first(x.flatten(1)).chunk(2, -1)
-        h = torch.relu(self.again(value * torch.sigmoid(gate)))
-        return self.last(torch.relu(self.again(h))).view(-1, 17, 3)
-
-
 _SEEN = parts((3, negate([1], -1)), (3, negate([0, 2], -1)), (3, negate([1, 2], -1)), (6, legs))
 _FIELDS = [{"vector": "velocity"}, {"axial": "spin"}, {"signs": [1, -1, -1], "name": "command"}, {"joints": "q"}]
 _POLICY = {"skeleton": ROBOT, "inputs": [{"fields": _FIELDS}], "outputs": [{"fields": [{"joints": "action"}]}]}
@@ -247,7 +219,6 @@ CASES = [
     Case("temporal", Temporal, _body, _frames, _T, _T),
     Case("graph", Graph, _body, _frame, _T, _T),
     Case("transformer", Transformer, _body, ((2, 5, 17, 2),), _T, _T),
-    Case("joint tokens", JointTokens, _body, _frame, _T, _T),
     Case("mixer", Mixer, _body, _frame, _T, _T),
     Case("state passed", Passing, _PASSING, ((2, 15), (2, 10), (2, 10)), (_SEEN, None, None), (legs, None, None)),
     Case("state in a buffer", Remembering, _POLICY, ((1, 15),), (_SEEN,), (legs,), remembers=True),
@@ -264,7 +235,6 @@ CASES = [
          ((3, 17, 2), (3, 17)), (pose(H36M), swap(H36M, -1)), (pose(H36M), swap(H36M, -1))),
     Case("coco to h36m", lambda: Flat(perceptron(34, 21, 51, activation=nn.ELU)),
          {**_body, "inputs": [_COCO], "outputs": [{"layout": "b j d"}]}, _frame, (pose(COCO),), _T),
-    Case("gated", Gated, _body, _frame, _T, _T),
     Case("pixels", lambda: Flat(perceptron(34, 20, 51, norm=True)), _PIXELS, _frame, (_about_320,), _T),
 ]  # fmt: skip
 BY_NAME = {case.name: case for case in CASES}

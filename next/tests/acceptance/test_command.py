@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from cases import BY_NAME
 from conftest import Shell
-from judge import pose, residual
-from kitchen import CASE, network, poses, program
+from judge import residual
+from kitchen import CASE, network, program
 
 pytestmark = pytest.mark.spine
 LIFTER = "--skeleton lifter.yaml"
@@ -86,12 +84,6 @@ def test_weights_go_back_as_weights(shell: Shell, file: str, out: str) -> None:
     net.load_state_dict(state, strict=True)
     assert residual(net, CASE) <= 1e-5
     assert shell(f"verify {out} --model nets:Lifter").status == 0
-
-
-def test_without_output_the_name_is_made(shell: Shell) -> None:
-    before = set(shell.files())
-    shell.works(f"convert good.pt2 {LIFTER} --method match")
-    assert set(shell.files()) - before == {"good.chiral.pt2"}
 
 
 def test_planted_fault_in_a_file(shell: Shell) -> None:
@@ -205,37 +197,4 @@ def test_nothing_is_half_written(shell: Shell, file: str) -> None:
     shell.patch.setenv("CHIRALIZE_DEBUG", "")
     result = shell(f"convert Lopsided.pt --model nets:Lopsided {LIFTER} --method match -o {file}")
     assert result.status == 3 and Path(file).read_bytes() == b"older"
-    assert [name for name in os.listdir() if name.startswith(("out", ".out", "tmp"))] == [file]
-
-
-def test_an_older_result_is_replaced(shell: Shell) -> None:
-    Path("out.pt2").write_bytes(b"older")
-    shell.works(f"{CONVERT} -o out.pt2")
-    assert shell("verify out.pt2").status == 0
-
-
-@pytest.mark.parametrize("kind", ["npy", "npz", "pt", "safetensors"])
-def test_example_from_a_file(shell: Shell, kind: str) -> None:
-    import numpy as np
-    import safetensors.torch
-
-    x = poses(2)
-    write: dict[str, Any] = {
-        "npy": lambda path: np.save(path, x.numpy()),
-        "npz": lambda path: np.savez(path, poses=x.numpy()),
-        "pt": lambda path: torch.save(x, path),
-        "safetensors": lambda path: safetensors.torch.save_file({"poses": x}, path),
-    }
-    write[kind](f"example.{kind}")
-    shell.works(f"convert weights.pt {WEIGHTS} --method match --example example.{kind} -o out.pt2")
-
-
-def test_version(shell: Shell) -> None:
-    assert shell.works("--version").out.strip()[-1].isdigit()
-
-
-def test_pose_is_written_as_the_mirror_says() -> None:
-    """The judge itself: T twice is the identity, and no pose is its own image."""
-    x = poses(4).double()
-    turn = pose([(1, 2), (3, 4)])
-    assert torch.equal(turn(turn(x)), x) and not torch.equal(turn(x), x)
+    assert [path.name for path in Path().iterdir() if "out" in path.name or "tmp" in path.name] == [file]

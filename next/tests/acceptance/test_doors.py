@@ -17,11 +17,10 @@ import yaml
 from cases import BY_NAME, COCO, H36M, NTU, SMPL
 from conftest import Shell
 from judge import residual
-from kitchen import BODY, CASE, PAIRS, network, poses
-from torch import Tensor, nn
+from kitchen import CASE, network, poses
+from torch import Tensor
 
 import chiralize
-from chiralize.errors import ChiralizeError
 
 pytestmark = pytest.mark.doors
 LIFTER = "--skeleton lifter.yaml"
@@ -66,15 +65,6 @@ def test_onnx_in_and_out(shell: Shell, method: str) -> None:
     assert commutes(lambda x: session.run(None, {name: x.numpy()})[0])
     assert shell("verify out.onnx").status == 0
     assert shell(f"verify net.onnx {LIFTER}").status == 1
-
-
-def test_program_to_onnx(shell: Shell) -> None:
-    onnxruntime = pytest.importorskip("onnxruntime")
-    pytest.importorskip("onnxscript")
-    shell.works(f"convert good.pt2 {LIFTER} --method match -o out.onnx")
-    session = onnxruntime.InferenceSession("out.onnx", providers=["CPUExecutionProvider"])
-    name = session.get_inputs()[0].name
-    assert commutes(lambda x: session.run(None, {name: x.numpy()})[0])
 
 
 # ---- checkpoints ------------------------------------------------------------------------------------------------
@@ -124,15 +114,6 @@ def test_result_is_saved_and_loaded(tmp_path: Path) -> None:
     assert residual(again, case) <= 1e-9 and chiralize.verify(again).passed
 
 
-def test_two_tables_are_asked_about(shell: Shell) -> None:
-    state = dict(network().state_dict())
-    torch.save({"model": state, "ema": dict(network(seed=4).state_dict())}, "two.pth")
-    line = f"convert two.pth --model nets:Lifter {LIFTER} --method match -o out.pt2"
-    refused = shell(line)
-    assert refused.status == 2 and "--key" in refused.err
-    shell.works(f"{line} --key ema")
-
-
 # ---- data -------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("kind", ["npy", "npz", "csv", "pt", "safetensors"])
 def test_calibration_files(shell: Shell, kind: str) -> None:
@@ -156,13 +137,6 @@ def test_calibration_files(shell: Shell, kind: str) -> None:
 def _seen() -> Tensor:
     """Inputs with the statistics that the network's batch norm remembers, nearly."""
     return poses(200, 5)
-
-
-@pytest.mark.parametrize(("name", "code"), [("nan.npy", "CH205"), ("wrong.npy", "CH204"), ("nowhere.npy", "CH204")])
-def test_calibration_that_cannot_serve(shell: Shell, name: str, code: str) -> None:
-    before = shell.files()
-    result = shell(f"convert good.pt2 {LIFTER} --method match --calibration {name} -o out.pt2")
-    assert result.status == 2 and code in result.err and shell.files() == before
 
 
 # ---- commands ---------------------------------------------------------------------------------------------------
@@ -271,12 +245,7 @@ def test_skeleton_show_and_lint(shell: Shell, name: str, joints: int, pairs: lis
     Path("mine.yaml").write_text(text)
     shell.works("skeleton lint mine.yaml")
     assert shell.works(f"skeleton show {name}").out.count("\n") >= joints
-
-
-def test_skeleton_lint_refuses(shell: Shell) -> None:
-    shell.works("skeleton lint body.yaml lifter.yaml")
-    for name in ("chain", "unpaired", "unclosed"):
-        assert shell(f"skeleton lint body.yaml {name}.yaml").status == 2
+    assert shell("skeleton lint chain.yaml").status == 2
 
 
 def test_skeleton_infer(shell: Shell) -> None:
@@ -300,7 +269,7 @@ IMPORTED: dict[str, tuple[str, str]] = {
         "people.json",
         '{"categories": [{"name": "person", "keypoints": ["nose", "left_hand", "right_hand"], "skeleton": [[1, 2]]}]}',
     ),
-    "ultralytics": ("data.yaml", "kpt_shape: [3, 2]\nflip_idx: [0, 2, 1]\nkpt_names: {0: [nose, left_hand, right_hand]}\n"),
+    "ultralytics": ("data.yaml", "kpt_shape: [3, 2]\nflip_idx: [0, 2, 1]\nkpt_names: {0: [nose, l_hand, r_hand]}\n"),
     "deeplabcut": (
         "config.yaml",
         "bodyparts: [nose, left_hand, right_hand]\nskeleton: []\nsymmetric_pairs: [[1, 2]]\n",
@@ -343,22 +312,3 @@ def test_robot_file_to_mirror(shell: Shell) -> None:
     assert joints == ["left_hip", "left_knee", "right_hip", "right_knee"]
     assert mirror(torch.tensor([[1.0, 2.0, 3.0, 4.0]])).tolist() == [[-3.0, 4.0, -1.0, 2.0]]
     shell.works("skeleton check --robot robot.xml robot.yaml")
-
-
-def test_spelling_of_pairs_by_other_tools(tmp_path: Path) -> None:
-    """`swap`, `flip_idx`, `left` and `right`, `permutation`: one mirror."""
-    x = poses(3)
-    ways: list[dict[str, Any]] = [
-        {"pairs": [["left_hand", "right_hand"], ["left_foot", "right_foot"]]},
-        {"pairs": "infer"},
-        {"flip_idx": [0, 2, 1, 4, 3]},
-        {"left": ["left_hand", "left_foot"], "right": ["right_hand", "right_foot"]},
-        {"swap": {"left_hand": "right_hand", "left_foot": "right_foot"}},
-    ]
-    body = {key: value for key, value in yaml.safe_load(BODY).items() if key != "pairs"}
-    for way in ways:
-        mirror = chiralize.Mirror.of({**body, **way}, input_shapes=[(3, 5, 2)])
-        assert torch.equal(mirror(x), TURN(x)), way
-    with pytest.raises(ChiralizeError):
-        chiralize.Mirror.of({**body, "flip_idx": [0, 2, 3, 4, 1]})
-    assert PAIRS == [(1, 2), (3, 4)] and isinstance(network(), nn.Module)

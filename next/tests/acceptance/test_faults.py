@@ -138,7 +138,6 @@ MISUSED: dict[str, Any] = {
     "rollout": lambda net, x: chiralize.chiralize(net, "h36m", x, method="match", rollout=3),
     "tolerance": lambda net, x: chiralize.verify(net, "h36m", x, tolerance="1e-5"),
     "invariant": lambda net, x: chiralize.chiralize(net, "h36m", x, method="match", invariant="yes"),
-    "samples": lambda net, x: chiralize.verify(net, "h36m", x, samples=2.5),
     "method": lambda net, x: chiralize.chiralize(net, "h36m", x, method=["match"]),
 }
 
