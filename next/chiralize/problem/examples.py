@@ -94,7 +94,13 @@ def example_for(
     if source.input_shapes and source.example is not None:
         raise UsageError("--example", "--input-shape is given as well", "give one of them")
     if source.input_shapes:
-        return Reading(_of_shapes(source.input_shapes, dtype, arguments_of(module, entry)), spec)
+        call = _of_shapes(source.input_shapes, dtype, arguments_of(module, entry))
+        observed = [one for one in spec.inputs or () if one.kind != "state"]
+        if not len(observed) == len(call[0]) < len(spec.inputs or ()):
+            return Reading(call, spec)
+        # The sizes of states follow from the layers that have them.
+        net = entered(copy_of(module), entry)
+        return _Search(net, spec, dtype, {}, [tuple(tensor.shape) for tensor in call[0]]).reading()
     if source.example is not None:
         return Reading(_of_file(source.example, spec, dtype, arguments_of(module, entry)), spec)
     if brought is not None:
@@ -134,8 +140,10 @@ def _named(
     names = [argument.name for argument in arguments or ()]
     if set(by_name) <= set(names[len(in_order) :]):
         args = list(in_order)
-        while len(args) < len(names) and names[len(args)] in by_name:
-            args.append(by_name[names[len(args)]])
+        for argument in (arguments or ())[len(in_order) :]:
+            if argument.by_name or argument.name not in by_name:
+                break
+            args.append(by_name[argument.name])
         return tuple(args), {name: by_name[name] for name in names[len(args) :] if name in by_name}
     if not in_order and not set(by_name) & set(names):
         return (dict(by_name),), {}
@@ -162,7 +170,9 @@ def _of_file(path: Path, spec: Spec, dtype: torch.dtype, arguments: Sequence[Arg
             tensors[name] = tensor.to(dtype)
     if set(tensors) <= set(names):
         return _named((), tensors, arguments, str(path))
-    return tuple(tensors.values()), {}
+    # In their order; arguments that go by name alone come last.
+    ways = arrangements(["pose"] * len(tensors), [None] * len(tensors), arguments)
+    return next(ways, Arrangement((0,) * len(tensors))).call(list(tensors.values()))
 
 
 # ---- sizes that are derived --------------------------------------------------------------------------------------
@@ -177,10 +187,20 @@ class _Found:
 
 
 class _Search:
-    """Tries sizes of all inputs of a network.  arrays: the user's own, whose sizes come first."""
+    """Tries sizes of all inputs of a network.
 
-    def __init__(self, module: nn.Module, spec: Spec, dtype: torch.dtype, arrays: Mapping[str, Tensor]) -> None:
-        self.module, self.spec, self.arrays = module, spec, arrays
+    arrays: the user's own, whose sizes come first.  observed: the sizes of all inputs but the states, if they are given.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        spec: Spec,
+        dtype: torch.dtype,
+        arrays: Mapping[str, Tensor],
+        observed: Sequence[Shape] = (),
+    ) -> None:
+        self.module, self.spec, self.arrays, self.observed = module, spec, arrays, observed
         self.trial = Trial(module, dtype)
         arguments = arguments_of(module)
         required = [each.name for each in arguments or () if each.is_required]
@@ -194,7 +214,7 @@ class _Search:
 
     def reading(self) -> Reading:
         """The first reading that holds, of two samples, else of one. Raises UsageError, AmbiguousLayoutError."""
-        for samples in (_SAMPLES, 1):
+        for samples in (_SAMPLES, 1) if not self.observed else (self.observed[0][0],):
             found = self._first(samples)
             if found is not None:
                 return self._worded(found)
@@ -226,7 +246,7 @@ class _Search:
                 answers = self.trial.answers(shapes, arrangement)
                 if answers is None or any(0 in answer for answer in answers):
                     continue
-                if samples > 1 and not self._agrees_at_one(way, frames, arrangement, answers):
+                if samples > 1 and not self.observed and not self._agrees_at_one(way, frames, arrangement, answers):
                     continue
                 spec = replace(self.spec, inputs=tuple(entry for entry, _ in way))
                 try:
@@ -245,7 +265,11 @@ class _Search:
 
     def _candidates(self) -> Iterator[tuple[Way, int]]:
         """Sizes of all inputs, those of the user's arrays first, with a number of frames, 0 where none has any."""
-        options = [list(self._shapes(entry)) for entry in self.entries]
+        given = iter(self.observed)
+        options = [
+            [(entry, next(given))] if self.observed and entry.kind != "state" else list(self._shapes(entry))
+            for entry in self.entries
+        ]
         for way in sorted(islice(product(*options), _MOST), key=lambda way: not self._is_offered(way)):
             for frames in self._frames(way):
                 yield way, frames
@@ -335,7 +359,7 @@ class _Search:
 
 def _width(entry: Entry, body: Skeleton) -> int:
     """How many numbers its blocks have together."""
-    return sum(block.size(body) for block in entry.fields or ())
+    return sum(len(block.run(body).labels) for block in entry.fields or ())
 
 
 def _is_fixed(entry: Entry) -> bool:
