@@ -104,7 +104,19 @@ class Run:
         rep = self.solver.fresh_like(leaf.shape, leaf.names[0])
         for dim in self.captured.left_alone.get(leaf.name, ()):
             self.solver.trivial(rep.axes[dim])
-        return replace(rep, sign=self.solver.sign_at(leaf.name)) if _is_of_one_number(leaf) else rep
+        return replace(rep, sign=self.solver.sign_at(leaf.name)) if self._is_of_one_number(leaf) else rep
+
+    def _is_of_one_number(self, leaf: Leaf) -> bool:
+        """Whether one number goes into a weight or comes out of it, or is added: an axis of one entry has no sign.
+
+        So weights (n, 1, ...) and (1, n, ...), and biases of one number, have a sign of their own, which is open: a
+        turn rate, or a steering angle, is negated by the mirror, and so is the last weight behind it.
+        """
+        # The second size of filters in groups is that of a group, and every group has signs by its first axis.
+        readers = self.captured.readers(leaf.name)
+        if leaf.kind != "parameter" or any(node.arguments.get("groups", 1) != 1 for node in readers):
+            return False
+        return leaf.shape == (1,) or min(leaf.shape[:2], default=0) == 1 < max(leaf.shape[:2], default=0)
 
     # ---- tasks --------------------------------------------------------------------------------------------
     def _add(self, tasks: Iterable[Task]) -> None:
@@ -403,17 +415,6 @@ def _signs(run: Run) -> bool:
 
 GUESSES: Sequence[Callable[[Run], bool]] = (_constants, _entries, _lists, _defaults, _signs)
 """What is decided where the rules have come to rest, the mildest first. Each says whether it moved anything."""
-
-
-def _is_of_one_number(leaf: Leaf) -> bool:
-    """Whether one number goes into a weight or comes out of it, or is added: an axis of one entry has no sign.
-
-    So weights (n, 1, ...) and (1, n, ...), and biases of one number, have a sign of their own, which is open: a turn
-    rate, or a steering angle, is negated by the mirror, and so is the last weight behind it.
-    """
-    if leaf.kind != "parameter":
-        return False
-    return leaf.shape == (1,) or min(leaf.shape[:2], default=0) == 1 < max(leaf.shape[:2], default=0)
 
 
 def _negated(out: Result) -> Result:
