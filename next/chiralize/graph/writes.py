@@ -59,6 +59,7 @@ def functional(program: ExportedProgram, known: Container[str]) -> ExportedProgr
     calls = [node for node in program.graph.nodes if node.op == "call_function"]
     if all(_is_known(node, known) and not _may_write(node) for node in calls):
         return program
+    program = _without_dropout(program)
     # The first turn is made even if every op is known: it also replaces the writes.
     for turn in range(_DEEPEST):
         table = _parts(program, known)
@@ -122,6 +123,21 @@ def copied_graph(program: ExportedProgram) -> tuple[torch.fx.Graph, dict[torch.f
     for node, copy in copies.items():
         copy.name = node.name  # fx would rename a copy of `input` or `range`, which are Python's own functions
     return graph, copies
+
+
+def _without_dropout(program: ExportedProgram) -> ExportedProgram:
+    """The program with what a dropout that is off reads in the place of its result, which is the same tensor.
+
+    torch takes it for a new one when it takes a program apart, and loses a write to it.
+    """
+    graph, _ = copied_graph(program)
+    results = graph.output_node().all_input_nodes
+    for node in list(graph.nodes):
+        is_off = node.target is torch.ops.aten.dropout.default and not arguments_of(node)["train"]
+        if is_off and node not in results:
+            node.replace_all_uses_with(node.args[0])
+            graph.erase_node(node)
+    return with_graph(program, graph, program.graph_signature)
 
 
 def _without_copies(program: ExportedProgram) -> ExportedProgram:
