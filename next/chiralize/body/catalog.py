@@ -42,7 +42,7 @@ from chiralize.body.document import (
     shown,
 )
 from chiralize.body.naming import infer_pairs, partner_name, side
-from chiralize.body.skeleton import AXES, Signs, Skeleton
+from chiralize.body.skeleton import AXES, Signs, Skeleton, check_pairs
 from chiralize.errors import (
     MissingKeyError,
     SpecError,
@@ -114,6 +114,7 @@ def skeleton_of(keys: SkeletonKeys, base: Skeleton | None, name: str, notices: l
         raise Wrong(MissingKeyError, "no `joints` and no `skeleton`", remedy)
     joints = _joint_names(keys.joints)
     pairs = _pairs_of(keys, joints, notices)
+    check_pairs(pairs, joints, "joint", ("pairs",))
     _check_center(keys, joints, pairs)
     dims, negate = _dims_of(keys)
     signs = rows_of(keys.signs, joints, dims) if isinstance(keys.signs, dict) else ()

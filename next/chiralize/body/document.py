@@ -90,7 +90,7 @@ class Items(list[Any]):
 
     def __init__(self, items: Sequence[Any], lines: Sequence[int]) -> None:
         super().__init__(items)
-        self.lines = lines
+        self.lines, self.line = lines, min(lines, default=0)
 
 
 @dataclass(frozen=True)
@@ -113,13 +113,18 @@ class Document:
 
     def where(self, path: Iterable[str | int]) -> str:
         """File and line of the deepest part of a path that the document has."""
-        at, line = self.data, getattr(self.data, "line", 0)
+        line = self._followed(path)[0]
+        return f"{self.source}:{line}" if line else self.source
+
+    def _followed(self, path: Iterable[str | int]) -> tuple[int, str]:
+        """The line that a path leads to, and the last key on the way; what the document has not is skipped."""
+        at, line, last = self.data, getattr(self.data, "line", 0), ""
         for key in path:  # pydantic puts names of kinds among the keys, which are no part of the path
-            if isinstance(at, Map) and key in at:
-                line, at = at.lines.get(str(key), line), at[str(key)]
+            if isinstance(at, Map) and isinstance(key, str) and key in at:
+                line, at, last = at.lines.get(key, line), at[key], key
             elif isinstance(at, Items) and isinstance(key, int) and key < len(at):
                 line, at = at.lines[key], at[key]
-        return f"{self.source}:{line}" if line else self.source
+        return line, last
 
     def read(self, model: type[M], **context: object) -> M:
         """The document as a record.  context: for validators that look beyond the document. Raises SpecError."""
@@ -144,15 +149,15 @@ class Document:
     def _explained(self, errors: ValidationError) -> SpecError:
         """The first complaint of pydantic in the words of the house."""
         error = errors.errors(include_url=False)[0]
-        path = error["loc"]
+        path: KeyPath = error["loc"]
         wrong = error.get("ctx", {}).get("error") or _in_words(error["type"], error["input"], error.get("ctx", {}))
         if error["type"] == "missing":
             wrong = Wrong(MissingKeyError, f"`{path[-1]}` is missing", f"add `{path[-1]}: ...`")
             path = path[:-1]
         if not isinstance(wrong, Wrong):
             wrong = Wrong(WrongValueError, f"{error['msg']}, not {shown(error['input'])}", "correct it", (), True)
-        key = next((str(key) for key in reversed(path) if isinstance(key, str)), "")
-        return wrong.error(self.where((*path, *wrong.at)), key)
+        path = (*path, *wrong.at)
+        return wrong.error(self.where(path), self._followed(path)[1])
 
 
 def _in_words(kind: str, value: object, context: Mapping[str, Any]) -> Wrong | None:

@@ -96,13 +96,10 @@ class Classes(Keys):
         return positions_of_pairs(self.swap, self.labels, "class")
 
 
-MIDDLE = "middle"
-
-
 def _reversed(value: Any) -> Any:
     """`mirror: w`, `mirror: [w, h]`, or with the cell that each is mirrored at, `mirror: {w: 47/2, h: middle}`."""
     if isinstance(value, Mapping):
-        return {read_name(word): None if cell in (MIDDLE, None) else cell for word, cell in value.items()}
+        return {read_name(word): None if cell in ("middle", "null") else cell for word, cell in value.items()}
     return dict.fromkeys(map(read_name, value if isinstance(value, (list, tuple)) else [value]))
 
 

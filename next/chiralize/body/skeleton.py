@@ -91,11 +91,11 @@ class Skeleton:
         common = common_signs(self.dims, self.negate)
         return any(row != common for _, row in self.signs)
 
-    def index(self, joint: str) -> int:
-        """Position of a joint. Raises UnknownNameError."""
+    def index(self, joint: str, where: str = "") -> int:
+        """Position of a joint. Raises UnknownNameError.  where: for the message."""
         if joint not in self.joints:
             facts = f"no joint is called {joint!r}"
-            raise UnknownNameError(f"skeleton {self.name}", facts, did_you_mean(joint, self.joints))
+            raise UnknownNameError(where or f"skeleton {self.name}", facts, did_you_mean(joint, self.joints))
         return self.joints.index(joint)
 
     @cached_property
@@ -169,14 +169,18 @@ class Skeleton:
         Raises UnknownNameError, UnpairedJointError, WrongValueError (a joint chosen twice).
         """
         where = where or f"skeleton {self.name}"
-        chosen = [joint if isinstance(joint, int) else self.index(joint) for joint in joints]
+        chosen = [joint if isinstance(joint, int) else self.index(joint, where) for joint in joints]
         for number, index in enumerate(chosen):
+            wrong, name = None, self.joints[index]
             if index in chosen[:number]:
-                raise WrongValueError(where, f"joint {self.joints[index]!r} is listed twice", "list each joint once")
-            if self.partner(index) not in chosen:
+                wrong = Wrong(WrongValueError, f"joint {name!r} is listed twice", "list each joint once")
+            elif self.partner(index) not in chosen:
                 missing = self.joints[self.partner(index)]
-                facts = f"joint {self.joints[index]!r} without its partner {missing!r}"
-                raise UnpairedJointError(where, facts, f"add {missing!r} to the same list, which may have both sides")
+                facts = f"joint {name!r} without its partner {missing!r}"
+                remedy = f"add {missing!r} to the same list, which may have both sides"
+                wrong = Wrong(UnpairedJointError, facts, remedy, ("joints", number))
+            if wrong is not None:
+                raise wrong.error(where) from wrong
         position = {index: number for number, index in enumerate(chosen)}
         return replace(
             self,
@@ -197,7 +201,8 @@ class Skeleton:
         if negate and self.signs and set(chosen) & set(self.dims):
             facts = f"`negate: {list(negate)}` is of all joints, and some have signs of their own in {list(self.dims)}"
             remedy = f"say `signs` over {list(chosen)} instead: one list for all joints, or {{joint: [signs]}}"
-            raise WrongValueError(f"skeleton {self.name}", facts, remedy)
+            wrong = Wrong(WrongValueError, facts, remedy, ("negate",))
+            raise wrong.error(f"skeleton {self.name}") from wrong
         negated = tuple(dim for dim in self.negate if dim in chosen) if negate is None else tuple(negate)
         base = replace(self, dims=chosen, negate=negated, signs=(), lateral=self.lateral)
         if not self.signs or negate is not None:
