@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import io
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -88,11 +87,9 @@ def read_text(content: Content) -> np.ndarray:
     if not lines:
         raise DataFileError(content.where, "is a text of blank lines", _REMEDY)
     separator = next((sign for sign in (",", ";", "\t") if sign in lines[-1]), None)
-    header = 0 if _is_row(lines[0], separator) else 1
+    header = 0 if len(lines) == 1 or _is_row(lines[0], separator) else 1
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of a table without rows
-            return np.loadtxt(lines[header:], delimiter=separator, ndmin=2, comments=None)
+        return np.loadtxt(lines[header:], delimiter=separator, ndmin=2, comments=None)
     except ValueError as error:
         raise DataFileError(content.where, f"is no table of numbers ({error})", _REMEDY) from error
 

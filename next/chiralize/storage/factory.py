@@ -73,7 +73,10 @@ def name_of(model: Model) -> str:
 
 
 def built(model: Model, arguments: Mapping[str, Any]) -> torch.nn.Module:
-    """The module that a class or function returns for these arguments, in eval mode. Raises FactoryError, UsageError."""
+    """The module that a class or function returns for these arguments, in eval mode.
+
+    Raises FactoryError, UsageError.
+    """
     if isinstance(model, torch.nn.Module):
         if arguments:
             raise UsageError("--arg", f"{name_of(model)} is built already", "leave it out, or give the class")

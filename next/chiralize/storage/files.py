@@ -77,7 +77,10 @@ class Content:
 
     @cached_property
     def archive(self) -> zipfile.ZipFile | None:
-        """The file as a zip; None for other files. Raises ModelFileError for a broken one, UnsafeFileError for a bomb."""
+        """The file as a zip; None for other files.
+
+        Raises ModelFileError for a broken one, UnsafeFileError for one that unpacks to many times its size.
+        """
         if not self.start.startswith(b"PK"):
             return None
         try:
@@ -200,11 +203,10 @@ def write_bytes(path: Path, data: bytes) -> None:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-            os.chmod(name, mode)
-            os.replace(name, target)
+            Path(name).chmod(mode)
+            Path(name).replace(target)
         finally:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(name)
+            Path(name).unlink(missing_ok=True)
     with contextlib.suppress(OSError):  # a folder that may be written to and not read; the file is there
         folder = os.open(target.parent, os.O_RDONLY)
         try:

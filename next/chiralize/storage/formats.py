@@ -195,7 +195,7 @@ def with_tensors(tree: Any) -> Any:
 def unsafe(where: str, names: str) -> UnsafeFileError:
     """The error for a file of which only its own code could restore what it holds."""
     facts = f"restoring it would run code that it names ({names})"
-    return UnsafeFileError(where, facts, "save the weights alone; or, if you trust the file, add --unsafe-pickle")
+    return UnsafeFileError(where, facts, "save weights by torch.save; or, if you trust its code, add --unsafe-pickle")
 
 
 FORMATS: Sequence[Callable[[Content], Source | None]] = (_torch, _safetensors, _numpy, _pickle)

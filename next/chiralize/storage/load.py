@@ -15,17 +15,28 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from chiralize.errors import ChiralizeError, FactoryError, Finding, ModelFileError, NonFiniteError, UsageError
+from chiralize.errors import FactoryError, Finding, ModelFileError, NonFiniteError, UsageError
 from chiralize.errors.words import listed
 from chiralize.graph.quiet import quiet
 from chiralize.graph.run import Call
 from chiralize.storage import arguments as searching
-from chiralize.storage.factory import built, called_by, fill, layers_of, name_of, parse_value, saved_arguments, taken
+from chiralize.storage.factory import (
+    built,
+    called_by,
+    fill,
+    layers_of,
+    name_of,
+    parse_value,
+    saved_arguments,
+    taken,
+    without_value,
+)
 from chiralize.storage.files import read
 from chiralize.storage.formats import Source, source_of, trainer_of, unsafe
 from chiralize.storage.passport import Passport
 from chiralize.storage.pt2 import is_program, load_program, program_module
 from chiralize.storage.tables import (
+    Expected,
     Fit,
     Table,
     choose,
@@ -33,9 +44,8 @@ from chiralize.storage.tables import (
     fits,
     nearest,
     shapes_of,
+    tables_in,
     tables_meant,
-    untied,
-    with_ties,
 )
 from chiralize.storage.torch_file import loaded_by_its_code
 
@@ -133,21 +143,22 @@ def _pickled(source: Source, path: Path) -> Loaded:
         raise ModelFileError(str(path), facts, "add --model PKG.MOD:NAME with the class of the network")
     module.eval()
     finding = Finding("files", "note", f"the code of {path.name} was run to restore {type(module).__name__}")
-    back = Back(source, with_ties(_views(source, module), module))
+    back = _back_of(source, module)
     return Loaded(module, path, "module", passport=_passport(source.passport, path), findings=(finding,), back=back)
 
 
-def _views(source: Source, module: nn.Module) -> Mapping[str, torch.Tensor]:
-    """The weights of a restored module in its file."""
-    expected = shapes_of(untied(module))
-    ways = [fit for table in tables_meant(source.tree, None, (), source.content.where) for fit in fits(table, expected)]
-    return ways[0].weights if ways else {}
+def _back_of(source: Source, module: nn.Module) -> Back | None:
+    """Where the weights of a restored module lie in its file; None where they are not stored by name."""
+    expected = Expected.of(module)
+    tables = tables_meant(source.tree, None, (), source.content.where)
+    ways = [fit for table in tables for fit in fits(table, expected)]
+    return Back(source, expected.with_ties(ways[0].weights)) if ways else None
 
 
 def _weights(source: Source, wanted: Wanted, path: Path) -> Loaded:
     """The network that the user names, with the weights of the file."""
     where, trainer = str(path), trainer_of(source.tree)
-    if wanted.model is None and source.is_pickled_module:
+    if source.foreign and (wanted.model is None and source.is_pickled_module or not tables_in(source.tree)):
         raise unsafe(where, listed(source.foreign, 3))
     tables = tables_meant(source.tree, wanted.key, trainer.tables, where)
     if wanted.model is None:
@@ -155,9 +166,10 @@ def _weights(source: Source, wanted: Wanted, path: Path) -> Loaded:
         raise UsageError(where, f"holds weights, and no network ({layers})", "add --model PKG.MOD:NAME with its class")
     name = name_of(wanted.model)
     module, findings = _built(source, wanted, tables, trainer.idle)
-    fit = choose(tables, shapes_of(untied(module)), wanted.prefix, trainer.idle, name, where)
+    expected = Expected.of(module)
+    fit = choose(tables, expected, wanted.prefix, trainer.idle, name, where)
     _check_plain(fit, where)
-    weights = with_ties(fit.weights, module)
+    weights = expected.with_ties(fit.weights)
     fill(module, weights, name, where)
     findings += findings_of(fit, len(tables))
     if source.foreign:
@@ -170,7 +182,10 @@ def _weights(source: Source, wanted: Wanted, path: Path) -> Loaded:
 def _built(
     source: Source, wanted: Wanted, tables: list[Table], idle: tuple[str, ...]
 ) -> tuple[nn.Module, tuple[Finding, ...]]:
-    """The empty network, with the arguments of the user, of the file, or of the sizes. Raises FactoryError, UsageError."""
+    """The empty network, with the arguments of the user, of the file, or of the sizes.
+
+    Raises FactoryError, UsageError.
+    """
     assert wanted.model is not None
     name, given = name_of(wanted.model), {key: parse_value(key, value) for key, value in wanted.args.items()}
     saved = saved_arguments(source.tree, trainer_of(source.tree).arguments)
@@ -196,23 +211,15 @@ def _built(
         return built(wanted.model, {**fixed, **values}), (*findings, searching.finding_of(name, values))
     if module is not None:
         return module, findings
-    raise _unbuilt(failure, searching.unexplained(build, name, fixed, tables), bool(_wants(wanted, fixed)))
-
-
-def _wants(wanted: Wanted, fixed: Mapping[str, Any]) -> list[str]:
-    """Arguments of the class that nobody gave."""
-    assert wanted.model is not None and not isinstance(wanted.model, nn.Module)
-    return searching.without_value(called_by(wanted.model), fixed)
-
-
-def _unbuilt(failure: FactoryError | None, unexplained: FactoryError, has_missing: bool) -> ChiralizeError:
-    """The error for a class that cannot be built: what its code raised, unless it is only that arguments are missing."""
-    return unexplained if failure is None or has_missing else failure
+    # What its code raised tells nothing where it is only that arguments are missing.
+    if failure is None or without_value(build, fixed):
+        raise searching.unexplained(build, name, fixed, tables)
+    raise failure
 
 
 def _fits(tables: list[Table], module: nn.Module, idle: tuple[str, ...]) -> bool:
     """Whether a network has the weights of some table."""
-    expected = shapes_of(untied(module))
+    expected = Expected.of(module)
     return any(fits(table, expected, idle) for table in tables)
 
 

@@ -7,7 +7,7 @@ of them once. Of a network with two weights "out in" over one hidden axis, abbre
     "representations": ["<axis of joints>", "<axis of hidden units>"],
     "hidden": {"first.weight": [1, 1, 0], "second.weight": [1, 0, 1]}     sign, then positions of the axes
 
-Of a call net(poses, mask=None) with poses (2, 17, 2) the text has sizes and kinds, and the values of what is not random:
+Of a call net(poses, mask=None) with poses (2, 17, 2) the text has sizes and kinds, and values that are not random:
 
     [{"tuple": [{"sizes": [2, 17, 2], "kind": "float32"}]}, {"dict": {"mask": {"value": null}}}]
 """

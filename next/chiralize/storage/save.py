@@ -81,6 +81,8 @@ def write(result: Writable, target: Path, loaded: Loaded | None) -> tuple[Findin
     back = loaded.back if loaded is not None and kind == "back" else None
     if back is not None and back.source.written is not None:
         return _put_back(back, state, target, text)
+    if target.suffix.lower() not in SUFFIXES:
+        raise UsageError("-o", f"{target.name} is of a kind that is not written", f"use one of {listed(SUFFIXES)}")
     save = save_safetensors if target.suffix.lower() == ".safetensors" else save_state_dict
     save(state, target, text)
     return ()

@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from chiralize.errors import ChiralizeError, FactoryError, Finding, ModelFileError, UsageError
+from chiralize.errors import FactoryError, Finding, ModelFileError, UsageError
 from chiralize.errors.words import listed, when
 from chiralize.storage.pickles import Foreign
 from chiralize.storage.torch_file import weights_of
@@ -118,23 +118,34 @@ def _contents(tree: Any) -> str:
     return f"it is a {tree.name if isinstance(tree, Foreign) else type(tree).__name__}"
 
 
-def untied(module: torch.nn.Module) -> dict[str, torch.Tensor]:
-    """Weights of a network by name; of those that are one tensor, the first: files may leave the others out."""
-    firsts: dict[int, str] = {}
-    for name, tensor in module.state_dict(keep_vars=True).items():
-        firsts.setdefault(id(tensor), name)
-    state = module.state_dict()
-    return {name: state[name] for name in firsts.values() if isinstance(state[name], torch.Tensor)}
+@dataclass(frozen=True)
+class Expected:
+    """The weights of a network.
 
+    shapes: by name.  firsts: of a weight that is one tensor with others, the first name: files may leave out the rest.
+    """
 
-def with_ties(weights: Mapping[str, torch.Tensor], module: torch.nn.Module) -> dict[str, torch.Tensor]:
-    """The weights under all names of tensors that have several."""
-    everything = module.state_dict(keep_vars=True)
-    firsts: dict[int, str] = {}
-    for name, tensor in everything.items():
-        firsts.setdefault(id(tensor), name)
-    tied = {name: weights[firsts[id(tensor)]] for name, tensor in everything.items() if firsts[id(tensor)] in weights}
-    return {**tied, **weights}
+    shapes: Shapes
+    firsts: Mapping[str, str]
+
+    @staticmethod
+    def of(module: torch.nn.Module) -> Expected:
+        """The weights of this network."""
+        state = module.state_dict(keep_vars=True)  # without, each name has a tensor object of its own
+        tensors = {name: tensor for name, tensor in state.items() if isinstance(tensor, torch.Tensor)}
+        names: dict[int, str] = {}
+        for name, tensor in tensors.items():
+            names.setdefault(id(tensor), name)
+        return Expected(shapes_of(tensors), {name: names[id(tensor)] for name, tensor in tensors.items()})
+
+    def holds(self, weights: Shapes) -> bool:
+        """Whether weights are all of the network's, and no others, in the same shapes."""
+        least = set(self.firsts.values())
+        return least <= weights.keys() and all(self.shapes.get(name) == shape for name, shape in weights.items())
+
+    def with_ties(self, weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """The weights under all names of tensors that have several."""
+        return {name: weights.get(name, weights[first]) for name, first in self.firsts.items()}
 
 
 def shapes_of(tensors: Mapping[str, torch.Tensor]) -> dict[str, tuple[int, ...]]:
@@ -142,24 +153,27 @@ def shapes_of(tensors: Mapping[str, torch.Tensor]) -> dict[str, tuple[int, ...]]
     return {name: tuple(tensor.shape) for name, tensor in tensors.items()}
 
 
-def fits(table: Table, expected: Shapes, idle: Sequence[str] = ()) -> list[Fit]:
+def fits(table: Table, expected: Expected, idle: Sequence[str] = ()) -> list[Fit]:
     """Every way in which a table fits a network.
 
-    expected: shapes of the network's weights by name.  idle: names, or beginnings of names that end with a dot, of
-    weights that only training needs: those may be left aside.
+    idle: names, or beginnings of names that end with a dot, of weights that only training needs: those may be left
+    aside.
     """
     plain = table.plain
-    first = next(iter(expected), None)
+    first = next(iter(expected.shapes), None)
     # Others than those behind which the first name of the network stands cannot fit.
     ending = [""] if first is None else [name.removesuffix(first) for name in plain if name.endswith(first)]
     ways: list[Fit] = []
     for prefix in (prefix for prefix in ending if not prefix or prefix.endswith(".")):
         behind = table.under(prefix)
-        more = [f"{prefix}{name}" for name in behind if name not in expected]
+        weights = {
+            name: tensor
+            for name, tensor in behind.items()
+            if name in expected.shapes or not _is_idle(f"{prefix}{name}", idle)
+        }
         # Sizes tell apart what names do not: an actor and a critic may both be `0.weight`, `2.weight` behind a prefix.
-        right = all(name in behind and tuple(behind[name].shape) == shape for name, shape in expected.items())
-        if right and all(_is_idle(name, idle) for name in more):
-            ways.append(_fit(table, prefix, {name: behind[name] for name in expected}))
+        if expected.holds(shapes_of(weights)):
+            ways.append(_fit(table, prefix, weights))
     return ways
 
 
@@ -175,67 +189,61 @@ def _fit(table: Table, prefix: str, weights: Mapping[str, torch.Tensor]) -> Fit:
 
 
 def choose(
-    tables: Sequence[Table], expected: Shapes, prefix: str | None, idle: Sequence[str], name: str, where: str
+    tables: Sequence[Table], expected: Expected, prefix: str | None, idle: Sequence[str], name: str, where: str
 ) -> Fit:
     """The one table and prefix that fit.
 
     prefix: that the user names.  name: of the network, for messages.  Raises UsageError where several fit, FactoryError
     with what is missing, left over or of another shape where none does.
     """
+    shapes = expected.shapes
     if prefix is not None:
         ending = f"{prefix}." if prefix and not prefix.endswith(".") else prefix
         close = max(
-            (_fit(table, ending, table.under(ending)) for table in tables), key=lambda fit: _shared(fit, expected)
+            (_fit(table, ending, table.under(ending)) for table in tables), key=lambda fit: _shared(fit, shapes)
         )
         # Of the prefix "", weights whose first part the network does not know are left aside.
-        parts = {each.split(".")[0] for each in expected}
+        parts = {each.split(".")[0] for each in shapes}
         weights = {each: tensor for each, tensor in close.weights.items() if ending or each.split(".")[0] in parts}
-        weights = {each: tensor for each, tensor in weights.items() if each in expected or not _is_idle(each, idle)}
+        weights = {each: tensor for each, tensor in weights.items() if each in shapes or not _is_idle(each, idle)}
         return _checked(Fit(close.key, ending, weights, close.aside), expected, name, where)
     ways = [fit for table in tables for fit in fits(table, expected, idle)]
     if len(ways) > 1:
         keys = list(dict.fromkeys(fit.key for fit in ways))
         options = [f"--key {key}" for key in keys] if len(keys) > 1 else [f"--prefix {fit.prefix!r}" for fit in ways]
         raise UsageError(where, f"its weights fit the network in {len(ways)} ways", f"say which: {listed(options, 12)}")
-    return ways[0] if ways else _checked(nearest(tables, expected), expected, name, where)
+    return ways[0] if ways else _checked(nearest(tables, shapes), expected, name, where)
 
 
-def nearest(tables: Sequence[Table], expected: Shapes) -> Fit:
+def nearest(tables: Sequence[Table], shapes: Shapes) -> Fit:
     """The table and prefix of which most names are the network's; of prefixes with as many, the shortest."""
     candidates: list[Fit] = []
     for table in tables:
         parts = [name.split(".")[:-1] for name in table.plain]
         prefixes = dict.fromkeys(".".join(part[:count]) + "." for part in parts for count in range(1, len(part) + 1))
         candidates += [_fit(table, prefix, table.under(prefix)) for prefix in ("", *prefixes)]
-    return max(candidates, key=lambda fit: (_shared(fit, expected), -len(fit.prefix)))
+    return max(candidates, key=lambda fit: (_shared(fit, shapes), -len(fit.prefix)))
 
 
-def _shared(fit: Fit, expected: Shapes) -> int:
+def _shared(fit: Fit, shapes: Shapes) -> int:
     """How many names are the network's."""
-    return len(fit.weights.keys() & expected.keys())
+    return len(fit.weights.keys() & shapes.keys())
 
 
-def _checked(fit: Fit, expected: Shapes, name: str, where: str) -> Fit:
-    """The fit, where it is one. Raises FactoryError with what differs."""
-    error = misfit(fit, expected, name, where)
-    if error is not None:
-        raise error
-    return fit
-
-
-def misfit(fit: Fit, expected: Shapes, name: str, where: str) -> ChiralizeError | None:
-    """The error that lists what is missing, left over or of another shape; None where all fits."""
-    shapes = shapes_of(fit.weights)
-    missing = [f"{each} {shape} is missing" for each, shape in expected.items() if each not in shapes]
-    more = [f"{each} {shape} is not in the network" for each, shape in shapes.items() if each not in expected]
-    both = [each for each in expected if each in shapes and shapes[each] != expected[each]]
-    wrong = [f"{each}: network {expected[each]}, file {shapes[each]}" for each in both]
-    if not (missing or more or wrong):
-        return None
+def _checked(fit: Fit, expected: Expected, name: str, where: str) -> Fit:
+    """The fit, where it is one. Raises FactoryError with what is missing, left over or of another shape."""
+    shapes, wanted = shapes_of(fit.weights), expected.shapes
+    if expected.holds(shapes):
+        return fit
+    missing = [f"{each} {wanted[each]} is missing" for each in set(expected.firsts.values()) if each not in shapes]
+    more = [f"{each} {shape} is not in the network" for each, shape in shapes.items() if each not in wanted]
+    both = [each for each in wanted if each in shapes and shapes[each] != wanted[each]]
+    wrong = [f"{each}: network {wanted[each]}, file {shapes[each]}" for each in both]
     counts = f"{len(missing)} missing, {len(more)} unexpected, {len(wrong)} of another shape"
-    shown = "; ".join([*wrong, *missing, *more][:5])
+    shown = "; ".join([*wrong, *sorted(missing), *more][:5])
     facts = f"the weights{when(fit.key, f' in {fit.key!r}')} do not fit {name} ({counts}): {shown}"
-    return FactoryError(where, facts, "give the arguments that it was trained with, --arg NAME=VALUE, or another --key")
+    remedy = "give the arguments that it was trained with, --arg NAME=VALUE, or another --key"
+    raise FactoryError(where, facts, remedy)
 
 
 def findings_of(fit: Fit, tables: int) -> tuple[Finding, ...]:
