@@ -1,4 +1,4 @@
-"""The certificate looks at every number of a weight, whatever its dtype; other proofs prove what commutes, and only that."""
+"""The certificate looks at every number of a weight, whatever its dtype; other proofs prove only what commutes."""
 
 from __future__ import annotations
 
