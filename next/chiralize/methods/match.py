@@ -78,9 +78,9 @@ def _matched(problem: Problem) -> Iterator[Draft]:
 def _imposed(problem: Problem) -> Iterator[Draft]:
     """In the pairs that the specification names, or in one guess after the other where it names none."""
     network = _prepared(problem)
-    for hidden in network.spec.hidden.alternatives:
-        matcher = FromWeights(network.graph())
-        yield projected(network, "project", Imposed(replace(network.spec, hidden=hidden), matcher))
+    spec = network.spec
+    for hidden in spec.hidden.alternatives:
+        yield projected(network, "project", Imposed(hidden, spec.skeleton, FromWeights(network.graph())))
 
 
 MATCH = Method("match", _matched, is_fitted=True, keeps_units=True)
