@@ -10,8 +10,7 @@ which verdicts turn inputs and answers around:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -139,21 +138,7 @@ def infer(network: Network, given: Mapping[str, TensorRepresentation] | None = N
     """
     resolved = network.resolved
     inputs, outputs = resolved.representations("input"), resolved.representations("output")
-    with _looking_at_layouts(resolved):
-        return Inference(network.graph(), inputs, outputs, resolved.joined, given, network.symmetrize)
-
-
-@contextmanager
-def _looking_at_layouts(resolved: Resolved) -> Iterator[None]:
-    """Context that adds a hint to an op's refusal: an input declared `free` may hold joints."""
-    try:
-        yield
-    except UnsupportedError as error:
-        joints = len(resolved.spec.skeleton.joints)
-        unsaid = [one.where for one in resolved.inputs if one.kind == "free" and joints in one.shape[1:]]
-        if unsaid and joints > 1:
-            error.remedy = f"give {', '.join(unsaid)} a layout if an axis is the {joints} joints; or {error.remedy}"
-        raise
+    return Inference(network.graph(), inputs, outputs, resolved.joined, given, network.symmetrize)
 
 
 @dataclass(frozen=True)
@@ -233,8 +218,7 @@ def analyse(network: Network, chooser: Chooser, given: Mapping[str, TensorRepres
         inference, before = infer(network, given), len(plain)
         try:
             choices = assign(inference, chooser, plain)
-            with _looking_at_layouts(network.resolved):
-                return Analysed(network, inference.finish(), choices)
+            return Analysed(network, inference.finish(), choices)
         except NegatedChannelsError:
             if len(plain) == before:
                 raise

@@ -142,7 +142,7 @@ def _check_order(spec: Spec, module: nn.Module, entry: str) -> None:
 
     Tensors go to the arguments in order, so that such names would be those of other tensors.
     """
-    names = [one.name for one in spec.inputs or ()]
+    names = [str(one.name) for one in spec.inputs or ()]
     taken = [argument.name for argument in arguments_of(module, entry) or ()][: len(names)]
     if names != taken and set(names) == set(taken):
         facts = f"the inputs are described in the order {', '.join(names)}; the network takes {', '.join(taken)}"

@@ -15,10 +15,9 @@ from __future__ import annotations
 
 import types
 import typing
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from math import isfinite
-from numbers import Integral, Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
 
@@ -80,7 +79,7 @@ class Option:
         if value is None and self.default is None:
             return None
         given = self.words.get(value, value) if isinstance(value, str) else value
-        result = _TAKEN[self.kind](given)
+        result = _brought(self.kind, given)
         if self.choices and result is not None and result not in self.choices:
             raise UsageError(self.flag, f"{value!r} is not known", f"use one of {', '.join(self.choices)}")
         if result is None or not self._is_within(result):
@@ -91,6 +90,8 @@ class Option:
         """Whether a number keeps to the bounds; anything else does."""
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             return True
+        if not isfinite(value):
+            return False
         if self.above is not None and value <= self.above:
             return False
         return (self.least is None or value >= self.least) and (self.most is None or value <= self.most)
@@ -100,7 +101,7 @@ class Option:
         """What the option takes, in words: `a whole number of at least 0 or off`."""
         bounds = {"of at least": self.least, "above": self.above, "at most": self.most}
         limits = " and ".join(f"{words} {bound:g}" for words, bound in bounds.items() if bound is not None)
-        return " or ".join([_NAMES[self.kind] + when(limits, f" {limits}"), *self.words])
+        return " or ".join([_KINDS[self.kind][1] + when(limits, f" {limits}"), *self.words])
 
 
 def option(default: Any, panel: Panel, text: str, **others: Any) -> Any:
@@ -126,56 +127,29 @@ class Checked:
             object.__setattr__(self, each.name, each.checked(getattr(self, each.name)))
 
 
-# ---- how a value is brought to its type: None where it cannot be ------------------------------------------------
-def _boolean(value: Any) -> bool | None:
-    """Yes or no; numpy's has `item`."""
-    plain = value.item() if hasattr(value, "item") and getattr(value, "ndim", 1) == 0 else value
-    return plain if isinstance(plain, bool) else None
-
-
-def _whole(value: Any) -> int | None:
-    """A whole number; a boolean is none."""
-    return int(value) if isinstance(value, Integral) and not isinstance(value, bool) else None
-
-
-def _real(value: Any) -> float | None:
-    """A finite number; a boolean is none, nor is a text."""
-    return float(value) if isinstance(value, Real) and not isinstance(value, bool) and isfinite(value) else None
-
-
-def _text(value: Any) -> str | None:
-    """A text, as it is."""
-    return value if isinstance(value, str) else None
-
-
-def _path(value: Any) -> Path | None:
-    """A path, or the text of one."""
-    return Path(value) if isinstance(value, (str, Path)) else None
-
-
-def _texts(value: Any) -> tuple[str, ...] | None:
-    """Several texts; one by itself is the only one."""
-    values = [value] if isinstance(value, str) else value
-    is_list = isinstance(values, Sequence) and all(isinstance(each, str) for each in values)
-    return tuple(values) if is_list else None
-
-
-_TAKEN: Mapping[Any, Callable[[Any], Any]] = {
-    bool: _boolean,
-    int: _whole,
-    float: _real,
-    str: _text,
-    Path: _path,
-    tuple: _texts,
+_KINDS: Mapping[Any, tuple[Any, str]] = {
+    bool: (bool, "True or False"),
+    int: (int, "a whole number"),
+    float: ((int, float), "a number"),
+    str: (str, "a text"),
+    Path: ((str, Path), "a path"),
+    tuple: ((list, tuple), "a list of texts"),
 }
-_NAMES: Mapping[Any, str] = {
-    bool: "True or False",
-    int: "a whole number",
-    float: "a number",
-    str: "a text",
-    Path: "a path",
-    tuple: "a list of texts",
-}
+"""By the type of an option, the types of values that it takes, and what they are in words."""
+
+
+def _brought(kind: Any, value: Any) -> Any:
+    """A value in the type of an option, numbers of numpy as Python's; None where it is of another type."""
+    if hasattr(value, "item") and getattr(value, "shape", None) == ():
+        value = value.item()
+    if kind is tuple:
+        value = [value] if isinstance(value, str) else value
+        is_list = isinstance(value, _KINDS[tuple][0]) and all(isinstance(each, str) for each in value)
+        return tuple(value) if is_list else None
+    # True is a whole number to Python, and no number to the user.
+    if isinstance(value, bool) != (kind is bool) or not isinstance(value, _KINDS[kind][0]):
+        return None
+    return kind(value)
 
 
 # ---- the options -------------------------------------------------------------------------------------------------

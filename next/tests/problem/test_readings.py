@@ -186,6 +186,20 @@ def test_free_inputs_and_states() -> None:
     assert example_for(Policy(), spec, source=Source(input_shapes=("1,17,2", "1,3", "1,6"))).call[0][2].shape == (1, 6)
 
 
+class Two(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(68, 51)
+
+    def forward(self, now: Tensor, before: Tensor, step: int = 1) -> Tensor:
+        return self.fc(torch.cat([now, before], 1).flatten(1)).unflatten(1, (17, 3))
+
+
+def test_like_another_input() -> None:
+    spec = load_spec({"skeleton": "h36m", "inputs": [{"layout": "b j d"}, {"like": "input 0"}]})
+    assert shapes(Two(), spec) == [(2, 17, 2)] * 2
+
+
 def test_a_table_by_the_names_of_its_entries() -> None:
     inputs = [{"layout": "b j d", "name": "pose"}, {"free": True, "name": "goal"}]
     (table,), _ = derived(Table(), load_spec({"skeleton": "h36m", "inputs": inputs})).call

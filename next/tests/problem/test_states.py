@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from chiralize.body.resolve import Handed
 from chiralize.body.spec import load_spec
 from chiralize.errors import CaptureError
 from chiralize.graph.run import Runner
@@ -15,7 +16,6 @@ from chiralize.problem.mirror import NetworkMirror
 from chiralize.problem.network import Network
 from chiralize.problem.prepare import prepare
 from chiralize.problem.sequences import Carried, handed_over, roll, roll_both_views
-from chiralize.body.resolve import Handed
 from chiralize.symmetry.involution import SignedPermutation
 from chiralize.symmetry.representation import Representation, TensorRepresentation
 
