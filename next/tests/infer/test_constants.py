@@ -1,4 +1,4 @@
-"""Constants that the mirror changes are refused; those that decide how an axis moves; buffers that are no statistics."""
+"""Constants that the mirror changes, or that decide how an axis moves, and buffers that are no statistics."""
 
 from __future__ import annotations
 

@@ -61,8 +61,8 @@ class Tie:
 class Part:
     """Entries that a list takes from an axis that is not known yet, and the unknown axis of its positions."""
 
-    whole: Axis
     axis: Axis
+    positions: Axis
     entries: tuple[int, ...]
 
 
@@ -199,7 +199,7 @@ def _of_unknown(call: Call, axis: Axis, chosen: Sequence[int], name: str) -> Axi
         raise Wait("an index into an axis that is not known yet")
     positions = place.positions(len(chosen))
     place.tie(Part(axis, positions, tuple(chosen)))
-    parts = [part for part in solver.tied.values() if isinstance(part, Part) and solver.resolve(part.whole) == axis]
+    parts = [part for part in solver.tied.values() if isinstance(part, Part) and solver.resolve(part.axis) == axis]
     action = _learnt(parts, axis_size(axis), solver)
     if action is None:
         return positions
@@ -214,12 +214,12 @@ def _learnt(parts: Sequence[Part], size: int, solver: Solver) -> SignedPermutati
     """
     partner, sign = np.full(size, -1, np.int64), np.ones(size, np.int64)  # -1: nothing is known of an entry
     for part in parts:
-        positions = solver.resolve(part.axis)
+        positions = solver.resolve(part.positions)
         if is_known(positions) and part.entries:
             entries = np.array(part.entries)
             action = product(positions)
             partner[entries], sign[entries] = entries[action.partner], action.sign
-    if solver.lists_choose and all(is_known(solver.resolve(part.axis)) for part in parts):
+    if solver.lists_choose and all(is_known(solver.resolve(part.positions)) for part in parts):
         partner = np.where(partner < 0, np.arange(size), partner)
     if (partner < 0).any():
         return None
