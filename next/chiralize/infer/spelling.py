@@ -90,8 +90,8 @@ def _moved(node: Node) -> Arguments:
     destination = [dim % ndim for dim in _listed(node.arguments["destination"])]
     order = [dim for dim in range(ndim) if dim not in source]
     # Filled in from the front, so that what is inserted later moves nothing that has its final position.
-    for place, dim in sorted(zip(destination, source, strict=True)):
-        order.insert(place, dim)
+    for target, dim in sorted(zip(destination, source, strict=True)):
+        order.insert(target, dim)
     return {"self": node.arguments["self"], "dims": order}
 
 

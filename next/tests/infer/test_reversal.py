@@ -100,8 +100,10 @@ def outcome(geometry: Geometry, rule: OpRule | None) -> tuple[bool, bool, bool]:
     turned = [reversed_last(slot.drawn.shape) if slot.drawn.shape != (4,) else _still(4) for slot in bench.slots]
     # Windows side by side are reversed, and the entries within each of them.
     answer = reversed_last(bench.shapes[0] or (), 2 if "unfold" in target else 1)
-    before, after = bench.images([turned], 4)
-    is_exact = bool(oracle.agree_each(moved_each([answer], before[0][0]), after[0])[0])
+    (before, *_), (after, *_) = bench.images([turned], 4)
+    assert before is not None
+    assert after is not None
+    is_exact = bool(oracle.agree_each(moved_each([answer], before[0]), after)[0])
     try:
         claim = Session(bench, Config((turned[0],))).settle()
     except Conflict:

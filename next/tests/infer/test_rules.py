@@ -283,13 +283,6 @@ def test_cross_product_of_polar_vectors_is_axial() -> None:
         run("linalg_cross.default", (3,), solver, self=first, other=second, dim=-1)
 
 
-def test_gate_takes_the_values_without_signs() -> None:
-    solver = Solver()
-    x = Operand(solver.fresh_like((8,)))
-    solver.equal(run("glu.default", (4,), solver, self=x, dim=0).axes[0], (Known(SIGNED),))
-    assert solver.representation(x.rep).axes == axes(SIGNED.direct_sum(abs(SIGNED)))
-
-
 # ---- recurrent ----------------------------------------------------------------------------------------------------
 def test_recurrent_layer_with_a_projection() -> None:
     options = {"num_layers": 1, "bidirectional": False, "batch_first": True, "train": False, "dropout": 0.0}

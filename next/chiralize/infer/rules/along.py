@@ -41,7 +41,7 @@ _REDUCED: list[tuple[Along, Others, str, Trait | None, str]] = [
     ("any", "even", "linalg_vector_norm norm.ScalarOpt_dim norm.Scalar", None, ""),
     ("any", "even", "count_nonzero count_nonzero.dim_IntList", None, ""),
     ("plain", "even", "var.correction std.correction var.dim std.dim", None, ""),
-    ("plain", "plain", "amax amin max min prod prod.dim_int median logsumexp aminmax", None, _CANCEL),
+    ("plain", "plain", "amax amin max min prod prod.dim_int median logsumexp", None, _CANCEL),
     ("plain", "plain", "max.dim min.dim median.dim", None, _CANCEL),
     ("plain", "plain", "any any.dim any.dims all all.dim all.dims", None, ""),
     ("still", "plain", "argmax argmin", None, ""),
@@ -111,7 +111,7 @@ def _declare_reduced(along: Along, others: Others, ops: str, trait: Trait | None
     @rule(ops, f"the reduced axis {along}, others {others}", trait, incomplete)
     def _apply(call: Call) -> Answer:
         """One result, or a value and the position where it stands: if that is used, the axis has to be left alone."""
-        is_position = len(call.shapes) > 1 and call.reads(1) and "aminmax" not in call.target
+        is_position = len(call.shapes) > 1 and call.reads(1)
         reduced = _reduce(call, "still" if is_position else along, others)
         return reduced if len(call.shapes) == 1 else (reduced, reduced)
 
@@ -171,6 +171,13 @@ def _inner(call: Call) -> Answer:
     return _without(call, solver.representation(SymbolicRepresentation(rest.axes, sign)), dims)
 
 
+@rule("aminmax", "`+... +a -> +..., +...`")
+def smallest_and_largest(call: Call) -> Answer:
+    """Two values over the same axis."""
+    reduced = _reduce(call, "plain", "plain")
+    return reduced, reduced
+
+
 @rule("var_mean.correction std_mean.correction var_mean.dim std_mean.dim", "`... +a -> |...|, ...`")
 def spread_and_mean(call: Call) -> Answer:
     """Spread about the mean, which is even, and the mean itself."""
@@ -188,22 +195,11 @@ def order(call: Call) -> Answer:
     """Entries by size: where they were does not matter, unless it is asked for, or decides in which order they come."""
     rep = demand_plain(call.source, call.solver)
     dim = call.axis(call.get("dim", -1), len(rep.axes))
-    # The largest k without `sorted` come in an order that torch does not promise.
-    if "argsort" in call.target or call.reads(1) or not call.get("sorted", True):
+    # `argsort` returns positions alone. The largest k without `sorted` come in an order that torch does not promise.
+    if len(call.shapes) == 1 or call.reads(1) or not call.get("sorted", True):
         _keep_in_order(call, rep.axes[dim])
     # Sorted positions are ranks, the same for x and T x.
     return (rep.with_axis(dim, trivial(call.shape[dim])),) * len(call.shapes)
-
-
-@rule("glu", "`(a + |a|) -> a`")
-def glu(call: Call) -> Answer:
-    """The first half of an axis times the sigmoid of the second half: the gate moves with the value, without signs."""
-    solver, rep = call.solver, call.source
-    dim = call.axis(call.get("dim", -1), len(rep.axes))
-    value, gate = solver.cut(rep.axes[dim], [rep.shape[dim] // 2, rep.shape[dim]])
-    demand_plain(rep.with_axis(dim, gate), solver)
-    solver.equal(gate, solver.absolute(value))
-    return solver.representation(rep.with_axis(dim, value))
 
 
 @rule(

@@ -24,7 +24,6 @@ def layer(
     bare: str = "",
     factors: str = "",
     trait: Trait | None = None,
-    incomplete: str = "",
 ) -> None:
     """Register ops whose rule is an axis equation over the arguments called `names`.
 
@@ -32,7 +31,7 @@ def layer(
     """
     statement = f"`{text}`; without bias `{bare}`" if bare else f"`{text}`"
 
-    @rule(ops, statement, trait, incomplete)
+    @rule(ops, statement, trait)
     def _apply(call: Call) -> Answer:
         """The constraints of the equation."""
         return equation(call, names, text, bare=bare, factors=factors)

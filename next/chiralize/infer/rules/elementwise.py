@@ -166,17 +166,6 @@ def power(call: Call) -> Answer:
 
 
 @rule(
-    "div.Tensor_mode div.Scalar_mode",
-    "as a quotient where rounding is towards zero, else without signs",
-    Pointwise(),
-    incomplete="rounding down could lose a sign that both factors share",
-)
-def divide(call: Call) -> Answer:
-    """floor(x / y) or trunc(x / y): trunc is odd; floor(-1.5) = -2, and -floor(1.5) = -1."""
-    return plain(call) if call["rounding_mode"] == "floor" else elementwise(call, "od")
-
-
-@rule(
     "nan_to_num",
     "odd unless numbers are given that are not opposite, else without signs",
     Pointwise(),

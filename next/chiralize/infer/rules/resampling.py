@@ -11,6 +11,8 @@ end would be 0, 1, 1, 2, 3, 3.
 
 from __future__ import annotations
 
+from functools import partial
+
 from chiralize.graph.traits import Movement
 from chiralize.infer.rule import Answer, Call, describe, rule
 from chiralize.infer.rules.sliding import end_to_end, reversal, turned_or_still
@@ -26,24 +28,25 @@ _RESAMPLED = (
 _COPIES = "repeated entries could be swapped with each other"
 
 
-@rule("upsample_linear1d.vec upsample_bilinear2d.vec upsample_trilinear3d.vec", _RESAMPLED, _MEAN, _COPIES)
-@rule("upsample_nearest1d.vec upsample_nearest2d.vec upsample_nearest3d.vec", _RESAMPLED, _MEAN, _COPIES)
-@rule("upsample_bicubic2d.vec _upsample_bilinear2d_aa.vec _upsample_bicubic2d_aa.vec", _RESAMPLED, incomplete=_COPIES)
-def resample(call: Call) -> Answer:
+def resample(call: Call, is_nearest: bool) -> Answer:
     """More or fewer entries by interpolation, x "batch channel *axes", each of the last axes by itself."""
     rep = call.source
     factors = call.get("scale_factors") or [None] * len(rep.axes[2:])
     axes: list[Axis] = list(rep.axes[:2])
     for dim, factor in enumerate(factors, 2):
-        axes.append(_resampled(call, rep.axes[dim], factor, dim))
+        axes.append(_resampled(call, rep.axes[dim], factor, dim, is_nearest))
     return SymbolicRepresentation(tuple(axes), rep.sign)
 
 
+_smooth, _nearest = partial(resample, is_nearest=False), partial(resample, is_nearest=True)
+rule("upsample_linear1d.vec upsample_bilinear2d.vec upsample_trilinear3d.vec", _RESAMPLED, _MEAN)(_smooth)
+rule("upsample_bicubic2d.vec _upsample_bilinear2d_aa.vec _upsample_bicubic2d_aa.vec", _RESAMPLED)(_smooth)
+rule("upsample_nearest1d.vec upsample_nearest2d.vec upsample_nearest3d.vec", _RESAMPLED, _MEAN, _COPIES)(_nearest)
 describe("upsample_linear1d upsample_bilinear2d upsample_trilinear3d", _MEAN)
 describe("upsample_nearest1d upsample_nearest2d upsample_nearest3d", _MEAN)
 
 
-def _resampled(call: Call, axis: Axis, factor: float | None, dim: int) -> Axis:
+def _resampled(call: Call, axis: Axis, factor: float | None, dim: int, is_nearest: bool) -> Axis:
     """One axis. dim: its number.
 
     factor: as it is given; one that does not lead to the new size exactly is used as it is.
@@ -52,7 +55,7 @@ def _resampled(call: Call, axis: Axis, factor: float | None, dim: int) -> Axis:
     exact = factor is None or factor * old == new
     if old == new and exact:
         return axis
-    axis, is_nearest = solver.resolve(axis), "nearest" in call.target
+    axis = solver.resolve(axis)
     # Every entry some times in a row: any mirror passes, and copies need no order of their own. Those of a reversed
     # axis are reversed, so that the new axis is reversed as a whole.
     if is_nearest and new % old == 0 and exact:

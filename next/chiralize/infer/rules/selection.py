@@ -120,14 +120,7 @@ def index(call: Call) -> Answer:
 @keeps_one_number
 def index_select(call: Call) -> Answer:
     """Entries picked by one list along `dim`."""
-    rep, entries = call.source, tensor(call["index"])
-    dim = call.axis(call["dim"], len(rep.axes))
-    if entries.constant is not None:
-        taken = rep.with_axis(dim, picked(call, rep.axes[dim], entries_of(call, entries)))
-    else:
-        taken = computed(call, rep, [*[None] * dim, entries])
-        if len(taken.axes) < len(rep.axes):  # a number picks an axis of one entry here
-            taken = SymbolicRepresentation((*taken.axes[:dim], (), *taken.axes[dim:]), taken.sign)
+    taken = along_list(call, call.source, tensor(call["index"]))
     lists.decided(call)
     return call.solver.representation(taken)
 
@@ -145,17 +138,13 @@ def embedding(call: Call) -> Answer:
     return call.solver.representation(taken)
 
 
-def entries_of(call: Call, value: object) -> list[int]:
-    """A constant list of entries, or a constant mask. Raises Conflict for anything else."""
-    if not isinstance(value, Operand) or value.constant is None:
-        raise Conflict("an index that is computed from the input")
-    if value.constant.ndim > 1 or value.constant.is_floating_point():
-        raise Conflict(f"an index of {value.constant.ndim} axes ({value.constant.dtype})")
-    still(call, value)
-    # A mask names the entries at which it is true: [True, False, True] is [0, 2].
-    if value.constant.dtype == torch.bool:
-        return value.constant.nonzero().reshape(-1).tolist()
-    return value.constant.reshape(-1).tolist()
+def along_list(call: Call, rep: SymbolicRepresentation, index: Operand) -> SymbolicRepresentation:
+    """The entries of a tensor that one list picks along the axis `dim` of the call; a number picks an axis of one."""
+    dim = call.axis(call["dim"], len(rep.axes))
+    taken = at_places(call, rep, [*[None] * dim, index])
+    if index.ndim:
+        return taken
+    return SymbolicRepresentation((*taken.axes[:dim], (), *taken.axes[dim:]), taken.sign)
 
 
 def still(call: Call, index: Operand) -> None:
@@ -217,7 +206,7 @@ def _positions(
     # rows [[0], [3]] and columns [[2, 0, 1]] vary along axes 0 and 1: crossed. rows [0, 1] and columns [1, 2] both vary
     # along axis 0.
     padded = {dim: _narrowed(entries, len(shape)) for dim, entries in by_axis.items()}
-    varying = {dim: [at for at, size in enumerate(entries.shape) if size != 1] for dim, entries in padded.items()}
+    varying = {dim: _longer_axes(entries) for dim, entries in padded.items()}
     used = [position for positions in varying.values() for position in positions]
     axes: list[Axis] = [()] * len(shape)
     # Along an axis of the result that no list varies along, entries are only repeated.
@@ -264,6 +253,11 @@ def _fill(axes: list[Axis], positions: Sequence[int], part: Axis, shape: tuple[i
     sizes = [shape[position] for position in positions]
     for position, axis in zip(positions, solver.regroup([part], sizes), strict=True):
         axes[position] = axis
+
+
+def _longer_axes(entries: torch.Tensor) -> list[int]:
+    """The axes along which a table of entries changes, which `_narrowed` has left longer than 1."""
+    return [position for position, size in enumerate(entries.shape) if size != 1]
 
 
 def _narrowed(entries: torch.Tensor, ndim: int) -> torch.Tensor:

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -200,27 +201,23 @@ def _cut(call: Call, axis: Axis, windows: Windows) -> tuple[Axis, Axis]:
 
 
 # ---- pools --------------------------------------------------------------------------------------------------------
-_POOLED = "`... a -> ... w` for means, `+... +a -> +... +w` for the largest: windows move as their entries do; where positions are used, `+... 1a -> +... 1w`"  # noqa: E501
+_POOLED = (
+    "`... a -> ... w` for means, `+... +a -> +... +w` for the largest: windows move as their entries do; where "
+    "positions are used, `+... 1a -> +... 1w`"
+)
 _UNDECIDED = "axes that are not known yet are left in place, and negated pairs of windows refused"
 
 
-@rule("avg_pool1d avg_pool2d avg_pool3d", _POOLED, MeanPooling(blends=True), _UNDECIDED)
-@rule("max_pool1d max_pool2d max_pool3d", _POOLED, Pooling(), _UNDECIDED)
-@rule("max_pool1d_with_indices max_pool2d_with_indices max_pool3d_with_indices", _POOLED, Pooling(), _UNDECIDED)
-@rule("adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d", _POOLED, Movement(blends=True), _UNDECIDED)
-@rule("_adaptive_avg_pool2d _adaptive_avg_pool3d", _POOLED, Movement(blends=True), _UNDECIDED)
-@rule("adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d", _POOLED, incomplete=_UNDECIDED)
-def pool(call: Call) -> Answer:
-    """Windows along the last axes, each by itself: a block of 2 x 3 is a block of 2 and one of 3.
+def pool(call: Call, rank: int, of_largest: bool) -> Answer:
+    """Windows along the last `rank` axes, each by itself: a block of 2 x 3 is a block of 2 and one of 3.
 
     Returns the pooled tensor, with positions beside it where they are read.
     """
     solver, rep = call.solver, call.source
-    # Positions and the largest entries are those of an op of two results, or of a `max`.
     with_positions = len(call.shapes) > 1 and call.reads(1)
-    if "max_pool" in call.target:
+    if of_largest:
         demand_plain(rep, solver)
-    first = len(rep.axes) - int(call.target.split("pool")[1][0])
+    first = len(rep.axes) - rank
     axes = list(rep.axes[:first])
     for dim in range(first, len(rep.axes)):
         # Positions are numbers of entries, which T would renumber.
@@ -229,6 +226,16 @@ def pool(call: Call) -> Answer:
         axes.append(_pooled(call, rep.axes[dim], _windows_of(call, dim, first, rep.shape[dim]), dim))
     pooled = solver.representation(SymbolicRepresentation(tuple(axes), rep.sign))
     return (pooled, pooled) if with_positions else call.first(pooled)
+
+
+for _rank in (1, 2, 3):
+    _means = partial(pool, rank=_rank, of_largest=False)
+    _largest = partial(pool, rank=_rank, of_largest=True)
+    _adaptive = f"adaptive_avg_pool{_rank}d" + (f" _adaptive_avg_pool{_rank}d" if _rank > 1 else "")
+    rule(f"avg_pool{_rank}d", _POOLED, MeanPooling(blends=True), _UNDECIDED)(_means)
+    rule(_adaptive, _POOLED, Movement(blends=True), _UNDECIDED)(_means)
+    rule(f"max_pool{_rank}d max_pool{_rank}d_with_indices", _POOLED, Pooling(), _UNDECIDED)(_largest)
+    rule(f"adaptive_max_pool{_rank}d", _POOLED, incomplete=_UNDECIDED)(_largest)
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from chiralize.graph.traits import Write
 from chiralize.infer.algebra import equal_sum, without_axis
 from chiralize.infer.rule import Answer, Call, Operand, demand_plain, rule
 from chiralize.infer.rules.declare import tensor
-from chiralize.infer.rules.selection import at_places, computed, entries_of, is_computed, lists_by_axis, named, picked
+from chiralize.infer.rules.selection import along_list, at_places, is_computed, lists_by_axis, named, picked
 from chiralize.infer.solver.lists import decided
 from chiralize.infer.solver.terms import Conflict
 from chiralize.infer.symbolic import Axis, SymbolicRepresentation
@@ -149,13 +149,8 @@ def _once(call: Call, shape: Sequence[int], indices: Sequence[Operand | None], s
 @rule("index_add", "`a, a' -> a`: what is added at a list of nodes moves as the list does", incomplete=_PAIRED)
 def index_add(call: Call) -> Answer:
     """Entries of a list added to; several may go to one place."""
-    rep, entries = _anchored(call), tensor(call["index"])
-    dim = call.axis(call["dim"], len(rep.axes))
-    if entries.constant is None:
-        old = computed(call, rep, [None] * dim + [entries])
-    else:
-        old = rep.with_axis(dim, picked(call, rep.axes[dim], entries_of(call, entries)))
-    return _written(call, rep, old, tensor(call["source"]))
+    rep = _anchored(call)
+    return _written(call, rep, along_list(call, rep, tensor(call["index"])), tensor(call["source"]))
 
 
 @rule(
