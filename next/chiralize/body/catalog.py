@@ -49,7 +49,6 @@ from chiralize.errors import (
     UnknownKeyError,
     UnknownNameError,
     UnpairedJointError,
-    WrongValueError,
 )
 
 _SUFFIXES = (".yaml", ".yml", ".json")
@@ -95,10 +94,10 @@ class SkeletonKeys(Keys):
     def _of_this_version(self) -> SkeletonKeys:
         if self.chiralize != 1:
             facts = f"format version {self.chiralize}"
-            raise Wrong(WrongValueError, facts, "this version reads `chiralize: 1`", ("chiralize",))
+            raise Wrong(facts, "this version reads `chiralize: 1`", ("chiralize",))
         if self.negate is not None and isinstance(self.signs, tuple):
             facts = "`signs` as a list and `negate` both say which dims change sign"
-            raise Wrong(UnknownKeyError, facts, "drop one of them", ("signs",))
+            raise Wrong(facts, "drop one of them", ("signs",), kind=UnknownKeyError)
         return self
 
 
@@ -111,7 +110,7 @@ def skeleton_of(keys: SkeletonKeys, base: Skeleton | None, name: str, notices: l
         return _extended(keys, base, keys.name or name)
     if keys.joints is None:
         remedy = "list the joints in the order of the tensors"
-        raise Wrong(MissingKeyError, "no `joints` and no `skeleton`", remedy)
+        raise Wrong("no `joints` and no `skeleton`", remedy, kind=MissingKeyError)
     joints = _joint_names(keys.joints)
     pairs = _pairs_of(keys, joints, notices)
     check_pairs(pairs, joints, "joint", ("pairs",))
@@ -138,7 +137,7 @@ def _joint_names(joints: Sequence[str | int]) -> tuple[str, ...]:
     for number, joint in enumerate(joints):
         if isinstance(joint, int):
             facts = f"joint {joint} is a number, not a name"
-            raise Wrong(WrongValueError, facts, f'quote it: "{joint}"', ("joints", number))
+            raise Wrong(facts, f'quote it: "{joint}"', ("joints", number))
     return tuple(map(str, joints))
 
 
@@ -148,7 +147,7 @@ def _extended(keys: SkeletonKeys, base: Skeleton, name: str) -> Skeleton:
         if getattr(keys, key) is not None:
             facts = f"{key!r} beside `skeleton: {base.name}`, which gives it already"
             remedy = f"drop it, or start from a copy: `chiralize skeleton show {base.name} --format json > mine.json`"
-            raise Wrong(UnknownKeyError, facts, remedy, (key,))
+            raise Wrong(facts, remedy, (key,), kind=UnknownKeyError)
     # A file that changes nothing is the base itself, name and aliases included.
     if not any(getattr(keys, key) for key in _CHANGES) and keys.negate is None:
         return base
@@ -193,7 +192,7 @@ def negated_by(signs: tuple[int, ...], dims: Sequence[str]) -> tuple[str, ...]:
     """`signs: [-1, 1, 1]` over dims, the same for every joint, as the negated dims. Raises Wrong."""
     if len(signs) != len(dims):
         facts = f"`signs` has {len(signs)} entries for dims {list(dims)}"
-        raise Wrong(WrongValueError, facts, "give one sign per dim, or a map joint: [signs]", ("signs",))
+        raise Wrong(facts, "give one sign per dim, or a map joint: [signs]", ("signs",))
     return tuple(dim for dim, sign in zip(dims, signs, strict=True) if sign < 0)
 
 
@@ -205,7 +204,7 @@ def rows_of(signs: Mapping[str, tuple[int, ...]], joints: Sequence[str], dims: S
         rows[position_in(joints, joint, "joint", ("signs", name))] = row
         if len(row) != len(dims):
             facts = f"{name!r} has {len(row)} signs for dims {list(dims)}"
-            raise Wrong(WrongValueError, facts, "give one sign per dim", ("signs", name))
+            raise Wrong(facts, "give one sign per dim", ("signs", name))
     return tuple(sorted(rows.items()))
 
 
@@ -215,7 +214,9 @@ def _pairs_of(keys: SkeletonKeys, joints: Sequence[str], notices: list[str]) -> 
         count = len(infer_pairs(joints).pairs)
         hint = f"; the names tell {count} pairs, `pairs: infer` takes them" if count else ""
         remedy = f"add `pairs: [[left, right], ...]`, or `pairs: []` where nothing is paired{hint}"
-        raise Wrong(MissingKeyError, "no `pairs`: which joints are left and right of each other is not stated", remedy)
+        raise Wrong(
+            "no `pairs`: which joints are left and right of each other is not stated", remedy, kind=MissingKeyError
+        )
     if keys.pairs != "infer":
         return tuple(
             (
@@ -227,7 +228,7 @@ def _pairs_of(keys: SkeletonKeys, joints: Sequence[str], notices: list[str]) -> 
     pairs = infer_pairs(joints).pairs
     if not pairs:
         facts = "`pairs: infer`, but no two joints' names are those of a left and a right one"
-        raise Wrong(WrongValueError, facts, "write the pairs out", ("pairs",))
+        raise Wrong(facts, "write the pairs out", ("pairs",))
     listed = ", ".join(f"{joints[left]}/{joints[right]}" for left, right in pairs)
     notices.append(f"{keys.where or 'pairs'}: {len(pairs)} pairs read from the names: {listed}")
     return pairs
@@ -245,7 +246,7 @@ def _check_center(keys: SkeletonKeys, joints: Sequence[str], pairs: tuple[tuple[
         index = position_in(joints, joint, "joint", ("center", at))
         if index in paired:
             facts = f"centre joint {joints[index]!r} is also in a pair"
-            raise Wrong(WrongValueError, facts, "drop one of them", ("center", at))
+            raise Wrong(facts, "drop one of them", ("center", at))
         listed.add(index)
     rest = [index for index in range(len(joints)) if index not in paired]
     whole = f"center: [{', '.join(joints[index] for index in rest)}]"
@@ -253,12 +254,12 @@ def _check_center(keys: SkeletonKeys, joints: Sequence[str], pairs: tuple[tuple[
         name = joints[index]
         if index not in listed and keys.center is not None:
             facts = f"joint {name!r} is in no pair and not under `center`"
-            raise Wrong(UnpairedJointError, facts, f"pair it, or list all in no pair: {whole}", ("joints", index))
+            raise Wrong(facts, f"pair it, or list all in no pair: {whole}", ("joints", index), kind=UnpairedJointError)
         if index not in listed and side(name) and keys.pairs != ():
             near = nearest(partner_name(name) or name, [other for other in joints if other != name])
             facts = f"{side(name)} joint {name!r} has no partner" + (f"; the nearest name is {near!r}" if near else "")
             remedy = f"correct the name or the pairs, or list all joints that are in no pair: {whole}"
-            raise Wrong(UnpairedJointError, facts, remedy, ("joints", index))
+            raise Wrong(facts, remedy, ("joints", index), kind=UnpairedJointError)
 
 
 def _dims_of(keys: SkeletonKeys) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -273,7 +274,9 @@ def _dims_of(keys: SkeletonKeys) -> tuple[tuple[str, ...], tuple[str, ...]]:
     if keys.signs:  # signs of single joints say it
         return dims, ()
     facts = f"dims {list(dims)} without x, and no `negate`"
-    raise Wrong(MissingKeyError, facts, "add `negate: DIM` (`negate: []` for none), or `signs` per joint", ("dims",))
+    raise Wrong(
+        facts, "add `negate: DIM` (`negate: []` for none), or `signs` per joint", ("dims",), kind=MissingKeyError
+    )
 
 
 def _edges(edges: PairList, joints: Sequence[str]) -> tuple[tuple[int, int], ...]:
@@ -283,7 +286,7 @@ def _edges(edges: PairList, joints: Sequence[str]) -> tuple[tuple[int, int], ...
         ends = [position_in(joints, end, "joint", ("edges", at, n)) for n, end in enumerate((first, second))]
         if ends[0] == ends[1]:
             facts = f"edge from {joints[ends[0]]!r} to itself"
-            raise Wrong(WrongValueError, facts, "join two different joints", ("edges", at))
+            raise Wrong(facts, "join two different joints", ("edges", at))
         positions.append((ends[0], ends[1]))
     return tuple(positions)
 
@@ -346,7 +349,7 @@ def locate(reference: str | Path, folder: Path, notices: list[str]) -> Path:
     near = nearest(stem or text, [*shipped(), *_aliases()])
     hint = f"did you mean {near!r}? " if near else ""
     facts = f"neither a shipped skeleton nor a file is called {shown(text)}"
-    raise Wrong(UnknownNameError, facts, f"{hint}`chiralize skeleton list` has all names")
+    raise Wrong(facts, f"{hint}`chiralize skeleton list` has all names", kind=UnknownNameError)
 
 
 def _is_file(path: Path) -> bool:
@@ -401,15 +404,15 @@ def skeleton_at(reference: Any, document: Document, notices: list[str], depth: i
         return read_skeleton(Document(reference, document.source, document.path), notices, depth + 1)
     at = ("skeleton",)
     if not isinstance(reference, str) or isinstance(reference, Plain):
-        raise Wrong(MissingKeyError, "`skeleton` is no name", "give a name, a file or a map", at)
+        raise Wrong("`skeleton` is no name", "give a name, a file or a map", at, kind=MissingKeyError)
     if depth >= _EXTENDS_LIMIT:
         facts = f"skeleton files extend each other more than {_EXTENDS_LIMIT} deep"
-        raise Wrong(SpecError, facts, "end the circle", at)
+        raise Wrong(facts, "end the circle", at, kind=SpecError)
     folder = document.path.parent if document.path is not None else Path()
     try:
         path = locate(reference, folder, notices)
     except Wrong as wrong:
-        raise Wrong(wrong.kind, wrong.facts, wrong.remedy, at) from None
+        raise Wrong(wrong.facts, wrong.remedy, at, kind=wrong.kind) from None
     return read_skeleton(read_yaml(path), notices, depth + 1)
 
 
@@ -435,15 +438,17 @@ def by_mirror(document: Document) -> dict[str, Document]:
     with document.within((MIRRORS,)):
         if not isinstance(mirrors, Map) or not mirrors or not all(isinstance(value, Map) for value in mirrors.values()):
             remedy = "name each mirror: `mirrors: {left_right: {pairs: [...], lateral: y}}`"
-            raise Wrong(WrongValueError, "`mirrors` must be a map of maps", remedy)
+            raise Wrong("`mirrors` must be a map of maps", remedy)
         for name in mirrors:
             if name in keys:
                 facts = f"a mirror is called {name!r} like a key of the file"
-                raise Wrong(WrongValueError, facts, "give it another name", (name,))
+                raise Wrong(facts, "give it another name", (name,))
             twice = [key for key in mirrors[name] if key in keys]
             if twice:
                 facts = f"mirror {name!r} has a key {twice[0]!r}, and so has the file"
-                raise Wrong(UnknownKeyError, facts, "say it below each mirror, or for all of them", (name, twice[0]))
+                raise Wrong(
+                    facts, "say it below each mirror, or for all of them", (name, twice[0]), kind=UnknownKeyError
+                )
     documents: dict[str, Document] = {}
     for name, chosen in mirrors.items():
         merged = {key: value for key, value in keys.items() if key != MIRRORS} | chosen

@@ -62,7 +62,13 @@ class Wrong(ValueError):  # noqa: N818 (it is raised as "wrong", and never reach
     """
 
     def __init__(
-        self, kind: type[SpecError], facts: str, remedy: str, at: KeyPath = (), continues: bool = False
+        self,
+        facts: str,
+        remedy: str,
+        at: KeyPath = (),
+        *,
+        kind: type[SpecError] = WrongValueError,
+        continues: bool = False,
     ) -> None:
         super().__init__(facts)
         self.kind, self.facts, self.remedy, self.at, self.continues = kind, facts, remedy, at, continues
@@ -129,9 +135,9 @@ class Document:
     def read(self, model: type[M], **context: object) -> M:
         """The document as a record.  context: for validators that look beyond the document. Raises SpecError."""
         try:
-            return model.model_validate(self.keys, context=context)
-        except ValidationError as error:
-            raise self._explained(error) from None
+            return read_record(model, self.keys, context)
+        except Wrong as wrong:
+            raise wrong.error(self.where(wrong.at), self._followed(wrong.at)[1]) from None
 
     @contextmanager
     def within(self, path: KeyPath = ()) -> Iterator[None]:
@@ -146,30 +152,25 @@ class Document:
                 raise wrong.error(self.where((*path, *wrong.at))) from None
             raise
 
-    def _explained(self, errors: ValidationError) -> SpecError:
-        """The first complaint of pydantic in the words of the house."""
+
+def read_record(model: type[M], data: object, context: object = None) -> M:
+    """A map as a record. Raises Wrong, with the first complaint of pydantic in the words of the house."""
+    try:
+        return model.model_validate(data, context=context)
+    except ValidationError as errors:
         error = errors.errors(include_url=False)[0]
-        path: KeyPath = error["loc"]
-        wrong = error.get("ctx", {}).get("error") or _in_words(error["type"], error["input"], error.get("ctx", {}))
-        if error["type"] == "missing":
-            wrong = Wrong(MissingKeyError, f"`{path[-1]}` is missing", f"add `{path[-1]}: ...`")
-            path = path[:-1]
-        if not isinstance(wrong, Wrong):
-            wrong = Wrong(WrongValueError, f"{error['msg']}, not {shown(error['input'])}", "correct it", (), True)
-        path = (*path, *wrong.at)
-        return wrong.error(self.where(path), self._followed(path)[1])
-
-
-def _in_words(kind: str, value: object, context: Mapping[str, Any]) -> Wrong | None:
-    """What one of pydantic's own complaints says; None for kinds that no model of the house raises."""
+    path, kind, value = error["loc"], error["type"], shown(error["input"])
+    wrong = error.get("ctx", {}).get("error")
+    if isinstance(wrong, Wrong):
+        raise Wrong(wrong.facts, wrong.remedy, (*path, *wrong.at), kind=wrong.kind, continues=wrong.continues)
+    if kind == "missing":
+        raise Wrong(f"`{path[-1]}` is missing", f"add `{path[-1]}: ...`", path[:-1], kind=MissingKeyError)
     if kind == "literal_error":
-        facts = f"is {shown(value)}, not one of {context['expected']}"
-        return Wrong(WrongValueError, facts, f"write {context['expected']}", (), True)
-    if kind in ("tuple_type", "list_type", "iterable_type"):
-        return Wrong(WrongValueError, f"must be a list, not {shown(value)}", "write it as [a, b, ...]", (), True)
-    if kind in ("model_type", "dict_type", "model_attributes_type", "mapping_type"):
-        return Wrong(WrongValueError, f"must be a map, not {shown(value)}", "write it as `key: value` lines", (), True)
-    return None
+        expected = error.get("ctx", {})["expected"]
+        raise Wrong(f"is {value}, not one of {expected}", f"write {expected}", path, continues=True)
+    if kind in ("tuple_type", "list_type"):
+        raise Wrong(f"must be a list, not {value}", "write it as [a, b, ...]", path, continues=True)
+    raise Wrong(f"must be a map, not {value}", "write it as `key: value` lines", path, continues=True)
 
 
 def shown(value: object) -> str:
@@ -208,7 +209,7 @@ def did_you_mean(value: str, options: Iterable[str]) -> str:
 
 # ---- what a scalar is read as ----------------------------------------------------------------------------------
 def _refuse(facts: str, remedy: str) -> NoReturn:
-    raise Wrong(WrongValueError, facts, remedy, (), True)
+    raise Wrong(facts, remedy, continues=True)
 
 
 def _pairs_or_infer(value: object) -> Literal["infer"] | PairList:
@@ -224,7 +225,7 @@ def _pairs(value: object) -> PairList:
     for number, pair in enumerate(value):
         if not isinstance(pair, (list, tuple)) or len(pair) != 2:
             facts = f"lists {shown(pair)} where a pair should be"
-            raise Wrong(WrongValueError, facts, "write [[left_hip, right_hip], ...], two names each", (number,), True)
+            raise Wrong(facts, "write [[left_hip, right_hip], ...], two names each", (number,), continues=True)
         pairs.append((_reference(pair[0]), _reference(pair[1])))
     return tuple(pairs)
 
@@ -345,10 +346,10 @@ def position_in(names: Sequence[str], reference: str | int, what: str, at: KeyPa
     if isinstance(reference, str):
         if reference not in names:
             facts = f"no {what} is called {reference!r}"
-            raise Wrong(UnknownNameError, facts, did_you_mean(reference, names), at)
+            raise Wrong(facts, did_you_mean(reference, names), at, kind=UnknownNameError)
         return names.index(reference)
     if not 0 <= reference < len(names):
-        raise Wrong(WrongValueError, f"{what} {reference} lies outside 0..{len(names) - 1}", "count from 0", at)
+        raise Wrong(f"{what} {reference} lies outside 0..{len(names) - 1}", "count from 0", at)
     return reference
 
 
@@ -357,7 +358,7 @@ def refuse_twice(names: Sequence[str | int], what: str, at: KeyPath = ()) -> Non
     for number, name in enumerate(names):
         if name in names[:number]:
             facts = f"{what} {name!r} is listed twice"
-            raise Wrong(WrongValueError, facts, f"list each {what} once", (*at, number))
+            raise Wrong(facts, f"list each {what} once", (*at, number))
 
 
 class Keys(BaseModel):
@@ -376,7 +377,7 @@ class Keys(BaseModel):
             for key in data:
                 if key not in known:
                     remedy = cls.ELSEWHERE.get(key) or did_you_mean(key, known)
-                    raise Wrong(UnknownKeyError, f"there is no key {key!r} here", remedy, (key,))
+                    raise Wrong(f"there is no key {key!r} here", remedy, (key,), kind=UnknownKeyError)
             return {**data, "where": data.where}
         return data
 

@@ -23,8 +23,8 @@ from math import prod
 from typing import Annotated, Any, ClassVar, Literal, NoReturn
 
 import numpy as np
-from pydantic import Discriminator, Tag, model_validator
-from pydantic.functional_validators import AfterValidator, BeforeValidator
+from pydantic import model_validator
+from pydantic.functional_validators import AfterValidator, BeforeValidator, PlainValidator
 
 from chiralize.body.document import (
     MOST_ENTRIES,
@@ -45,6 +45,7 @@ from chiralize.body.document import (
     not_empty,
     position_in,
     read_name,
+    read_record,
     read_sign,
     refuse_twice,
     shown,
@@ -78,14 +79,14 @@ _ALIKE = 0.7
 
 def _near(value: Fraction) -> Fraction:
     if abs(value) > _FARTHEST_CENTRE:
-        raise Wrong(WrongValueError, f"centre {shown(value)} lies beyond 1e30", "give it in the unit of the data")
+        raise Wrong(f"centre {shown(value)} lies beyond 1e30", "give it in the unit of the data")
     return value
 
 
 def _of_space(names: tuple[str, ...]) -> tuple[str, ...]:
     for number, name in enumerate(names):
         if name not in AXES:
-            raise Wrong(UnknownNameError, f"{name!r} is no axis of the body", "use x, y and z", (number,))
+            raise Wrong(f"{name!r} is no axis of the body", "use x, y and z", (number,), kind=UnknownNameError)
     return names
 
 
@@ -97,10 +98,7 @@ Kind = Literal["scalar", "vector", "axial", "wrench", "twist", "inertia", "quate
 
 @dataclass(frozen=True)
 class Run:
-    """Entries one after the other: a name for each (`contact.left_foot.force.y`), T on them, and what they are mirrored at.
-
-    centers: 0 without `reflect`.
-    """
+    """Entries one after the other.  labels: `contact.left_foot.force.y`.  action: T.  centers: 0 without `reflect`."""
 
     labels: tuple[str, ...]
     action: SignedPermutation
@@ -108,11 +106,20 @@ class Run:
 
 
 class Block(Keys):
-    """A block.  name: for messages and labels. Which axis the mirror negates is the body's `lateral`."""
+    """A block.  name: for messages and labels. Which axis the mirror negates is the body's `lateral`.
+
+    KEYS: those that say the kind, of which a block has one.  IS_NAMED: the value of that key is the name.
+    """
 
     KEYS: ClassVar[tuple[str, ...]] = ()
-    """The keys that say the kind; a block has one of them."""
+    IS_NAMED: ClassVar[bool] = False
     name: Name = ""
+
+    @model_validator(mode="after")
+    def _named_once(self) -> Block:
+        if self.IS_NAMED and self.name:
+            raise Wrong(f"`name: {self.name}` beside a key whose value is the name", "drop `name`", ("name",))
+        return self
 
     @property
     def key(self) -> str:
@@ -122,7 +129,7 @@ class Block(Keys):
     @property
     def title(self) -> str:
         """The name that its labels begin with: its own, else the kind."""
-        return self.name or self.key
+        return getattr(self, self.key) if self.IS_NAMED else self.name or self.key
 
     @property
     def parts(self) -> tuple[Block, ...]:
@@ -130,7 +137,7 @@ class Block(Keys):
         return ()
 
     def run(self, body: Skeleton) -> Run:
-        """Its entries, their names, and what the mirror does to them. Raises SpecError where the body says too little."""
+        """Its entries, and what the mirror does to them. Raises SpecError where the body says too little."""
         raise NotImplementedError
 
     def _entries(self, labels: Sequence[str], action: SignedPermutation, coordinates: Sequence[str] = ()) -> Run:
@@ -153,10 +160,6 @@ class Block(Keys):
         signs = quantity.signs("-" if quantity.kind == "scalar" else self.lateral(body))
         labels = [dotted(title, component.label) for component in quantity.components()]
         return self._entries(labels, _still(signs), quantity.dims if quantity.kind == "vector" else [""] * len(labels))
-
-    def _limited(self, size: int) -> None:
-        if size > MOST_ENTRIES:
-            self.refuse(WrongValueError, f"a block of {size} entries, more than {MOST_ENTRIES}", "correct its sizes")
 
     def lateral(self, body: Skeleton) -> str:
         """The axis of the body that points sideways. Raises MissingKeyError where nothing says so."""
@@ -187,35 +190,21 @@ def _labels(title: str, entries: int | Iterable[str]) -> list[str]:
 
 
 # ---- entries that stay where they are -----------------------------------------------------------------------------
-class Vector(Block):
-    """`{vector: velocity, dims: [x, y], reflect: {x: 320}}`, `{axial: gyro}`: the value is the name.
+class Measured(Block):
+    """Numbers of one thing: `{vector: velocity, dims: [x, y], reflect: {x: 320}}`, `{axial: gyro}`.
 
     With y lateral, a polar vector gets the signs (1, -1, 1), an axial one (-1, 1, -1).
     """
 
-    KEYS = ("vector", "axial")
+    KEYS = WITH_DIMS
+    IS_NAMED = True
     vector: Name | None = None
     axial: Name | None = None
     dims: Axes = AXES
     reflect: Centres = {}
 
-    @model_validator(mode="after")
-    def _named_once(self) -> Vector:
-        _refuse_name(self.name)
-        return self
-
-    @property
-    def title(self) -> str:
-        """The value of its key."""
-        return getattr(self, self.key)
-
     def run(self, body: Skeleton) -> Run:
         return self._measured(Quantity(self.key, dims=self.dims), self.title, body)
-
-
-def _refuse_name(name: str) -> None:
-    if name:
-        raise Wrong(WrongValueError, f"`name: {name}` beside a key whose value is the name", "drop `name`", ("name",))
 
 
 class Ordered(Block):
@@ -245,10 +234,10 @@ def check_order(kind: str, order: str, at: tuple[str | int, ...]) -> None:
         return
     if order:
         facts = f"the order of the numbers of a {kind} is {order!r}"
-        raise Wrong(WrongValueError, facts, f"write {' or '.join(orders)}" if orders else "drop it", at)
+        raise Wrong(facts, f"write {' or '.join(orders)}" if orders else "drop it", at)
     if orders:
         choices = " or ".join(f"`order: {option}`" for option in orders)
-        raise Wrong(MissingKeyError, f"the order of the numbers of a {kind} is not said", f"add {choices}")
+        raise Wrong(f"the order of the numbers of a {kind} is not said", f"add {choices}", kind=MissingKeyError)
 
 
 class Numbers(Block):
@@ -276,7 +265,7 @@ class Signs(Block):
     def _one_each(self) -> Signs:
         rows = list(self.signs.values()) if isinstance(self.signs, dict) else [self.signs[:1]]
         if not rows or any(len(row) != 1 for row in rows):
-            raise Wrong(WrongValueError, "a field of signs needs one sign per entry", "write [1, -1]", ("signs",))
+            raise Wrong("a field of signs needs one sign per entry", "write [1, -1]", ("signs",))
         return self
 
     def run(self, body: Skeleton) -> Run:
@@ -305,13 +294,13 @@ class Command(Block):
     @model_validator(mode="after")
     def _said_of_each(self) -> Command:
         if not self.command:
-            raise Wrong(WrongValueError, "a field without entries", "list one or more", ("command",))
+            raise Wrong("a field without entries", "list one or more", ("command",))
         refuse_twice(self._names, "command", ("command",))
         unknown = [entry for entry in self.command if isinstance(entry, str) and entry not in COMMANDS]
         if unknown:
             facts = f"what the mirror does to {', '.join(map(shown, unknown))} is not told by the name"
             remedy = f"give the sign: {{{unknown[0]}: 1}} (stays) or {{{unknown[0]}: -1}} (negated)"
-            raise Wrong(WrongValueError, facts, remedy, ("command", self.command.index(unknown[0])))
+            raise Wrong(facts, remedy, ("command", self.command.index(unknown[0])))
         return self
 
     @property
@@ -354,10 +343,8 @@ class Joints(Block):
     """
 
     KEYS = ("joints",)
-    ELSEWHERE = dict.fromkeys(
-        ("order", "each"),
-        "rotations, vectors and the like of joints are those of bodies: {bodies: [...], kind: rotation}",
-    )
+    IS_NAMED = True
+    ELSEWHERE = dict.fromkeys(("order", "each"), "rotations of joints are those of {bodies: [...], kind: rotation}")
     joints: Name
     of: Names | None = None
     dims: tuple[Name, ...] | None = None
@@ -366,18 +353,12 @@ class Joints(Block):
 
     @model_validator(mode="after")
     def _numbers_or_coordinates(self) -> Joints:
-        _refuse_name(self.name)
         refuse_twice(self.dims or (), "dim", ("dims",))
         for key, value in (("dims", self.dims), ("reflect", self.reflect)):
             if self.kind is not None and value:
                 facts = f"`{key}` beside `kind: scalar`, which are no coordinates"
-                raise Wrong(WrongValueError, facts, "drop one of them", (key,))
+                raise Wrong(facts, "drop one of them", (key,))
         return self
-
-    @property
-    def title(self) -> str:
-        """The value of its key."""
-        return self.joints
 
     def run(self, body: Skeleton) -> Run:
         chosen = body if self.of is None else body.with_joints(self.of, self.where)
@@ -413,7 +394,7 @@ class Listed(Block):
         for number, (i, j) in enumerate(pairs):
             if (i in negated) != (j in negated):
                 facts = f"{names[i]!r} and {names[j]!r} swap, and one of them alone is negated"
-                raise Wrong(NotAnInvolutionError, facts, "negate both, or neither", ("swap", number))
+                raise Wrong(facts, "negate both, or neither", ("swap", number), kind=NotAnInvolutionError)
         return SignedPermutation.of(pairs, negated, size=len(names))
 
     def run(self, body: Skeleton) -> Run:
@@ -462,14 +443,14 @@ class Things(Block):
         given = [key for key, value in quantity.items() if value]
         if self.each is not None and given:
             facts = f"`{given[0]}` beside `each`"
-            raise Wrong(WrongValueError, facts, "say it in the blocks of `each`", (given[0],))
+            raise Wrong(facts, "say it in the blocks of `each`", (given[0],))
         if self.each is None and self.kind is None and self.dims is None:
             facts, remedy = "what each of them holds is not said", "add `kind: vector`, or `each: [...]` with blocks"
-            raise Wrong(MissingKeyError, facts, remedy)
+            raise Wrong(facts, remedy, kind=MissingKeyError)
         check_order(self.kind or "vector", self.order, ("order",))
         if self.dims is not None and (self.kind or "vector") not in WITH_DIMS:
             facts = f"`dims` of a {self.kind}"
-            raise Wrong(WrongValueError, facts, "drop it; dims are of a vector or an axial vector", ("dims",))
+            raise Wrong(facts, "drop it; dims are of a vector or an axial vector", ("dims",))
         positions_of_pairs(self.swap or (), self._names, "item")
         return self
 
@@ -502,12 +483,17 @@ class Things(Block):
         else:
             inside = self._measured(Quantity(self.kind or "vector", self.order, self.dims or AXES), "", body)
         names, swap = self._names, self._swapped(body)
-        self._limited(len(names) * len(inside.labels))
+        _limit(len(names) * len(inside.labels), self)
         if self.major == "items":
             labels = [dotted(self.title, name, number) for name in names for number in inside.labels]
             return Run(tuple(labels), swap.kronecker(inside.action), inside.centers * len(names))
         labels = [dotted(self.title, name, number) for number in inside.labels for name in names]
         return Run(tuple(labels), inside.action.kronecker(swap), tuple(np.repeat(inside.centers, len(names)).tolist()))
+
+
+def _limit(size: int, block: Block) -> None:
+    if size > MOST_ENTRIES:
+        block.refuse(WrongValueError, f"a block of {size} entries, more than {MOST_ENTRIES}", "correct its sizes")
 
 
 def _is_scalar(block: Block) -> bool:
@@ -534,17 +520,17 @@ class Grid(Block):
     def _which_axis(self) -> Grid:
         if not self.grid or min(self.grid) < 1 or prod(self.grid) > MOST_ENTRIES:
             facts = f"a grid of the sizes {list(self.grid)}"
-            raise Wrong(WrongValueError, facts, f"give 1 to {MOST_ENTRIES} points", ("grid",))
+            raise Wrong(facts, f"give 1 to {MOST_ENTRIES} points", ("grid",))
         if self.axes and len(self.axes) != len(self.grid):
             facts = f"{len(self.axes)} axes of a grid of {len(self.grid)} sizes"
-            raise Wrong(WrongValueError, facts, "name every axis once, slowest first", ("axes",))
+            raise Wrong(facts, "name every axis once, slowest first", ("axes",))
         refuse_twice(self.axes, "axis", ("axes",))
         if not set(self.flip or ()) <= set(range(len(self.grid))):
             facts = f"flip {list(self.flip or ())} of a grid of {len(self.grid)} axes"
-            raise Wrong(WrongValueError, facts, "count axes from 0", ("flip",))
+            raise Wrong(facts, "count axes from 0", ("flip",))
         if self.flip is None and not set(self.axes) & set(AXES):
             facts = "which axis of the grid the mirror reverses is not said"
-            raise Wrong(MissingKeyError, facts, "add `axes: [x, y]`, slowest first; or `flip: 1`")
+            raise Wrong(facts, "add `axes: [x, y]`, slowest first; or `flip: 1`", kind=MissingKeyError)
         return self
 
     def run(self, body: Skeleton) -> Run:
@@ -576,7 +562,7 @@ class History(Block):
     @model_validator(mode="after")
     def _frames(self) -> History:
         if not 1 <= self.history <= MOST_ENTRIES:
-            raise Wrong(WrongValueError, f"a history of {self.history} frames", "give 1 or more", ("history",))
+            raise Wrong(f"a history of {self.history} frames", "give 1 or more", ("history",))
         return self
 
     @property
@@ -587,7 +573,7 @@ class History(Block):
         still, runs = SignedPermutation.identity(self.history), list[Run]()
         for blocks in [self.of] if self.major == "frames" else [(block,) for block in self.of]:
             inside = joined(blocks, body)
-            self._limited(self.history * len(inside.labels))
+            _limit(self.history * len(inside.labels), self)
             frames = map(self._frame, range(self.history))
             labels = [dotted(self.name, frame, label) for frame in frames for label in inside.labels]
             runs.append(Run(tuple(labels), still.kronecker(inside.action), inside.centers * self.history))
@@ -601,46 +587,28 @@ class History(Block):
 
 
 # ---- the kinds, and lists of blocks -------------------------------------------------------------------------------
-_CLASSES = (Vector, Ordered, Numbers, Signs, Command, Phase, Joints, Listed, Things, Grid, History)
+_CLASSES = (Measured, Ordered, Numbers, Signs, Command, Phase, Joints, Listed, Things, Grid, History)
 KINDS: Mapping[str, type[Block]] = {key: kind for kind in _CLASSES for key in kind.KEYS}
 """The class of every kind of block, by the key that says the kind."""
 
 
-def _with_one_kind(data: Any) -> Any:
-    """Raises Wrong unless one of the keys says the kind."""
+def _read(data: Any) -> Block:
+    """The block that a map describes: one of its keys says the kind. Raises Wrong."""
     if isinstance(data, Block):
         return data
     keys = list(data) if isinstance(data, Mapping) else []
     kinds = [key for key in keys if key in KINDS]
     if len(kinds) > 1:
-        raise Wrong(WrongValueError, f"a field is both `{kinds[0]}` and `{kinds[1]}`", "make two of it", (kinds[1],))
+        raise Wrong(f"a field is both `{kinds[0]}` and `{kinds[1]}`", "make two of it", (kinds[1],))
     if not kinds:
         near = nearest(keys[0], KINDS, _ALIKE) if keys else None
         facts = f"a field has no key that says its kind{f', only {keys}' if keys else ''}"
-        raise Wrong(UnknownKeyError, facts, f"did you mean {near!r}?" if near else f"use one of {', '.join(KINDS)}")
-    return data
+        remedy = f"did you mean {near!r}?" if near else f"use one of {', '.join(KINDS)}"
+        raise Wrong(facts, remedy, kind=UnknownKeyError)
+    return read_record(KINDS[kinds[0]], data)
 
 
-def _class_of(data: Any) -> str:
-    """The class that reads a block, by the key that says its kind."""
-    return type(data).__name__ if isinstance(data, Block) else next(KINDS[key].__name__ for key in data if key in KINDS)
-
-
-AnyBlock = Annotated[
-    Annotated[Vector, Tag("Vector")]
-    | Annotated[Ordered, Tag("Ordered")]
-    | Annotated[Numbers, Tag("Numbers")]
-    | Annotated[Signs, Tag("Signs")]
-    | Annotated[Command, Tag("Command")]
-    | Annotated[Phase, Tag("Phase")]
-    | Annotated[Joints, Tag("Joints")]
-    | Annotated[Listed, Tag("Listed")]
-    | Annotated[Things, Tag("Things")]
-    | Annotated[Grid, Tag("Grid")]
-    | Annotated[History, Tag("History")],
-    Discriminator(_class_of),
-    BeforeValidator(_with_one_kind),
-]
+AnyBlock = Annotated[Block, PlainValidator(_read)]
 Blocks = Annotated[tuple[AnyBlock, ...], BeforeValidator(as_list), AfterValidator(not_empty)]
 """The blocks of a list, or the one block of a map."""
 Things.model_rebuild()

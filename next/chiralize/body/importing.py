@@ -19,7 +19,7 @@ from typing import Any
 from chiralize.body.document import Items, Map, Plain, Wrong, parse_yaml, position_in, read_text, shown
 from chiralize.body.naming import infer_pairs, orient
 from chiralize.body.skeleton import Skeleton
-from chiralize.errors import ImportFormatError, SpecError, WrongValueError
+from chiralize.errors import ImportFormatError, SpecError
 
 _NAMES = (
     *("keypoint_names", "keypoints", "bodyparts", "multianimalbodyparts", "all_joints_names", "kpt_names"),
@@ -71,7 +71,7 @@ def _built(
     joints = [joint for joint in names if isinstance(joint, str) and joint]
     if not joints or len(joints) != len(names):
         raise Wrong(
-            ImportFormatError, f"names of joints that only running the file would tell: {shown(names)}", _REMEDY
+            f"names of joints that only running the file would tell: {shown(names)}", _REMEDY, kind=ImportFormatError
         )
     positions: dict[tuple[int, int], None] = {}
     for pair in pairs or ():
@@ -92,9 +92,7 @@ def _read_from_names(path: Path, names: Sequence[Any], notices: list[str]) -> li
     """The pairs that names tell, for a file that has none. Raises Wrong where they tell none."""
     pairs = infer_pairs([str(name) for name in names]).pairs
     if not pairs:
-        raise Wrong(
-            WrongValueError, "the file has no pairs, and no two joints' names are a left and a right one", _REMEDY
-        )
+        raise Wrong("the file has no pairs, and no two joints' names are a left and a right one", _REMEDY)
     listed = ", ".join(f"{names[left]}/{names[right]}" for left, right in pairs)
     notices.append(f"{path}: no pairs are in it: {len(pairs)} are read from the names, check them: {listed}")
     return list(pairs)
@@ -123,7 +121,7 @@ def _of_coco(path: Path, category: Mapping[str, Any], notices: list[str]) -> Ske
     """Bones count from 1, and nothing says partners."""
     names, bones = category["keypoints"], category.get("skeleton") or []
     if any(min(bone) < 1 for bone in bones):
-        raise Wrong(ImportFormatError, "a bone of joint 0: COCO counts keypoints from 1", "add 1 to every index")
+        raise Wrong("a bone of joint 0: COCO counts keypoints from 1", "add 1 to every index", kind=ImportFormatError)
     pairs = _read_from_names(path, names, notices)
     return _built(path, category.get("name"), names, pairs, [[end - 1 for end in bone] for bone in bones])
 
@@ -135,24 +133,24 @@ def _of_keys(path: Path, content: Any, notices: list[str]) -> Skeleton:
     if isinstance(flip, list) and all(isinstance(other, int) for other in flip):
         pairs = list(enumerate(flip))
         if any(flip[other] != one for one, other in pairs) or (names is not None and len(names) != len(flip)):
-            raise Wrong(WrongValueError, "flip_idx is no list of mutual partners, one a joint", "correct it")
+            raise Wrong("flip_idx is no list of mutual partners, one a joint", "correct it")
         pairs = [pair for pair in pairs if pair[0] != pair[1]]
     elif isinstance(flip, list):
         pairs = flip
     elif sides:
         if len(sides[0]) != len(sides[1]):
             facts = f"{len(sides[0])} joints on the left, {len(sides[1])} on the right"
-            raise Wrong(WrongValueError, facts, "give two lists of one length, in the same order")
+            raise Wrong(facts, "give two lists of one length, in the same order")
         pairs = list(zip(*sides, strict=True))
     shape, parents = _first(content, "kpt_shape"), _first(content, "parents")
     parents = parents if isinstance(parents, list) else []
     if names is None:
         if not pairs:
-            raise Wrong(ImportFormatError, "neither names of joints nor partners are in it", _REMEDY)
+            raise Wrong("neither names of joints nor partners are in it", _REMEDY, kind=ImportFormatError)
         least = 1 + max(max(pair) for pair in pairs)
         count = max(least, len(parents), shape[0] if shape else _first(content, "num_joints") or 0)
         if count > _MOST_JOINTS:
-            raise Wrong(WrongValueError, f"{shown(count)} joints, more than {_MOST_JOINTS}", "correct the numbers")
+            raise Wrong(f"{shown(count)} joints, more than {_MOST_JOINTS}", "correct the numbers")
         names = [f"joint{index}" for index in range(count)]
         notices.append(f"{path}: the file names no joints: they are called joint0 to joint{count - 1}")
     edges = [(parent, child) for child, parent in enumerate(parents) if parent >= 0]

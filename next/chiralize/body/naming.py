@@ -215,7 +215,7 @@ def _listed(named: Sequence[str], position: Mapping[str, int], item: str) -> int
         if name in position:
             return position[name]
     remedy = f"add {named[0]!r}, or give the pairs: swap: [[A, B], ...] (`swap: []` for none)"
-    raise Wrong(UnpairedJointError, f"{item!r} without its partner {named[0]!r}", remedy)
+    raise Wrong(f"{item!r} without its partner {named[0]!r}", remedy, kind=UnpairedJointError)
 
 
 def _joints_in(item: str, joints: Iterable[str]) -> list[str]:
@@ -267,7 +267,7 @@ def _by_names(items: Sequence[str], silent: Sequence[int], body: Body) -> set[tu
         apart = " and ".join(repr(body.joints[index]) for index in against[0])
         facts = f"{sided[0]!r} names a side, but {body.name} does not pair left with right: {apart} are no pair"
         remedy = "mend the skeleton's pairs, or give those of the items: swap: [[A, B], ...] (`swap: []` for none)"
-        raise Wrong(UnpairedJointError, facts, remedy)
+        raise Wrong(facts, remedy, kind=UnpairedJointError)
     proposal = infer_pairs(names)
     for index in proposal.sided:
         _listed([partner_name(names[index]) or ""], {}, names[index])

@@ -55,7 +55,7 @@ from chiralize.body.hidden import HiddenPolicy
 from chiralize.body.layout import CLASSES, NOT_REVERSED, Layout, parse_layout, split_reversed
 from chiralize.body.quantities import WITH_DIMS, Quantity
 from chiralize.body.skeleton import AXES, Skeleton
-from chiralize.errors import MissingKeyError, SpecError, WrongValueError
+from chiralize.errors import MissingKeyError, SpecError
 
 
 # ---- tensors ----------------------------------------------------------------------------------------------------
@@ -77,10 +77,10 @@ class Classes(Keys):
             for name in pair:
                 if not self.names and not isinstance(name, int):
                     facts = f"class {name!r} by name, but no `names`"
-                    raise Wrong(MissingKeyError, facts, "list all class names", ("swap", at))
+                    raise Wrong(facts, "list all class names", ("swap", at), kind=MissingKeyError)
                 if isinstance(name, int) and name >= MOST_ENTRIES:
                     facts = f"class {shown(name)}, more than {MOST_ENTRIES - 1}"
-                    raise Wrong(WrongValueError, facts, "give the number of a class, counted from 0", ("swap", at))
+                    raise Wrong(facts, "give the number of a class, counted from 0", ("swap", at))
         positions_of_pairs(self.swap, self.labels, "class")
         return self
 
@@ -162,11 +162,11 @@ class Tensor(Keys):
         kinds = [kind for kind in self.KINDS if getattr(self, kind)]
         if len(kinds) > 1:
             facts = f"a tensor is both `{kinds[0]}` and `{kinds[1]}`"
-            raise Wrong(WrongValueError, facts, "drop one of them", (kinds[1],))
+            raise Wrong(facts, "drop one of them", (kinds[1],))
         # Keys of joints have a meaning for poses, and for the body of fields, whose blocks have a `reflect` of their own.
         for key in self.to_dict():
             if kinds and key in self.OF_BODY and not (kinds == ["fields"] and key != "reflect"):
-                raise Wrong(WrongValueError, f"`{key}` has no meaning beside `{kinds[0]}`", "drop one of them", (key,))
+                raise Wrong(f"`{key}` has no meaning beside `{kinds[0]}`", "drop one of them", (key,))
         self._check_quantity()
         self.check_layout()
         return self
@@ -177,7 +177,7 @@ class Tensor(Keys):
         if self.quantity is None:
             if self.order:
                 facts, remedy = "`order` without `kind`", "say what is so ordered: `kind: rotation` or `quaternion`"
-                raise Wrong(MissingKeyError, facts, remedy, ("order",))
+                raise Wrong(facts, remedy, ("order",), kind=MissingKeyError)
             return
         check_order(self.quantity, self.order, ("order",))
         beside = {"negate": self.negate is not None, "reflect": bool(self.reflect)}
@@ -186,25 +186,21 @@ class Tensor(Keys):
         for key, is_given in beside.items():
             if is_given:
                 facts = f"`{key}` beside `kind: {self.quantity}`, from which it follows"
-                raise Wrong(WrongValueError, facts, "drop one of them", (key,))
+                raise Wrong(facts, "drop one of them", (key,))
         for axis in self.dims or ():
             if axis not in AXES:
-                raise Wrong(
-                    WrongValueError, f"dim {axis!r} of a vector is no axis of the body", "use x, y and z", ("dims",)
-                )
+                raise Wrong(f"dim {axis!r} of a vector is no axis of the body", "use x, y and z", ("dims",))
 
     def check_layout(self) -> None:
         """Raises Wrong where the layout is none, does not go with the tensor's kind, or reverses no axis of a picture."""
         if self.layout is None:
             if self.mirror:
-                raise Wrong(
-                    WrongValueError, "`mirror` without `layout`", 'name the axes: layout: "b c h w"', ("mirror",)
-                )
+                raise Wrong("`mirror` without `layout`", 'name the axes: layout: "b c h w"', ("mirror",))
             return
         try:
             layout = self.plain_layout
         except SpecError as error:
-            raise Wrong(WrongValueError, error.facts, error.remedy, ("layout",)) from None
+            raise Wrong(error.facts, error.remedy, ("layout",)) from None
         facts = ""
         if self.kind == "fields" and (("f",) not in layout.axes or "j" in layout or "d" in layout):
             facts, remedy = f"layout {self.layout!r} beside `fields`", "mark their axis with f, without j and d"
@@ -215,12 +211,12 @@ class Tensor(Keys):
         elif self.turned and self.kind not in ("pose", "classes"):
             facts, remedy = f"an axis that is reversed has no meaning beside `{self.kind}`", "drop one of them"
         if facts:
-            raise Wrong(WrongValueError, facts, remedy, ("layout",))
+            raise Wrong(facts, remedy, ("layout",))
         for word in self.turned:
             if word in NOT_REVERSED or word not in layout:
                 facts = f"mirror: {word!r} in layout '{layout}' is no axis of a picture"
                 remedy = "name the axis that runs from left to right, as in `mirror: w`"
-                raise Wrong(WrongValueError, facts, remedy, ("mirror" if word in self.mirror else "layout",))
+                raise Wrong(facts, remedy, ("mirror" if word in self.mirror else "layout",))
 
     # ---- reading ------------------------------------------------------------------------------------------
     @property
@@ -252,7 +248,7 @@ class Tensor(Keys):
         # The signs of a rotation follow from the axis that points sideways, and those of coordinates do not count.
         if body.lateral is None:
             facts = f"`kind: {self.quantity}`, but no `lateral` axis of skeleton {body.name} is given"
-            raise Wrong(MissingKeyError, facts, "add `lateral: x` to the skeleton, or y, z", ("kind",))
+            raise Wrong(facts, "add `lateral: x` to the skeleton, or y, z", ("kind",), kind=MissingKeyError)
         quantity = Quantity(self.quantity, self.order, self.dims or AXES)
         body = replace(changed(body, self.joints, None, None, None), signs=())
         return changed(
@@ -266,14 +262,14 @@ class Tensor(Keys):
         if self.dims and not set(self.dims) & set(body.dims) and all(value is None for value in known.values()):
             if self.quantity is None:
                 facts = f"dims {list(self.dims)}, none of which skeleton {body.name} knows, and no `negate`"
-                raise Wrong(MissingKeyError, facts, "add `negate: [DIM]` (`negate: []` for none)", ("dims",))
+                raise Wrong(facts, "add `negate: [DIM]` (`negate: []` for none)", ("dims",), kind=MissingKeyError)
         body = self.body(default)
         for dim in self.reflect:
             position_in(body.dims, dim, "dim", ("reflect", dim))
         if self.fields is not None:
             joined(self.fields, body)
         if io == "input" and self.feeds is not None:
-            raise Wrong(WrongValueError, "`feeds` of an input", "an output feeds an input: write it there", ("feeds",))
+            raise Wrong("`feeds` of an input", "an output feeds an input: write it there", ("feeds",))
         self._check_claims(io)
 
     def _check_claims(self, io: str) -> None:
@@ -285,15 +281,15 @@ class Tensor(Keys):
         at: KeyPath = ("fields",) if unclaimed else ()
         if io == "input":
             facts = "`unclaimed`: what is claimed of a network is claimed for all inputs"
-            raise Wrong(WrongValueError, facts, "what the mirror leaves as it is: free, or {scalar: n}", at)
+            raise Wrong(facts, "what the mirror leaves as it is: free, or {scalar: n}", at)
         if not all(block in blocks for block in unclaimed):
-            raise Wrong(WrongValueError, "`unclaimed` within a block", "write it among the `fields` themselves", at)
+            raise Wrong("`unclaimed` within a block", "write it among the `fields` themselves", at)
         if len(unclaimed) == len(blocks):
             facts = "all fields are `unclaimed`: nothing would be claimed of the output"
-            raise Wrong(WrongValueError, facts, "say how it is mirrored, or write `unclaimed` for all of it", at)
+            raise Wrong(facts, "say how it is mirrored, or write `unclaimed` for all of it", at)
         if self.feeds is not None:
             facts = "`feeds` of an output of which entries are not claimed"
-            raise Wrong(WrongValueError, facts, "claim all of it, or drop feeds", ("feeds",))
+            raise Wrong(facts, "claim all of it, or drop feeds", ("feeds",))
 
 
 # ---- the whole file ---------------------------------------------------------------------------------------------
@@ -304,7 +300,7 @@ def _by_depth(value: Any) -> Any:
 
 def _share(value: Fraction) -> Fraction:
     if not 0 <= value <= 1:
-        raise Wrong(WrongValueError, f"negated share {value} lies outside 0..1", "give a share such as 1/3")
+        raise Wrong(f"negated share {value} lies outside 0..1", "give a share such as 1/3")
     return value
 
 

@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from chiralize.body.document import Wrong, did_you_mean, refuse_twice, to_yaml
 from chiralize.body.naming import side
-from chiralize.errors import NotAnInvolutionError, SpecError, UnknownNameError, UnpairedJointError, WrongValueError
+from chiralize.errors import NotAnInvolutionError, SpecError, UnknownNameError, UnpairedJointError
 from chiralize.errors.words import when
 from chiralize.symmetry.involution import SignedPermutation
 
@@ -173,12 +173,12 @@ class Skeleton:
         for number, index in enumerate(chosen):
             wrong, name = None, self.joints[index]
             if index in chosen[:number]:
-                wrong = Wrong(WrongValueError, f"joint {name!r} is listed twice", "list each joint once")
+                wrong = Wrong(f"joint {name!r} is listed twice", "list each joint once")
             elif self.partner(index) not in chosen:
                 missing = self.joints[self.partner(index)]
                 facts = f"joint {name!r} without its partner {missing!r}"
                 remedy = f"add {missing!r} to the same list, which may have both sides"
-                wrong = Wrong(UnpairedJointError, facts, remedy, ("joints", number))
+                wrong = Wrong(facts, remedy, ("joints", number), kind=UnpairedJointError)
             if wrong is not None:
                 raise wrong.error(where) from wrong
         position = {index: number for number, index in enumerate(chosen)}
@@ -201,7 +201,7 @@ class Skeleton:
         if negate and self.signs and set(chosen) & set(self.dims):
             facts = f"`negate: {list(negate)}` is of all joints, and some have signs of their own in {list(self.dims)}"
             remedy = f"say `signs` over {list(chosen)} instead: one list for all joints, or {{joint: [signs]}}"
-            wrong = Wrong(WrongValueError, facts, remedy, ("negate",))
+            wrong = Wrong(facts, remedy, ("negate",))
             raise wrong.error(f"skeleton {self.name}") from wrong
         negated = tuple(dim for dim in self.negate if dim in chosen) if negate is None else tuple(negate)
         base = replace(self, dims=chosen, negate=negated, signs=(), lateral=self.lateral)
@@ -264,7 +264,7 @@ def _renumbered(pairs: Sequence[tuple[int, int]], position: Mapping[int, int]) -
 def _check(skeleton: Skeleton) -> None:
     """Raises Wrong where T would be no involution, or names and indices do not fit."""
     if not skeleton.joints:
-        raise Wrong(WrongValueError, "there are no joints", "list the joints in the order of the tensors", ("joints",))
+        raise Wrong("there are no joints", "list the joints in the order of the tensors", ("joints",))
     refuse_twice(skeleton.joints, "joint", ("joints",))
     refuse_twice(skeleton.dims, "dim", ("dims",))
     check_pairs(skeleton.pairs, skeleton.joints, "joint", ("pairs",))
@@ -272,11 +272,11 @@ def _check(skeleton: Skeleton) -> None:
     for at, (i, j) in enumerate(skeleton.edges):
         if not (0 <= i < size and 0 <= j < size):
             facts = f"edge ({i}, {j}) lies outside 0..{size - 1}"
-            raise Wrong(WrongValueError, facts, "use joints of the skeleton", ("edges", at))
+            raise Wrong(facts, "use joints of the skeleton", ("edges", at))
     for at, dim in enumerate(skeleton.negate):
         if dim not in skeleton.dims:
             facts = f"negated dim {dim!r} is no dim"
-            raise Wrong(UnknownNameError, facts, did_you_mean(dim, skeleton.dims), ("negate", at))
+            raise Wrong(facts, did_you_mean(dim, skeleton.dims), ("negate", at), kind=UnknownNameError)
     _check_signs(skeleton)
 
 
@@ -287,14 +287,14 @@ def check_pairs(pairs: Sequence[tuple[int, int]], names: Sequence[str], noun: st
         for index in pair:
             if not 0 <= index < len(names):
                 facts = f"pair {pair} lies outside 0..{len(names) - 1}"
-                raise Wrong(WrongValueError, facts, f"count {noun}s from 0", (*at, number))
+                raise Wrong(facts, f"count {noun}s from 0", (*at, number))
             if index in seen:
                 both = [[names[i] for i in listed] for listed in (seen[index], pair)]
                 facts = f"{noun} {names[index]!r} is in two pairs, {both[0]} and {both[1]}"
-                raise Wrong(NotAnInvolutionError, facts, f"put each {noun} into one pair", (*at, number))
+                raise Wrong(facts, f"put each {noun} into one pair", (*at, number), kind=NotAnInvolutionError)
         if pair[0] == pair[1]:
             facts = f"{noun} {names[pair[0]]!r} is paired with itself"
-            raise Wrong(WrongValueError, facts, f"leave a {noun} that stays out of the pairs", (*at, number))
+            raise Wrong(facts, f"leave a {noun} that stays out of the pairs", (*at, number))
         seen[pair[0]] = seen[pair[1]] = pair
 
 
@@ -304,10 +304,10 @@ def _check_signs(skeleton: Skeleton) -> None:
     for joint, row in skeleton.signs:
         if not 0 <= joint < len(joints):
             facts = f"signs of joint {joint}, which does not exist"
-            raise Wrong(WrongValueError, facts, "count joints from 0", ("signs",))
+            raise Wrong(facts, "count joints from 0", ("signs",))
         if len(row) != len(skeleton.dims) or any(sign not in (-1, 1) for sign in row):
             facts = f"joint {joints[joint]!r} has signs {list(row)} for dims {list(skeleton.dims)}"
-            raise Wrong(WrongValueError, facts, "give one sign, 1 or -1, per dim", ("signs", joints[joint]))
+            raise Wrong(facts, "give one sign, 1 or -1, per dim", ("signs", joints[joint]))
     table, listed = skeleton.sign_table(), {joint for joint, _ in skeleton.signs}
     for i, j in skeleton.pairs:
         if (table[i] != table[j]).any():
@@ -316,4 +316,4 @@ def _check_signs(skeleton: Skeleton) -> None:
                 "so the mirror twice is not the identity"
             )
             at = ("signs", joints[i if i in listed else j])
-            raise Wrong(NotAnInvolutionError, facts, "give both partners the same signs", at)
+            raise Wrong(facts, "give both partners the same signs", at, kind=NotAnInvolutionError)

@@ -170,13 +170,13 @@ def _check_together(specs: Mapping[str, Spec]) -> None:
         first, second = one.skeleton, other.skeleton
         if first.joints != second.joints or first.dims != second.dims:
             facts = f"mirrors {name} and {other_name} are of different bodies"
-            raise Wrong(SpecError, facts, "give them the same joints and dims", (other_name,))
+            raise Wrong(facts, "give them the same joints and dims", (other_name,), kind=SpecError)
         apart = entry_apart(first.merged_action(), second.merged_action())
         if apart is not None:
             joint, dim = divmod(apart, len(first.dims))
             entry = f"{first.joints[joint]}.{first.dims[dim]}"
             facts = f"mirrors {name} and {other_name} do not commute at {entry}: the result depends on their order"
-            raise Wrong(NotAnInvolutionError, facts, "correct the pairs or signs of it", (other_name,))
+            raise Wrong(facts, "correct the pairs or signs of it", (other_name,), kind=NotAnInvolutionError)
 
 
 # ---- options ----------------------------------------------------------------------------------------------------
