@@ -20,9 +20,10 @@ from typing import Annotated, Any, Literal
 from pydantic import model_validator
 from pydantic.functional_validators import BeforeValidator
 
-from chiralize.body.document import (
-    Document,
-    Items,
+from chiralize.body.document import Document, Items, read_yaml
+from chiralize.body.naming import infer_pairs, partner_name, side
+from chiralize.body.skeleton import AXES, Signs, Skeleton, check_pairs
+from chiralize.body.values import (
     Keys,
     Map,
     Name,
@@ -38,11 +39,8 @@ from chiralize.body.document import (
     as_list,
     nearest,
     position_in,
-    read_yaml,
     shown,
 )
-from chiralize.body.naming import infer_pairs, partner_name, side
-from chiralize.body.skeleton import AXES, Signs, Skeleton, check_pairs
 from chiralize.errors import (
     MissingKeyError,
     SpecError,

@@ -19,15 +19,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import chain
-from math import prod
 from typing import Annotated, Any, ClassVar, Literal, NoReturn
 
 import numpy as np
 from pydantic import model_validator
-from pydantic.functional_validators import AfterValidator, BeforeValidator, PlainValidator
+from pydantic.functional_validators import AfterValidator, BeforeValidator
 
-from chiralize.body.document import (
-    MOST_ENTRIES,
+from chiralize.body.quantities import ABOUT, EULER, ORDERS, WITH_DIMS, Quantity, is_euler_order
+from chiralize.body.skeleton import AXES, Skeleton, check_pairs
+from chiralize.body.values import (
     Entries,
     Exact,
     Keys,
@@ -37,29 +37,19 @@ from chiralize.body.document import (
     Pairs,
     Reference,
     SignRows,
-    Whole,
     Wrong,
-    as_list,
     did_you_mean,
-    nearest,
-    not_empty,
     position_in,
     read_name,
-    read_record,
     read_sign,
     refuse_twice,
     shown,
 )
-from chiralize.body.naming import partners_of
-from chiralize.body.quantities import ABOUT, EULER, ORDERS, WITH_DIMS, Quantity, is_euler_order
-from chiralize.body.skeleton import AXES, Skeleton, check_pairs
 from chiralize.errors import (
     MissingKeyError,
     NotAnInvolutionError,
     SpecError,
-    UnknownKeyError,
     UnknownNameError,
-    WrongValueError,
 )
 from chiralize.symmetry.involution import SignedPermutation
 
@@ -73,8 +63,6 @@ COMMANDS: Mapping[str, str] = {
 """The commands whose names tell their sign, with the axes that each is made of. Every other one wants its sign."""
 _FARTHEST_CENTRE = 10**30
 """A centre c beyond it is refused: x is mirrored to 2 c - x, and float32 ends at 3.4e38."""
-_ALIKE = 0.7
-"""How like a kind an unknown key has to be, to be offered for it: `vectr` is, `name` is not."""
 
 
 def _near(value: Fraction) -> Fraction:
@@ -410,209 +398,6 @@ def positions_of_pairs(pairs: PairList, names: Sequence[str], noun: str) -> list
     ]
     check_pairs(positions, names, noun, ("swap",))
     return positions
-
-
-class Things(Block):
-    """Things that swap without being joints, each with the same numbers: `{feet: [FL, FR], kind: vector}`.
-
-    Or with blocks: `{feet: [FL, FR], each: [...], swap: [[FL, FR]], major: entries}`.
-    swap: pairs; None where the skeleton and the names tell them.  major: `items`, all numbers of the first thing first,
-    T = P x S with the swap P and the signs S of one thing; `entries`, the first number of all things first, S x P.
-    """
-
-    KEYS = ("bodies", "feet", "legs", "hands", "links", "sites", "sensors", "items")
-    bodies: Names | None = None
-    feet: Names | None = None
-    legs: Names | None = None
-    hands: Names | None = None
-    links: Names | None = None
-    sites: Names | None = None
-    sensors: Names | None = None
-    items: Names | None = None
-    each: Blocks | None = None
-    kind: Kind | None = None
-    order: Name = ""
-    dims: Axes | None = None
-    reflect: Centres = {}
-    swap: Pairs | None = None
-    major: Literal["items", "entries"] = "items"
-
-    @model_validator(mode="after")
-    def _what_each_holds(self) -> Things:
-        quantity = {"kind": self.kind, "order": self.order, "dims": self.dims, "reflect": self.reflect}
-        given = [key for key, value in quantity.items() if value]
-        if self.each is not None and given:
-            facts = f"`{given[0]}` beside `each`"
-            raise Wrong(facts, "say it in the blocks of `each`", (given[0],))
-        if self.each is None and self.kind is None and self.dims is None:
-            facts, remedy = "what each of them holds is not said", "add `kind: vector`, or `each: [...]` with blocks"
-            raise Wrong(facts, remedy, kind=MissingKeyError)
-        check_order(self.kind or "vector", self.order, ("order",))
-        if self.dims is not None and (self.kind or "vector") not in WITH_DIMS:
-            facts = f"`dims` of a {self.kind}"
-            raise Wrong(facts, "drop it; dims are of a vector or an axial vector", ("dims",))
-        positions_of_pairs(self.swap or (), self._names, "item")
-        return self
-
-    @property
-    def _names(self) -> tuple[str, ...]:
-        return getattr(self, self.key)
-
-    @property
-    def title(self) -> str:
-        """Its name; else the kind, unless the blocks of `each` have names."""
-        return self.name or ("" if self.each is not None else self.kind or "vector")
-
-    @property
-    def parts(self) -> tuple[Block, ...]:
-        return self.each or ()
-
-    def _swapped(self, body: Skeleton) -> SignedPermutation:
-        """Which things change places. A distance between two joints is the same from its other end, a vector is not."""
-        is_plain = all(map(_is_scalar, self.each)) if self.each is not None else self.kind == "scalar"
-        try:
-            given = None if self.swap is None else positions_of_pairs(self.swap, self._names, "item")
-            pairs = partners_of(self._names, body, not is_plain) if given is None else given
-        except Wrong as wrong:
-            raise wrong.error(self.where or f"field {self.title!r}") from None
-        return SignedPermutation.of(pairs, size=len(self._names))
-
-    def run(self, body: Skeleton) -> Run:
-        if self.each is not None:
-            inside = joined(self.each, body)
-        else:
-            inside = self._measured(Quantity(self.kind or "vector", self.order, self.dims or AXES), "", body)
-        names, swap = self._names, self._swapped(body)
-        _limit(len(names) * len(inside.labels), self)
-        if self.major == "items":
-            labels = [dotted(self.title, name, number) for name in names for number in inside.labels]
-            return Run(tuple(labels), swap.kronecker(inside.action), inside.centers * len(names))
-        labels = [dotted(self.title, name, number) for number in inside.labels for name in names]
-        return Run(tuple(labels), inside.action.kronecker(swap), tuple(np.repeat(inside.centers, len(names)).tolist()))
-
-
-def _limit(size: int, block: Block) -> None:
-    if size > MOST_ENTRIES:
-        block.refuse(WrongValueError, f"a block of {size} entries, more than {MOST_ENTRIES}", "correct its sizes")
-
-
-def _is_scalar(block: Block) -> bool:
-    """Whether a block holds nothing but numbers that the mirror leaves as they are, as distances and angles."""
-    if isinstance(block, Things) and block.each is None:
-        return block.kind == "scalar"
-    return isinstance(block, Numbers) or (bool(block.parts) and all(map(_is_scalar, block.parts)))
-
-
-# ---- grids and frames ---------------------------------------------------------------------------------------------
-class Grid(Block):
-    """Values on a grid, the last axis fastest: `{grid: [17, 11], axes: [x, y]}` or `{grid: [17, 11], flip: 1}`.
-
-    axes: the body's axis that each runs along, or another word.  flip: axes that are reversed, whatever they are
-    called. The order along the lateral axis is reversed, and the values stay: T takes (i, j) of 2 x 3 to (i, 2 - j).
-    """
-
-    KEYS = ("grid",)
-    grid: tuple[Whole, ...]
-    axes: tuple[Name, ...] = ()
-    flip: Annotated[tuple[Whole, ...] | None, BeforeValidator(as_list)] = None
-
-    @model_validator(mode="after")
-    def _which_axis(self) -> Grid:
-        if not self.grid or min(self.grid) < 1 or prod(self.grid) > MOST_ENTRIES:
-            facts = f"a grid of the sizes {list(self.grid)}"
-            raise Wrong(facts, f"give 1 to {MOST_ENTRIES} points", ("grid",))
-        if self.axes and len(self.axes) != len(self.grid):
-            facts = f"{len(self.axes)} axes of a grid of {len(self.grid)} sizes"
-            raise Wrong(facts, "name every axis once, slowest first", ("axes",))
-        refuse_twice(self.axes, "axis", ("axes",))
-        if not set(self.flip or ()) <= set(range(len(self.grid))):
-            facts = f"flip {list(self.flip or ())} of a grid of {len(self.grid)} axes"
-            raise Wrong(facts, "count axes from 0", ("flip",))
-        if self.flip is None and not set(self.axes) & set(AXES):
-            facts = "which axis of the grid the mirror reverses is not said"
-            raise Wrong(facts, "add `axes: [x, y]`, slowest first; or `flip: 1`", kind=MissingKeyError)
-        return self
-
-    def run(self, body: Skeleton) -> Run:
-        flipped = self.flip
-        if flipped is None:
-            lateral = self.lateral(body)
-            flipped = tuple(axis for axis, word in enumerate(self.axes) if word == lateral)
-        factors: list[SignedPermutation] = []
-        for axis, size in enumerate(self.grid):
-            order = np.arange(size)
-            factors.append(SignedPermutation(order[::-1] if axis in flipped else order, np.ones(size, np.int64)))
-        labels = [f"{self.title}[{','.join(map(str, point))}]" for point in np.ndindex(*self.grid)]
-        return self._entries(labels, factors[0].kronecker(*factors[1:]))
-
-
-class History(Block):
-    """Several frames of the same blocks: `{history: 5, of: [...], order: oldest_first, major: frames}`.
-
-    order: of the frames, for labels alone (`t-1` is the frame before the newest).  major: of blocks a (2 numbers) and
-    b (1), `frames` is a a b | a a b, T = 1_2 x (T_a + T_b); `terms` is a a a a | b b, T = (1_2 x T_a) + (1_2 x T_b).
-    """
-
-    KEYS = ("history",)
-    history: Whole
-    of: Blocks
-    order: Literal["oldest_first", "newest_first"] | None = None
-    major: Literal["frames", "terms"] = "frames"
-
-    @model_validator(mode="after")
-    def _frames(self) -> History:
-        if not 1 <= self.history <= MOST_ENTRIES:
-            raise Wrong(f"a history of {self.history} frames", "give 1 or more", ("history",))
-        return self
-
-    @property
-    def parts(self) -> tuple[Block, ...]:
-        return self.of
-
-    def run(self, body: Skeleton) -> Run:
-        still, runs = SignedPermutation.identity(self.history), list[Run]()
-        for blocks in [self.of] if self.major == "frames" else [(block,) for block in self.of]:
-            inside = joined(blocks, body)
-            _limit(self.history * len(inside.labels), self)
-            frames = map(self._frame, range(self.history))
-            labels = [dotted(self.name, frame, label) for frame in frames for label in inside.labels]
-            runs.append(Run(tuple(labels), still.kronecker(inside.action), inside.centers * self.history))
-        return chained(runs)
-
-    def _frame(self, frame: int) -> str:
-        """`t-0` is the newest frame, whichever comes first; `frame0` the first where the order is not said."""
-        if self.order is None:
-            return f"frame{frame}"
-        return f"t-{self.history - 1 - frame if self.order == 'oldest_first' else frame}"
-
-
-# ---- the kinds, and lists of blocks -------------------------------------------------------------------------------
-_CLASSES = (Measured, Ordered, Numbers, Signs, Command, Phase, Joints, Listed, Things, Grid, History)
-KINDS: Mapping[str, type[Block]] = {key: kind for kind in _CLASSES for key in kind.KEYS}
-"""The class of every kind of block, by the key that says the kind."""
-
-
-def _read(data: Any) -> Block:
-    """The block that a map describes: one of its keys says the kind. Raises Wrong."""
-    if isinstance(data, Block):
-        return data
-    keys = list(data) if isinstance(data, Mapping) else []
-    kinds = [key for key in keys if key in KINDS]
-    if len(kinds) > 1:
-        raise Wrong(f"a field is both `{kinds[0]}` and `{kinds[1]}`", "make two of it", (kinds[1],))
-    if not kinds:
-        near = nearest(keys[0], KINDS, _ALIKE) if keys else None
-        facts = f"a field has no key that says its kind{f', only {keys}' if keys else ''}"
-        remedy = f"did you mean {near!r}?" if near else f"use one of {', '.join(KINDS)}"
-        raise Wrong(facts, remedy, kind=UnknownKeyError)
-    return read_record(KINDS[kinds[0]], data)
-
-
-AnyBlock = Annotated[Block, PlainValidator(_read)]
-Blocks = Annotated[tuple[AnyBlock, ...], BeforeValidator(as_list), AfterValidator(not_empty)]
-"""The blocks of a list, or the one block of a map."""
-Things.model_rebuild()
-History.model_rebuild()
 
 
 def with_parts(blocks: Iterable[Block]) -> Iterator[Block]:

@@ -16,9 +16,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from chiralize.body.document import Items, Map, Plain, Wrong, parse_yaml, position_in, read_text, shown
+from chiralize.body.document import Items, parse_yaml, read_text
 from chiralize.body.naming import infer_pairs, orient
 from chiralize.body.skeleton import Skeleton
+from chiralize.body.values import Map, Plain, Wrong, position_in, shown
 from chiralize.errors import ImportFormatError, SpecError
 
 _NAMES = (

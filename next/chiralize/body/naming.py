@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Protocol
 
-from chiralize.body.document import Wrong
+from chiralize.body.values import Wrong
 from chiralize.errors import UnpairedJointError
 
 # (pattern, certain): the group is the word or letter that is exchanged. Certain ones tell the side by themselves. The

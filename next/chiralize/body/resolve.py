@@ -24,13 +24,13 @@ from fractions import Fraction
 import numpy as np
 import numpy.typing as npt
 
-from chiralize.body.document import Wrong, did_you_mean, position_in
 from chiralize.body.fields import Block, Run, chained
 from chiralize.body.fitting import Pose, centers, fit, fitting_poses, infer_pose, over_dims, represent, reversals
 from chiralize.body.layout import CLASSES, KNOWN, Layout, free_names, parse_layout
 from chiralize.body.schema import Tensor
 from chiralize.body.skeleton import Skeleton
 from chiralize.body.spec import Spec
+from chiralize.body.values import Wrong, did_you_mean, position_in
 from chiralize.errors import LayoutSizeError, SpecError, UnknownNameError, WrongValueError
 from chiralize.errors.words import when
 from chiralize.symmetry.involution import SignedPermutation

@@ -23,7 +23,13 @@ from pydantic import Field, ValidationInfo, model_validator
 from pydantic.functional_validators import AfterValidator, BeforeValidator
 
 from chiralize.body.catalog import SkeletonKeys, changed
-from chiralize.body.document import (
+from chiralize.body.fields import Centres, Kind, check_order, joined, positions_of_pairs, with_parts
+from chiralize.body.hidden import HiddenPolicy
+from chiralize.body.layout import CLASSES, NOT_REVERSED, Layout, parse_layout, split_reversed
+from chiralize.body.quantities import WITH_DIMS, Quantity
+from chiralize.body.skeleton import AXES, Skeleton
+from chiralize.body.things import Blocks
+from chiralize.body.values import (
     MOST_ENTRIES,
     Exact,
     Flag,
@@ -42,19 +48,6 @@ from chiralize.body.document import (
     refuse_twice,
     shown,
 )
-from chiralize.body.fields import (
-    Blocks,
-    Centres,
-    Kind,
-    check_order,
-    joined,
-    positions_of_pairs,
-    with_parts,
-)
-from chiralize.body.hidden import HiddenPolicy
-from chiralize.body.layout import CLASSES, NOT_REVERSED, Layout, parse_layout, split_reversed
-from chiralize.body.quantities import WITH_DIMS, Quantity
-from chiralize.body.skeleton import AXES, Skeleton
 from chiralize.errors import MissingKeyError, SpecError
 
 

@@ -19,8 +19,9 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from chiralize.body.document import Wrong, did_you_mean, refuse_twice, to_yaml
+from chiralize.body.document import to_yaml
 from chiralize.body.naming import side
+from chiralize.body.values import Wrong, did_you_mean, refuse_twice
 from chiralize.errors import NotAnInvolutionError, SpecError, UnknownNameError, UnpairedJointError
 from chiralize.errors.words import when
 from chiralize.symmetry.involution import SignedPermutation

@@ -17,10 +17,11 @@ from itertools import combinations
 from pathlib import Path
 
 from chiralize.body.catalog import MIRRORS, by_mirror, locate, skeleton_at, skeleton_of
-from chiralize.body.document import Document, Wrong, from_python, parse_yaml, read_yaml
+from chiralize.body.document import Document, from_python, parse_yaml, read_yaml
 from chiralize.body.hidden import HiddenPolicy
 from chiralize.body.schema import FileKeys, Tensor
 from chiralize.body.skeleton import Skeleton
+from chiralize.body.values import Wrong
 from chiralize.errors import NotAnInvolutionError, SpecError, WrongValueError
 from chiralize.symmetry.orbits import entry_apart
 

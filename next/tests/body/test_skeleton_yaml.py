@@ -9,19 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chiralize.body.document import (
-    DEPTH_LIMIT,
-    SIZE_LIMIT,
-    Exact,
-    Keys,
-    Name,
-    Prose,
-    from_python,
-    nearest,
-    parse_yaml,
-    read_yaml,
-    to_yaml,
-)
+from chiralize.body.document import DEPTH_LIMIT, SIZE_LIMIT, from_python, parse_yaml, read_yaml, to_yaml
+from chiralize.body.values import Exact, Keys, Name, Prose, nearest
 from chiralize.errors import SpecError, UnknownKeyError, YamlSyntaxError
 
 # text, line; None for any line
