@@ -23,8 +23,9 @@ States are "(layers directions) batch hidden", of a single step "batch hidden".
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
-from chiralize.graph.traits import Recurrence
+from chiralize.graph.traits import Cell, Recurrence
 from chiralize.infer.rule import Answer, Call, Operand, rule
 from chiralize.infer.rules.declare import demand_eval
 from chiralize.infer.solver.terms import Conflict
@@ -94,6 +95,11 @@ def _inputs(rep: SymbolicRepresentation, solver: Solver) -> SymbolicRepresentati
     return SymbolicRepresentation((*rep.axes[:-1], times(solver.resolve(rep.axes[-1]), rep.sign)))
 
 
+def _states(call: Call) -> list[Operand]:
+    """The states that a layer or a step starts from: h, of an LSTM h and c."""
+    return list(call["hx"]) if isinstance(call["hx"], (list, tuple)) else [call["hx"]]
+
+
 def _state(state: Operand, batch: tuple[Axis, ...], hidden: Axis, solver: Solver) -> None:
     """A state "[layers] batch hidden" that is given: its features are the hidden space. Zeros fit any.
 
@@ -111,13 +117,13 @@ def _state(state: Operand, batch: tuple[Axis, ...], hidden: Axis, solver: Solver
 
 
 # ---- layers -------------------------------------------------------------------------------------------------------
-def recurrent_layer(call: Call, states: Sequence[Operand], gates: Gates) -> Answer:
+def recurrent_layer(call: Call, gates: Gates) -> Answer:
     """Layers and directions of a whole recurrent module.
 
     Returns the sequence, then the final states where anybody reads them or the first ones are given. Raises Conflict
     for layers with a projection, whose cells have another size than what they return.
     """
-    solver = call.solver
+    solver, states = call.solver, _states(call)
     x = _inputs(call.source, solver)
     # "frame batch feature", or "batch frame feature". A mirror that reverses time would run the cells backwards.
     time = int(call["batch_first"])
@@ -172,36 +178,10 @@ def _layers(call: Call) -> list[list[list[Operand]]]:
     return [cells[first : first + directions] for first in range(0, len(cells), directions)]
 
 
-@rule(
-    "lstm.input", "`b 1t i, |H|+|H|+H+|H| i, |H|+|H|+H+|H| H -> b 1t H`, a layer and direction each", Recurrence("lstm")
-)
-def lstm(call: Call) -> Answer:
-    """torch.nn.LSTM."""
-    return recurrent_layer(call, call["hx"], lstm_gates)
-
-
-@rule("gru.input", "`b 1t i, |H|+|H|+H i, |H|+|H|+H H -> b 1t H`, a layer and direction each", Recurrence("gru"))
-def gru(call: Call) -> Answer:
-    """torch.nn.GRU."""
-    return recurrent_layer(call, [call["hx"]], gru_gates)
-
-
-@rule("rnn_tanh.input", "`b 1t i, H i, H H -> b 1t H`, a layer and direction each", Recurrence("tanh"))
-def rnn_tanh(call: Call) -> Answer:
-    """torch.nn.RNN."""
-    return recurrent_layer(call, [call["hx"]], tanh_gate)
-
-
-@rule("rnn_relu.input", "`b 1t i, +H i, +H H -> b 1t +H`, a layer and direction each", Recurrence("relu"))
-def rnn_relu(call: Call) -> Answer:
-    """torch.nn.RNN with ReLU."""
-    return recurrent_layer(call, [call["hx"]], relu_gate)
-
-
 # ---- single steps -------------------------------------------------------------------------------------------------
-def recurrent_step(call: Call, states: Sequence[Operand], gates: Gates) -> Answer:
+def recurrent_step(call: Call, gates: Gates) -> Answer:
     """One step of a cell: the new state moves with the old one. Returns h, of an LSTM h and c, which move alike."""
-    solver = call.solver
+    solver, states = call.solver, _states(call)
     x = _inputs(call.source, solver)
     weights = [call.get(name) for name in ("w_ih", "w_hh", "b_ih", "b_hh")]
     hidden = _hidden(weights[1], solver)
@@ -212,29 +192,16 @@ def recurrent_step(call: Call, states: Sequence[Operand], gates: Gates) -> Answe
     return out if len(call.shapes) == 1 else (out, out)
 
 
-@rule(
-    "lstm_cell",
-    "`b i, b H, b H, |H|+|H|+H+|H| i, |H|+|H|+H+|H| H -> b H, b H`",
-    Recurrence("lstm", is_single=True),
-)
-def lstm_cell(call: Call) -> Answer:
-    """torch.nn.LSTMCell."""
-    return recurrent_step(call, call["hx"], lstm_gates)
+_CELLS: list[tuple[str, Gates, str, Cell]] = [
+    ("lstm", lstm_gates, "|H|+|H|+H+|H|", "lstm"),
+    ("gru", gru_gates, "|H|+|H|+H", "gru"),
+    ("rnn_tanh", tanh_gate, "H", "tanh"),
+    ("rnn_relu", relu_gate, "+H", "relu"),
+]
+"""(the ops' name, the axis of all gates, as it is written, what is made of them)"""
 
-
-@rule("gru_cell", "`b i, b H, |H|+|H|+H i, |H|+|H|+H H -> b H`", Recurrence("gru", is_single=True))
-def gru_cell(call: Call) -> Answer:
-    """torch.nn.GRUCell."""
-    return recurrent_step(call, [call["hx"]], gru_gates)
-
-
-@rule("rnn_tanh_cell", "`b i, b H, H i, H H -> b H`", Recurrence("tanh", is_single=True))
-def rnn_tanh_cell(call: Call) -> Answer:
-    """torch.nn.RNNCell."""
-    return recurrent_step(call, [call["hx"]], tanh_gate)
-
-
-@rule("rnn_relu_cell", "`b i, b H, +H i, +H H -> b +H`", Recurrence("relu", is_single=True))
-def rnn_relu_cell(call: Call) -> Answer:
-    """torch.nn.RNNCell with ReLU."""
-    return recurrent_step(call, [call["hx"]], relu_gate)
+for _name, _gates, _text, _cell in _CELLS:
+    _whole = f"`b 1t i, {_text} i, {_text} H -> b 1t H`, a layer and direction each"
+    _step = f"`b i, b H, {_text} i, {_text} H -> b H`"
+    rule(f"{_name}.input", _whole, Recurrence(_cell))(partial(recurrent_layer, gates=_gates))
+    rule(f"{_name}_cell", _step, Recurrence(_cell, is_single=True))(partial(recurrent_step, gates=_gates))
