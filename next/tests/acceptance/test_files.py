@@ -18,9 +18,7 @@ HOSTILE: dict[str, str] = {
     "weights": "convert hostile.pt --model nets:Lifter --skeleton lifter.yaml --method match -o out.pt2",
     "weights as a plain pickle": "convert hostile_old.pth --model nets:Lifter --skeleton lifter.yaml -o out.pt2",
     "example inputs of a program": "convert hostile.pt2 --skeleton lifter.yaml --method match -o out.pt2",
-    "calibration": "convert good.pt2 --skeleton lifter.yaml --method match --calibration hostile.npy -o out.pt2",
-    "calibration in an archive": "convert good.pt2 --skeleton lifter.yaml --method match "
-    "--calibration hostile.npz -o out.pt2",
+    "example in an archive": "convert good.pt2 --skeleton lifter.yaml --method match --example hostile.npz -o out.pt2",
     "example": "convert good.pt2 --skeleton lifter.yaml --method match --example hostile.npy -o out.pt2",
     "tag of YAML": "verify good.pt2 --skeleton tag.yaml",
     "verified": "verify hostile.pt2 --skeleton lifter.yaml",

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from cases import BY_NAME, H36M, ROBOT, Flat, perceptron
+from conftest import Shell
 from judge import (
     ROUNDING,
     Case,
@@ -292,3 +294,10 @@ def test_blocks_multiply_half(trained: Trained) -> None:
         first, second = folded(trained.test), blocks(trained.test)
     assert (first - second).abs().max() <= 1e-4 * first.abs().max()
     assert products(blocks, trained.test) <= 0.6 * products(folded, trained.test)
+
+
+@pytest.mark.parametrize("name", ["hostile.npy", "hostile.npz"])
+def test_hostile_calibration_runs_nothing(shell: Shell, name: str) -> None:
+    result = shell(f"convert good.pt2 --skeleton lifter.yaml --method match --calibration {name} -o out.pt2")
+    assert result.status == 2 and any(code in result.err for code in ("CH202", "CH204"))
+    assert not Path("was_run").exists() and not Path("out.pt2").exists()
