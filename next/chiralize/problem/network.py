@@ -22,12 +22,14 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from chiralize.body.resolve import Resolved
 from chiralize.body.spec import Spec
-from chiralize.errors import ChiralizeError, Finding, OffsetError
+from chiralize.errors import ChiralizeError, Finding
 from chiralize.graph import rewrite
+from chiralize.graph.affine import Centered, center
 from chiralize.graph.export import export
 from chiralize.graph.model import CapturedModel, Shape
 from chiralize.graph.run import Around, Call, Runner, apart, fresh, in_rows, same, tensors_in
 from chiralize.infer.capture import captured
+from chiralize.infer.rule import traits
 from chiralize.problem.sequences import LONGEST, Carried
 
 OPEN = ("b", "t")
@@ -164,15 +166,10 @@ class Network:
         return self._centered.captured if self.resolved.is_affine else self.captured
 
     @cached_property
-    def _centered(self) -> Any:
+    def _centered(self) -> Centered:
         """The graph that reads x - c and answers y - c', with the way back for its weights. Raises OffsetError."""
-        try:
-            from chiralize.graph.affine import center
-        except ImportError:
-            facts = "the point that coordinates are mirrored at cannot be taken out of the network in this version"
-            raise OffsetError("the network", facts, "use --method average") from None
         assert self.captured is not None
-        return center(self.captured, self.resolved.centers("input"), self.resolved.centers("output"))
+        return center(self.captured, self.resolved.centers("input"), self.resolved.centers("output"), traits())
 
     def restored(self, values: Mapping[str, torch.Tensor]) -> Mapping[str, torch.Tensor]:
         """Weights that were found for `graph()`, by name, as weights of the network itself."""
