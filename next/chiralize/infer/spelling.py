@@ -27,10 +27,12 @@ def spelled(node: Node) -> Node:
     if node.target not in SPELLED:
         return node
     target, rewrite = SPELLED[node.target]
-    arguments = rewrite(node)
-    if arguments is None:
+    others = rewrite(node)
+    if others is None:
         return node
-    return replace(node, target=target, arguments=arguments)
+    # What the op works on comes first, and keeps its name.
+    name, source = next(iter(node.arguments.items()))
+    return replace(node, target=target, arguments={name: source, **others})
 
 
 def spelled_graph(captured: CapturedModel) -> CapturedModel:
@@ -53,18 +55,18 @@ WHOLE = _Whole()
 def _reshaped(node: Node) -> Arguments:
     """The sizes of the result: those that the op names, else those that it has."""
     sizes = node.arguments.get("size", node.arguments.get("shape"))
-    return {"self": node.arguments["self"], "shape": list(_shape(node)) if sizes is None else sizes}
+    return {"shape": list(_shape(node)) if sizes is None else sizes}
 
 
 def _expanded(node: Node) -> Arguments:
     """Stretched to the shape of the result."""
-    return {"self": node.arguments["self"], "size": list(_shape(node))}
+    return {"size": list(_shape(node))}
 
 
 def _tiled(node: Node) -> Arguments:
     """How often, for every axis of the result; `tile` counts from the last."""
     times = list(node.arguments["dims"])
-    return {"self": node.arguments["self"], "repeats": [1] * (len(_shape(node)) - len(times)) + times}
+    return {"repeats": [1] * (len(_shape(node)) - len(times)) + times}
 
 
 def _exchanged(node: Node) -> Arguments:
@@ -75,12 +77,12 @@ def _exchanged(node: Node) -> Arguments:
     first, second = (node.arguments.get(name, dim) for name, dim in zip(names, usual, strict=True))
     if len(order) > 1:
         order[first], order[second] = order[second], order[first]
-    return {"self": node.arguments["self"], "dims": order}
+    return {"dims": order}
 
 
 def _turned(node: Node) -> Arguments:
     """All axes in reversed order."""
-    return {"self": node.arguments["self"], "dims": list(range(len(_shape(node))))[::-1]}
+    return {"dims": list(range(len(_shape(node))))[::-1]}
 
 
 def _moved(node: Node) -> Arguments:
@@ -92,7 +94,7 @@ def _moved(node: Node) -> Arguments:
     # Filled in from the front, so that what is inserted later moves nothing that has its final position.
     for target, dim in sorted(zip(destination, source, strict=True)):
         order.insert(target, dim)
-    return {"self": node.arguments["self"], "dims": order}
+    return {"dims": order}
 
 
 # ---- parts --------------------------------------------------------------------------------------------------------
@@ -101,23 +103,13 @@ def _sliced(node: Node) -> Arguments:
     start, length = node.arguments["start"], node.arguments["length"]
     end = start + length
     ends_behind = start < 0 <= end
-    return {
-        "self": node.arguments["self"],
-        "dim": node.arguments["dim"],
-        "start": start,
-        "end": None if ends_behind else end,
-        "step": 1,
-    }
+    return {"dim": node.arguments["dim"], "start": start, "end": None if ends_behind else end, "step": 1}
 
 
 def _split(node: Node) -> Arguments:
     """The lengths of all parts."""
     dim = node.arguments.get("dim", 0)
-    return {
-        "self": node.arguments["self"],
-        "split_sizes": [shape[dim] for shape in node.shapes if shape is not None],
-        "dim": dim,
-    }
+    return {"split_sizes": [shape[dim] for shape in node.shapes if shape is not None], "dim": dim}
 
 
 # ---- convolutions -------------------------------------------------------------------------------------------------
@@ -128,7 +120,6 @@ def _convolution(node: Node) -> Arguments | None:
         return None
     given = node.arguments
     return {
-        "input": given["input"],
         "weight": given["weight"],
         "bias": given.get("bias"),
         "stride": per_axis(given.get("stride", 1), count),
