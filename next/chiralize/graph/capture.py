@@ -27,12 +27,10 @@ from torch.utils import _pytree as pytree
 
 from chiralize.errors import CaptureError, ModelRunError, UnsupportedError
 from chiralize.errors.words import first_line
-from chiralize.graph.execution import by_reader, evaluated, holds_tensor, number_of, target_of, where_of, writes
+from chiralize.graph.execution import LOOKS, by_reader, evaluated, holds_tensor, number_of, target_of, where_of, writes
 from chiralize.graph.model import CapturedModel, Leaf, LeafKind, Node, Ref, Shape
 from chiralize.graph.open_sizes import whole
 
-_LOOKS = ("aten._local_scalar_dense.default", "aten.item.default", "aten.is_nonzero.default")
-"""Ops that read a number out of a tensor."""
 _COPIES = frozenset(
     """aten.alias.default aten.slice.Tensor aten.expand.default aten.view.default aten.reshape.default
     aten.clone.default aten.detach.default aten.detach_.default aten._to_copy.default aten.to.dtype aten.to.device
@@ -195,7 +193,7 @@ class _Reader:
         depends = any(name in self.varying for name in inputs)
         # Sizes and other numbers: they stand in the arguments of the nodes that read them.
         if not holds_tensor(value):
-            if depends and target_of(node) in _LOOKS:
+            if depends and target_of(node) in LOOKS:
                 facts = "a number is read out of a tensor that depends on the input"
                 remedy = "replace it by tensor operations, or use --method average"
                 raise CaptureError(str(where_of(node)), facts, remedy)

@@ -20,6 +20,8 @@ from chiralize.graph.model import CapturedModel, Node, Ref, Where, overload
 Values = dict[str, Any]
 LIBRARY = re.compile(r"(^|/)(torch|chiralize|onnx_reading)/|^<")
 """Files whose lines are not the user's own: torch, layers of ours, modules of ONNX operators, code without a file."""
+LOOKS = ("aten._local_scalar_dense.default", "aten.item.default", "aten.is_nonzero.default")
+"""Ops that read a number out of a tensor."""
 _FRAME = re.compile(r'File "([^"]+)", line (\d+), in \S+')
 
 

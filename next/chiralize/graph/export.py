@@ -29,9 +29,9 @@ from chiralize.errors.words import first_line, listed
 from chiralize.graph.capture import read
 from chiralize.graph.devices import CPU, Staying, device_of
 from chiralize.graph.execution import LIBRARY, number_of
-from chiralize.graph.open_sizes import OpenSizeError
 from chiralize.graph.quiet import quiet
-from chiralize.graph.run import Arguments, Call, Runner, repeated, tensors_in
+from chiralize.graph.run import Arguments, Call, Runner, resized, tensors_in
+from chiralize.graph.script import traced
 from chiralize.graph.writes import EVERY_OP, functional
 
 _BATCH = "b"
@@ -49,25 +49,28 @@ def export(
     word have one size, `b` is the batch.
     Raises CaptureError with torch's first line, and the user's line.
     """
-    _check_names(module)
-    words = list(dict.fromkeys(word for axes in open_axes for word in axes.values()))
-    findings: list[Finding] = []
     call: Call = tuple(args), dict(kwargs)
+    source, left_open = module, open_axes
+    if isinstance(module, torch.jit.ScriptModule):
+        source, left_open = traced(module, call, open_axes)
+    _check_names(source)
+    words, findings = _sizes(call, left_open).keys(), list[Finding]()
     while True:
-        axes = [{axis: word for axis, word in each.items() if word in words} for each in open_axes]
+        axes = [{axis: word for axis, word in each.items() if word in words} for each in left_open]
         try:
-            program = functional(_exported(module, _widened(call, axes), axes), EVERY_OP)
+            program = functional(_exported(source, _widened(call, axes), axes), EVERY_OP)
             still = _open(program, axes)
             _check(module, program, call, still)
-            fixed = [word for word in words if not any(word in each.values() for each in still)]
+            noted = {*_sizes(call, left_open)} - {*words}
+            fixed = [word for word in _sizes(call, open_axes) if word not in {*_sizes(call, still), *noted}]
             if fixed:
                 findings.append(_closed(fixed, call, open_axes, "the network, or torch.export, fixes it"))
             return program, (*findings, *_fixed_arguments(module, call))
-        except (CaptureError, ModelRunError, OpenSizeError) as error:
+        except (CaptureError, ModelRunError) as error:
             if not words:
                 raise
             # The batch is closed last.
-            closed = [word for word in words if word != _BATCH] or words
+            closed = [word for word in words if word != _BATCH] or [*words]
             words = [word for word in words if word not in closed]
             findings.append(_closed(closed, call, open_axes, error.facts))
 
@@ -99,20 +102,7 @@ def _path(path: Sequence[Any]) -> str:
 
 def _widened(call: Call, axes: Sequence[Mapping[int, str]]) -> Call:
     """The examples with two samples where they have one along an open axis: torch would fix a size of 1."""
-    return _resized(call, axes, {word: 2 for each in axes for word in each.values()}, only_ones=True)
-
-
-def _resized(call: Call, axes: Sequence[Mapping[int, str]], sizes: Mapping[str, int], only_ones: bool = False) -> Call:
-    """The examples cut or repeated to other sizes, by word. only_ones: where the size is 1."""
-    arguments = Arguments.of(*call)
-    tensors = []
-    for tensor, words in zip(arguments.tensors, axes, strict=True):
-        shape = list(tensor.shape)
-        for axis, word in words.items():
-            if word in sizes and (shape[axis] == 1 or not only_ones):
-                shape[axis] = sizes[word]
-        tensors.append(repeated(tensor, shape))
-    return arguments.filled(tensors)
+    return resized(call, axes, {word: 2 for word, size in _sizes(call, axes).items() if size == 1})
 
 
 def _exported(module: nn.Module, call: Call, axes: Sequence[Mapping[int, str]]) -> ExportedProgram:
@@ -203,7 +193,7 @@ def _check(module: nn.Module, program: ExportedProgram, call: Call, still: Seque
     for word, size in _sizes(call, still).items():
         # One, since networks may branch on it; and a multiple: patches and strides may take no others.
         for other in (1, 2 * size):
-            if not _agree(module, program, _resized(call, still, {word: other}), needed=other > 1 or size == 1):
+            if not _agree(module, program, resized(call, still, {word: other}), needed=other > 1 or size == 1):
                 facts = f"at {word} = {other} it answers otherwise than the network"
                 raise CaptureError("the program", facts, "give examples of the sizes in use")
 

@@ -205,6 +205,18 @@ def repeated(like: Tensor, shape: Sequence[int]) -> Tensor:
     return like
 
 
+def resized(call: Call, axes: Sequence[Mapping[int, str]], sizes: Mapping[str, int]) -> Call:
+    """The call with its tensors cut or repeated to other sizes. axes: of every tensor, words; sizes: by word."""
+    arguments = Arguments.of(*call)
+    tensors = []
+    for tensor, words in zip(arguments.tensors, axes, strict=True):
+        shape = list(tensor.shape)
+        for axis, word in words.items():
+            shape[axis] = sizes.get(word, shape[axis])
+        tensors.append(repeated(tensor, shape))
+    return arguments.filled(tensors)
+
+
 def _near(drawn: Tensor, example: Tensor) -> Tensor:
     """The example with each number times 0.5 to 1.5, by what was drawn for it."""
     if not (drawn.is_floating_point() or drawn.is_complex()):
@@ -394,9 +406,12 @@ class _Remembered:
 
     def __init__(self, module: nn.Module) -> None:
         self.attributes: list[tuple[dict[str, Any], dict[str, Any]]] = []
+        self.scripts: list[tuple[nn.Module, str, Tensor]] = []
         self.numbers = [(buffer, buffer.detach().clone()) for buffer in module.buffers()]
         for part in module.modules():
-            if not isinstance(part, torch.jit.ScriptModule):
+            if isinstance(part, torch.jit.ScriptModule):
+                self.scripts += [(part, name, buffer) for name, buffer in part.named_buffers(recurse=False)]
+            else:
                 self.attributes += [(holder, dict(holder)) for holder in (vars(part), vars(part)["_buffers"])]
                 plain = [value for value in vars(part).values() if type(value) is Tensor]
                 self.numbers += [(tensor, tensor.detach().clone()) for tensor in plain]
@@ -406,6 +421,8 @@ class _Remembered:
         for holder, before in self.attributes:
             holder.clear()
             holder.update(before)
+        for part, name, buffer in self.scripts:
+            setattr(part, name, buffer)
         with torch.no_grad():
             for tensor, numbers in self.numbers:
                 tensor.copy_(numbers)

@@ -1,0 +1,162 @@
+"""TorchScript, as robots' policies come, becomes a graph module that `export` takes like any other.
+
+`torch.export` takes no scripts. `make_fx` runs one on the examples and writes down each op: names of tensors are lost,
+and every size is a number. So tensors get their names back by where they lie in memory, and an axis is open only where
+a script that runs on twice its size leaves the very same graph:
+
+    linear(x, w, b)            the same for 2 and 4 samples: open
+    view(x, [2, 51])           another graph for 4 samples: fixed
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.fx.experimental.proxy_tensor import make_fx
+
+from chiralize.errors import CaptureError
+from chiralize.errors.words import first_line
+from chiralize.graph.execution import LOOKS, target_of
+from chiralize.graph.quiet import quiet
+from chiralize.graph.run import Arguments, Call, copied, fresh, resized
+
+Buffers = list[tuple[nn.Module, str, Tensor]]
+
+
+def traced(
+    script: torch.jit.ScriptModule, call: Call, axes: Sequence[Mapping[int, str]]
+) -> tuple[torch.fx.GraphModule, list[dict[int, str]]]:
+    """The graph of a script under the names of its tensors, and those of the open axes that it leaves open.
+
+    Raises CaptureError for arguments that are no tensors, and where a branch depends on the data.
+    """
+    if not all(isinstance(value, Tensor) for value in (*call[0], *call[1].values())):
+        facts = "a script is captured for arguments that are tensors alone"
+        raise CaptureError("the script", facts, "use --method average, which needs no graph")
+    graph = _recorded(script, call)
+    sizes: dict[str, int] = {}
+    for tensor, words in zip(Arguments.of(*call).tensors, axes, strict=True):
+        sizes.update((word, 2 * tensor.shape[axis]) for axis, word in words.items())
+    still = {word for word, size in sizes.items() if _is_the_same(script, graph, resized(call, axes, {word: size}))}
+    opened = [{axis: word for axis, word in words.items() if word in still} for words in axes]
+    return _named(graph, script, call), opened
+
+
+def _recorded(script: torch.jit.ScriptModule, call: Call) -> torch.fx.GraphModule:
+    """The ops of one call; buffers are afterwards as they were. Raises CaptureError.
+
+    A buffer that forward replaces (`self.h = h`) is written instead: a trace sees writes, and no assignments.
+    """
+    held = _buffers(script)
+
+    def run(*tensors: Tensor) -> Any:
+        """The answer, once all new states are copied: one may be a view of what another write changes."""
+        args, kwargs = Arguments.of(*call).filled(tensors)
+        answer = script(*args, **kwargs)
+        now = [getattr(part, name) for part, name, _ in held]
+        new = [(old, value.clone()) for (_, _, old), value in zip(held, now, strict=True) if value is not old]
+        for old, value in new:
+            if value.data_ptr() != old.data_ptr():
+                old.copy_(value)
+        return answer
+
+    before = [buffer.clone() for _, _, buffer in held]
+    try:
+        with quiet(), torch.no_grad(), torch.random.fork_rng(devices=[]):
+            # The first call optimises the script; before that, numbers within it are tensors that cannot be traced.
+            run(*Arguments.of(*fresh(call)).tensors)
+            _put_back(held, before)
+            record = make_fx(run, pre_dispatch=True, _error_on_data_dependent_ops=False, record_stack_traces=True)
+            graph = record(*Arguments.of(*fresh(call)).tensors)
+            _check_numbers(graph, {buffer.data_ptr() for _, _, buffer in held})
+            return graph
+    except Exception as error:
+        facts = f"the script cannot be traced: {first_line(error)}"
+        raise CaptureError("the script", facts, "use --method average, which needs no graph") from error
+    finally:
+        _put_back(held, before)
+
+
+def _put_back(held: Buffers, before: Sequence[Tensor]) -> None:
+    """Make buffers what they were, in place."""
+    for (part, name, buffer), numbers in zip(held, before, strict=True):
+        setattr(part, name, buffer)
+        with torch.no_grad():
+            buffer.copy_(numbers)
+
+
+def _check_numbers(graph: torch.fx.GraphModule, states: set[int]) -> None:
+    """Drop reads of numbers that are always the same, in place. Raises ValueError where one is read from the inputs or
+    from a buffer: a branch may depend on it, and the graph has only the one that was taken. states: by memory.
+    """
+    varying: set[torch.fx.Node] = set()
+    for node in list(graph.graph.nodes):
+        if node.op == "get_attr":
+            depends = operator.attrgetter(node.target)(graph).data_ptr() in states
+        else:
+            depends = node.op == "placeholder" or not varying.isdisjoint(node.all_input_nodes)
+        if target_of(node) in LOOKS:
+            if depends:
+                raise ValueError("a number is read out of a tensor that depends on the input")
+            if not node.users:
+                graph.graph.erase_node(node)
+        elif depends:
+            varying.add(node)
+
+
+def _buffers(script: nn.Module) -> Buffers:
+    """The buffers of all parts: (part, name, buffer)."""
+    return [(part, name, buffer) for part in script.modules() for name, buffer in part.named_buffers(recurse=False)]
+
+
+def _is_the_same(script: torch.jit.ScriptModule, graph: torch.fx.GraphModule, call: Call) -> bool:
+    """Whether a script does the very same on other sizes: the same ops on the same numbers and constants."""
+    try:
+        other = _recorded(script, call)
+    except CaptureError:  # the script does not take these sizes
+        return False
+    if str(graph.graph) != str(other.graph):
+        return False
+    names = [str(node.target) for node in graph.graph.nodes if node.op == "get_attr"]
+    return all(torch.equal(*(operator.attrgetter(name)(each) for each in (graph, other))) for name in names)
+
+
+def _named(graph: torch.fx.GraphModule, script: torch.jit.ScriptModule, call: Call) -> torch.fx.GraphModule:
+    """The graph with copies of its tensors under their names in the script, and arguments under those of forward."""
+    stored = script.state_dict(keep_vars=True)
+    names = {tensor.data_ptr(): name for name, tensor in stored.items() if tensor.numel()}
+    root = nn.Module()
+    for name, tensor in stored.items():
+        _register(root, name, tensor)
+    for node in graph.graph.nodes:
+        if node.op == "get_attr":
+            tensor = operator.attrgetter(node.target)(graph)
+            name = names.get(tensor.data_ptr())
+            if name is None or stored[name].shape != tensor.shape:
+                # What the script does not hold under a name, such as numbers that forward makes.
+                _register(root, node.target, tensor)
+            else:
+                node.target = name
+    taken = [argument.name for argument in script.forward.schema.arguments[1:]]
+    wanted = [*taken[: len(call[0])], *call[1]]
+    for node, name in zip(graph.graph.find_nodes(op="placeholder"), wanted, strict=True):
+        node.target = name
+    result = torch.fx.GraphModule(root, graph.graph, type(script).__name__)
+    return copied(result.eval())  # type: ignore[return-value]
+
+
+def _register(root: nn.Module, name: str, tensor: Tensor) -> None:
+    """Put a tensor into a module, under a path, with the modules on the way made as needed."""
+    *path, last = name.split(".")
+    for part in path:
+        if not hasattr(root, part):
+            root.add_module(part, nn.Module())
+        root = getattr(root, part)
+    if isinstance(tensor, nn.Parameter):
+        root.register_parameter(last, nn.Parameter(tensor.detach(), tensor.requires_grad))
+    else:
+        root.register_buffer(last, tensor.detach())
