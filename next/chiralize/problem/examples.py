@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from chiralize.body.schema import Tensor as Entry
 from chiralize.body.spec import Spec
 from chiralize.errors import DataFileError, UsageError
-from chiralize.graph.run import Call
+from chiralize.graph.run import Arguments, Call
 from chiralize.problem.derive import SAMPLES, Reading, Search
 from chiralize.problem.prepare import copy_of, entered
 from chiralize.problem.request import Source
@@ -50,12 +50,12 @@ def example_for(
     if source.input_shapes and source.example is not None:
         raise UsageError("--example", "--input-shape is given as well", "give one of them")
     if source.input_shapes:
-        call = _of_shapes(source.input_shapes, dtype, arguments_of(module, entry))
+        call = _of_shapes(source.input_shapes, spec, dtype, arguments_of(module, entry))
+        shapes = [tuple(tensor.shape) for tensor in Arguments.of(*call).tensors]
         observed = [one for one in spec.inputs or () if one.kind != "state"]
-        if not len(observed) == len(call[0]) < len(spec.inputs or ()):
+        if not len(observed) == len(shapes) < len(spec.inputs or ()):
             return Reading(call, spec)
         # The sizes of states follow from the layers that have them.
-        shapes = [tuple(tensor.shape) for tensor in call[0]]
         return Search(entered(copy_of(module), entry), spec, dtype, {}, shapes).reading()
     if source.example is not None:
         return Reading(_of_file(source.example, spec, dtype, arguments_of(module, entry)), spec)
@@ -65,7 +65,7 @@ def example_for(
 
 
 # ---- what the user says ------------------------------------------------------------------------------------------
-def _of_shapes(texts: Sequence[str], dtype: torch.dtype, arguments: Sequence[Argument] | None) -> Call:
+def _of_shapes(texts: Sequence[str], spec: Spec, dtype: torch.dtype, arguments: Sequence[Argument] | None) -> Call:
     """A call with random numbers of the given sizes: `1,47`, or `name=1,47` for an argument or a key of its table."""
     generator = torch.Generator().manual_seed(0)
     in_order, by_name = list[Tensor](), dict[str, Tensor]()
@@ -79,7 +79,17 @@ def _of_shapes(texts: Sequence[str], dtype: torch.dtype, arguments: Sequence[Arg
             by_name[name.strip()] = tensor
         else:
             in_order.append(tensor)
+    if not by_name:
+        return _in_order(in_order, spec, arguments)
     return _named(in_order, by_name, arguments, "--input-shape")
+
+
+def _in_order(tensors: Sequence[Tensor], spec: Spec, arguments: Sequence[Argument] | None) -> Call:
+    """The call in which tensors stand in their order; arguments that go by name alone come last."""
+    entries: Sequence[Entry] = spec.inputs or ()
+    kinds = [one.kind for one in entries] if len(entries) == len(tensors) else ["pose"] * len(tensors)
+    ways = arrangements(kinds, [None] * len(tensors), arguments)
+    return next(ways, Arrangement((0,) * len(tensors))).call(tensors)
 
 
 def _named(
@@ -119,6 +129,4 @@ def _of_file(path: Path, spec: Spec, dtype: torch.dtype, arguments: Sequence[Arg
             tensors[name] = tensor.to(dtype)
     if set(tensors) <= set(names):
         return _named((), tensors, arguments, str(path))
-    # In their order; arguments that go by name alone come last.
-    ways = arrangements(["pose"] * len(tensors), [None] * len(tensors), arguments)
-    return next(ways, Arrangement((0,) * len(tensors))).call(list(tensors.values()))
+    return _in_order(list(tensors.values()), spec, arguments)

@@ -1,11 +1,12 @@
 """Does a network run on inputs of these sizes, and where do its tensors go?
 
 The specification describes a flat list of tensors; a network is called with arguments. With a pose x and two states
-h, c the same three tensors are arranged in three ways, which are tried one after the other:
+h, c the same three tensors are arranged in four ways, which are tried one after the other:
 
-    net(x, h, c)      net(x, (h, c))      net({"x": x, "h": h, "c": c})
+    net(x, h, c)      net(x, (h, c))      net((x, h, c))      net({"x": x, "h": h, "c": c})
 
-Trials run on fake tensors, which have sizes and no numbers: of a large network a trial takes milliseconds.
+Trials run on fake tensors, which have sizes and no numbers: of a large network a trial takes milliseconds. A network
+that looks at numbers (`if x.sum() > 0`) gets some.
 """
 
 from __future__ import annotations
@@ -24,10 +25,10 @@ from chiralize.graph.devices import Staying
 from chiralize.graph.quiet import quiet
 from chiralize.graph.run import Call, Runner, results
 
-try:  # it stands in a private module of torch; without it trials run on numbers, which only takes longer
-    from torch._subclasses.fake_tensor import FakeTensorMode
+try:  # they stand in a private module of torch; without them trials run on numbers, which only takes longer
+    from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 except ImportError:
-    FakeTensorMode = None
+    DataDependentOutputException, FakeTensorMode = (), None
 
 Shape = tuple[int, ...]
 _IN_ORDER = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
@@ -89,7 +90,8 @@ def arrangements(
     by_name = [each.name for each in arguments or () if each.by_name and each.is_required]
     least = 0 if arguments is None else sum(each.is_required for each in arguments)
     most = len(kinds) if arguments is None else sum(not each.by_name for each in arguments) + len(by_name)
-    for groups in dict.fromkeys(((0,) * len(kinds), _states_together(kinds))):  # each once, if no states are in a row
+    by_itself, in_one = (0,) * len(kinds), (len(kinds),) if len(kinds) > 1 else (0,)
+    for groups in dict.fromkeys((by_itself, _states_together(kinds), in_one)):  # each once, if no states are in a row
         if least <= len(groups) <= most:
             yield Arrangement(groups, tuple(by_name))
     keys = tuple(name for name in names if name)
@@ -127,6 +129,9 @@ class Trial:
                 tensors = [torch.zeros(shape, dtype=self.dtype) for shape in shapes]
                 answers = self.values(tensors, arrangement)
             return [tuple(map(int, answer.shape)) for answer in answers]
+        except DataDependentOutputException:
+            self._mode = nullcontext()
+            return self.answers(shapes, arrangement)
         except (Exception, SystemExit) as error:  # whatever the network makes of them
             self.refusals.setdefault(tuple(shapes), first_line(error))
             return None

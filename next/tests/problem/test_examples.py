@@ -69,6 +69,23 @@ def test_sizes_of_states_are_added_to_those_of_the_inputs() -> None:
     assert sizes(Along(), STATES, input_shapes=["1,5,6", "1,1,7", "1,1,7"])[0] == [(1, 5, 6), (1, 1, 7), (1, 1, 7)]
 
 
+class Tupled(nn.Module):
+    """The only argument is a tuple of tensors."""
+
+    def forward(self, inputs: tuple[Tensor, Tensor]) -> Tensor:
+        return inputs[0] + inputs[1]
+
+
+def test_one_tuple_as_the_only_argument(tmp_path: Path) -> None:
+    path = saved(tmp_path, a=np.ones((4, 3, 2)), b=np.ones((4, 3, 2)))
+    for given in ({"input_shapes": ("2,3,2", "2,3,2")}, {"example": path}):
+        (pair,), _ = example_for(Tupled(), SPEC, source=Source(**given)).call  # type: ignore[arg-type]
+        assert [tuple(tensor.shape) for tensor in pair] == [(2, 3, 2)] * 2
+    twice = load_spec({**BODY, "inputs": ["b j d", "b j d"], "outputs": ["b j d"]})
+    (pair,), _ = example_for(Tupled(), twice, source=Source()).call
+    assert [tuple(tensor.shape) for tensor in pair] == [(2, 3, 2)] * 2
+
+
 # ---- files ----------------------------------------------------------------------------------------------------------
 def saved(folder: Path, **arrays: Any) -> Path:
     np.savez(folder / "example.npz", **arrays)
@@ -89,7 +106,7 @@ def test_arrays_go_to_arguments_by_name(names: Sequence[str], tmp_path: Path) ->
 def test_numbers_are_those_of_the_network_but_where_the_mirror_leaves_whole_ones_alone(tmp_path: Path) -> None:
     spec = load_spec({**BODY, "inputs": ["b j d", "free"], "outputs": ["b j d"]})
     path = saved(tmp_path, pose=np.ones((4, 3, 2), np.int16), clip=np.ones(4, np.int64))
-    net = nn.Linear(1, 1).double()
+    net = nn.Bilinear(1, 1, 1).double()
     args, _ = example_for(net, spec, source=Source(example=path)).call
     assert [tensor.dtype for tensor in args] == [torch.float64, torch.int64]
 

@@ -221,7 +221,7 @@ def test_arguments_that_nobody_described() -> None:
         derived(Policy())
 
 
-# ---- two samples, and what is left as it was --------------------------------------------------------------------------
+# ---- two samples, and what is left as it was ------------------------------------------------------------------------
 class Remembering(nn.Module):
     """Writes a buffer of one sample, an attribute and a list in every call."""
 
@@ -259,13 +259,24 @@ def test_the_network_is_left_as_it_was(capfd: pytest.CaptureFixture[str]) -> Non
     assert capfd.readouterr() == ("", "")
 
 
+class Numbers(Wide):
+    """Looks at numbers, which fake tensors have not."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x if x.sum() > 0 else -x)
+
+
+def test_a_network_that_looks_at_numbers_gets_some() -> None:
+    assert shapes(Numbers(34)) == [(2, 17, 2)]
+
+
 def test_trials_without_fake_tensors(monkeypatch: pytest.MonkeyPatch) -> None:
     """They stand in a private module of torch."""
     monkeypatch.setattr("chiralize.problem.trial.FakeTensorMode", None)
     assert shapes(Wide(34)) == [(2, 17, 2)]
 
 
-# ---- the order of joints and coordinates -------------------------------------------------------------------------------
+# ---- the order of joints and coordinates ----------------------------------------------------------------------------
 def turn(x: Tensor, dims: int, by_joint: bool) -> Tensor:
     """T on numbers that are stored joint by joint or coordinate by coordinate."""
     if by_joint:
