@@ -23,7 +23,7 @@ from torch.export import ExportedProgram
 
 from chiralize.graph.capture import read
 from chiralize.graph.model import CapturedModel, Leaf, Node
-from chiralize.graph.traits import BatchNorm, Layout, Pointwise, Scaling, Sum
+from chiralize.graph.traits import BatchNorm, Join, Movement, Normalised, Pointwise, Scaling, Sum
 from chiralize.graph.writes import functional
 from chiralize.infer.constants import uniform
 from chiralize.infer.rule import traits
@@ -70,10 +70,11 @@ def _is_per_feature(leaf: Leaf, graph: CapturedModel, tables: Container[str]) ->
         if carriers.isdisjoint(node.names_read):
             continue
         trait = traits().get(node.target)
-        if isinstance(trait, BatchNorm):
+        if isinstance(trait, BatchNorm | Normalised):
             continue
         others = [name for name in node.names_read if name not in carriers]
-        if not isinstance(trait, Pointwise | Sum | Scaling | Layout) or any(name in tables for name in others):
+        moves = isinstance(trait, Movement) and not isinstance(trait, Join) and not trait.blends
+        if not (moves or isinstance(trait, Pointwise | Sum | Scaling)) or any(name in tables for name in others):
             return False
         numbers = [name for name in others if _is_one_number(name, graph)]
         if len(numbers) == len(others) and graph.shapes[node.name] != ():

@@ -259,19 +259,3 @@ def evaluate(representation: SymbolicRepresentation, assignment: Assignment) -> 
     if isinstance(sign, OpenSign):
         sign = sign.known * prod(int(assignment[key].sign[0]) for key in sign.unknowns)
     return TensorRepresentation(tuple(axes), sign)
-
-
-def describe(axis: Axis, names: Mapping[int, str]) -> str:
-    """Short text for plans and messages, e.g. `6 pairs + 5 fixed x 2 fixed, 1 negated` or `H3(512)`."""
-    words: list[str] = []
-    for term in axis:
-        match term:
-            case Known(action):
-                words.append(Representation.of(action).summary())
-            case Var(id=key, size=size):
-                words.append(f"{names.get(key, f'?{key}')}({size})")
-            case Abs(var):
-                words.append(f"|{names.get(var.id, f'?{var.id}')}|({var.size})")
-            case Sum(parts):
-                words.append("(" + " + ".join(describe(part, names) for part in parts) + ")")
-    return " x ".join(words) or "1"

@@ -109,6 +109,21 @@ def test_bones_of_children_and_parents() -> None:
     assert judged(trained(Net(compute, first=nn.Linear(10, 16), last=nn.Linear(16, 12)))) <= ROUNDING
 
 
+@pytest.mark.parametrize("parents", [[0, 0, 1, 0, 3, 0], [0, 1, 1, 3, 3, 0, 5]])
+def test_a_list_that_nobody_reads_beside_another(parents: list[int]) -> None:
+    """Its copies of an entry go to those of the partner, in order: the parents of partners, where they are partners."""
+
+    def compute(net: Net, x: Tensor) -> Tensor:
+        return net.last(torch.relu(net.first(x[:, parents].flatten(1)))).view_as(x)
+
+    assert judged(trained(Net(compute, first=nn.Linear(2 * len(parents), 16), last=nn.Linear(16, 12)))) <= ROUNDING
+
+
+def test_a_list_that_is_not_closed() -> None:
+    with pytest.raises(NeverEquivariantError):
+        judged(trained(Net(lambda net, x: net.last(x[:, [0, 1, 1, 3]].flatten(1)).view_as(x), last=nn.Linear(8, 12))))
+
+
 # ---- heads of one size beside branches of another --------------------------------------------------------------------
 def network(channels: int, branches: int, count: int) -> nn.Module:
     """Attention with heads, then branches whose channels lie one behind the other, both added to the trunk."""
