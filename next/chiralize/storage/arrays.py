@@ -18,6 +18,7 @@ import torch
 from chiralize.errors import DataFileError, ModelFileError, NonFiniteError
 from chiralize.storage.files import Content, read
 from chiralize.storage.formats import read_npy, source_of
+from chiralize.storage.pickles import Foreign
 
 _PART = 2**22
 """Entries that are looked at in one go: 16 MB in float32."""
@@ -131,7 +132,8 @@ def _array(name: str, value: Any, where: str) -> np.ndarray:
         return np.asarray(value)
     if isinstance(value, (str, bytes)) or value is None:
         return np.asarray(str(value))
-    raise DataFileError(where, f"{name!r} is a {type(value).__name__}, no plain array", _REMEDY)
+    kind = value.name if isinstance(value, Foreign) else type(value).__name__
+    raise DataFileError(where, f"{name!r} is a {kind}, no plain array of numbers", _REMEDY)
 
 
 def _check(name: str, array: np.ndarray, where: str) -> None:

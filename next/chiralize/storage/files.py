@@ -14,6 +14,7 @@ import shutil
 import stat
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -87,6 +88,9 @@ class Content:
             archive = zipfile.ZipFile(self.stream)
         except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
             raise ModelFileError(self.where, f"is a damaged archive ({error})", "copy or download it again") from error
+        # Of a file that is cut off, zipfile may read an archive within it.
+        if min((info.header_offset for info in archive.infolist()), default=0):
+            raise ModelFileError(self.where, "is a damaged archive (its end is missing)", "copy or download it again")
         unpacked = sum(info.file_size for info in archive.infolist())
         if unpacked > _MOST_PACKED * len(self.view) + 2**20:
             facts = f"would unpack from {len(self.view):,} to {unpacked:,} bytes"
@@ -111,8 +115,13 @@ class Content:
             facts = f"member {name!r} cannot be read ({error})"
             raise ModelFileError(self.where, facts, "copy or download the file again") from error
 
+    @cached_property
+    def _has_sums(self) -> bool:
+        """Whether members have checksums: torch can leave them out, and then they are 0 throughout."""
+        return self.archive is not None and any(info.CRC for info in self.archive.infolist())
+
     def _stored(self, info: zipfile.ZipInfo) -> memoryview:
-        """The bytes of a member that is not packed. Raises ValueError where the file is too short."""
+        """The bytes of a member that is not packed. Raises ValueError where they are damaged, or fewer."""
         at = info.header_offset
         header = self.view[at : at + _LOCAL_HEADER]
         lengths = int.from_bytes(header[26:28], "little") + int.from_bytes(header[28:30], "little")
@@ -120,6 +129,8 @@ class Content:
         data = self.view[begin : begin + info.file_size]
         if bytes(header[:4]) != b"PK\x03\x04" or len(data) != info.file_size:
             raise ValueError("the file is too short")
+        if self._has_sums and zlib.crc32(data) != info.CRC:
+            raise ValueError("its bytes do not have their checksum")
         # Torch has storages begin where any number may; those of a zip that others wrote are copied there.
         return data if begin % 8 == 0 else memoryview(bytearray(data))
 
@@ -188,7 +199,8 @@ def check_writable(path: Path) -> None:
             raise OutputFileError(str(path), "is no ordinary file", "name another file")
         if not os.access(path.parent, os.W_OK | os.X_OK):
             raise OutputFileError(str(path), f"the folder {path.parent} is read-only", "name another folder")
-        path.exists()  # raises for a name that is too long
+        with contextlib.suppress(FileNotFoundError):
+            path.stat()  # raises for a name that is too long, or a circle of links
 
 
 def write_bytes(path: Path, data: bytes) -> None:

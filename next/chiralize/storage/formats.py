@@ -111,7 +111,7 @@ def _safetensors(content: Content) -> Source | None:
         return None
     try:
         header = json.loads(bytes(content.view[8 : 8 + length]))
-        metadata = header.pop("__metadata__", {})
+        metadata = dict(header.pop("__metadata__", {}))
         data = content.view[8 + length :]
         tree = {name: _safe_tensor(entry, data) for name, entry in header.items()}
     except (ValueError, KeyError, TypeError, AttributeError, RuntimeError, RecursionError) as error:
@@ -160,6 +160,8 @@ def read_npy(data: memoryview, where: str) -> Any:
             value = read_pickle(data[stream.tell() :])
             return value if shape else value
         count = int(np.prod(shape, dtype=object))
+        if min(shape, default=0) < 0:
+            raise ValueError("a negative size")
         values = np.frombuffer(data, dtype, count, stream.tell())
         return values.reshape(shape, order="F" if fortran else "C")
     except ForeignError as error:

@@ -23,7 +23,7 @@ from typing import Any
 import torch
 
 from chiralize.body.spec import Spec
-from chiralize.errors import ModelFileError
+from chiralize.errors import ModelFileError, SpecError
 from chiralize.symmetry.representation import Representation, TensorRepresentation
 
 FORMAT = 2
@@ -98,7 +98,7 @@ class Passport:
         """The inverse of `to_json`. Raises ModelFileError for text that is no passport."""
         try:
             return _from_table(json.loads(text))
-        except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
+        except (SpecError, ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
             fault = f"it has no {error}" if isinstance(error, KeyError) else error
             remedy = "convert the network again, or give --skeleton"
             raise ModelFileError(where, f"the record of its conversion cannot be read ({fault})", remedy) from error

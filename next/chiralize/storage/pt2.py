@@ -198,7 +198,7 @@ def _checked_structure(text: Any) -> Any:
     levels = [tree]
     while levels:
         level = levels.pop()
-        kind, context = level["type"], level.get("context") or ""
+        kind, context = level["type"], str(level.get("context") or "")
         if kind == "collections.namedtuple":
             is_plain = bool(_PATH.fullmatch(context))
         else:

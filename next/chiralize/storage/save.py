@@ -93,10 +93,15 @@ def _put_back(back: Back, state: dict[str, torch.Tensor], target: Path, passport
     assert back.source.written is not None
     for name, tensor in state.items():
         view = back.views.get(name)
-        if view is None or view.shape != tensor.shape:
-            facts = f"the result has {name!r} of other sizes than the file it came from"
+        if view is None or view.shape != tensor.shape or view.dtype != tensor.dtype:
+            facts = f"the result has {name!r} of another size or kind than the file that it came from"
             raise ModelFileError(str(target), facts, "write a .pt2")
         view.copy_(tensor.detach())
+    # Two weights may share memory in the file, as tied ones do, and then have to be equal.
+    for name, tensor in state.items():
+        if not torch.equal(back.views[name], tensor):
+            facts = f"{name!r} shares its memory with another weight in the file, from which it differs now"
+            raise ModelFileError(str(target), facts, "write a .pt2")
     write_bytes(target, back.source.written(passport))
     facts = f"all but the weights in {target.name} is that of {Path(back.source.content.where).name}"
     return (Finding("files", "note", facts),)
