@@ -17,7 +17,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import model_validator
 from pydantic.functional_validators import BeforeValidator
 
 from chiralize.body.document import Document, Items, read_yaml
@@ -88,15 +87,13 @@ class SkeletonKeys(Keys):
     invariant: Any = None
     notices: Any = None
 
-    @model_validator(mode="after")
-    def _of_this_version(self) -> SkeletonKeys:
+    def checked(self) -> None:
         if self.chiralize != 1:
             facts = f"format version {self.chiralize}"
             raise Wrong(facts, "this version reads `chiralize: 1`", ("chiralize",))
         if self.negate is not None and isinstance(self.signs, tuple):
             facts = "`signs` as a list and `negate` both say which dims change sign"
             raise Wrong(facts, "drop one of them", ("signs",), kind=UnknownKeyError)
-        return self
 
 
 def skeleton_of(keys: SkeletonKeys, base: Skeleton | None, name: str, notices: list[str]) -> Skeleton:

@@ -22,7 +22,6 @@ from itertools import chain
 from typing import Annotated, Any, ClassVar, Literal, NoReturn
 
 import numpy as np
-from pydantic import model_validator
 from pydantic.functional_validators import AfterValidator, BeforeValidator
 
 from chiralize.body.quantities import ABOUT, EULER, ORDERS, WITH_DIMS, Quantity, is_euler_order
@@ -103,11 +102,9 @@ class Block(Keys):
     IS_NAMED: ClassVar[bool] = False
     name: Name = ""
 
-    @model_validator(mode="after")
-    def _named_once(self) -> Block:
+    def checked(self) -> None:
         if self.IS_NAMED and self.name:
             raise Wrong(f"`name: {self.name}` beside a key whose value is the name", "drop `name`", ("name",))
-        return self
 
     @property
     def key(self) -> str:
@@ -206,10 +203,8 @@ class Ordered(Block):
     rotation: Name | None = None
     euler: Name | None = None
 
-    @model_validator(mode="after")
-    def _in_a_known_order(self) -> Ordered:
+    def checked(self) -> None:
         check_order(self.key, getattr(self, self.key), (self.key,))
-        return self
 
     def run(self, body: Skeleton) -> Run:
         return self._measured(Quantity(self.key, getattr(self, self.key)), self.title, body)
@@ -229,7 +224,7 @@ def check_order(kind: str, order: str, at: tuple[str | int, ...]) -> None:
 
 
 class Numbers(Block):
-    """`{scalar: 3, name: gains}` or `{scalar: [height, speed]}`: they stay. `{unclaimed: 7}`: nothing is claimed of them.
+    """`{scalar: 3, name: gains}`, `{scalar: [height, speed]}`: they stay. `{unclaimed: 7}`: nothing is claimed of them.
 
     T leaves both as they are; what is not claimed is listed in `OnTensor.unclaimed`.
     """
@@ -249,12 +244,10 @@ class Signs(Block):
     KEYS = ("signs",)
     signs: SignRows
 
-    @model_validator(mode="after")
-    def _one_each(self) -> Signs:
+    def checked(self) -> None:
         rows = list(self.signs.values()) if isinstance(self.signs, dict) else [self.signs[:1]]
         if not rows or any(len(row) != 1 for row in rows):
             raise Wrong("a field of signs needs one sign per entry", "write [1, -1]", ("signs",))
-        return self
 
     def run(self, body: Skeleton) -> Run:
         if isinstance(self.signs, dict):
@@ -279,8 +272,7 @@ class Command(Block):
     KEYS = ("command",)
     command: tuple[Annotated[str | dict[str, int], BeforeValidator(_command)], ...]
 
-    @model_validator(mode="after")
-    def _said_of_each(self) -> Command:
+    def checked(self) -> None:
         if not self.command:
             raise Wrong("a field without entries", "list one or more", ("command",))
         refuse_twice(self._names, "command", ("command",))
@@ -289,7 +281,6 @@ class Command(Block):
             facts = f"what the mirror does to {', '.join(map(shown, unknown))} is not told by the name"
             remedy = f"give the sign: {{{unknown[0]}: 1}} (stays) or {{{unknown[0]}: -1}} (negated)"
             raise Wrong(facts, remedy, ("command", self.command.index(unknown[0])))
-        return self
 
     @property
     def _names(self) -> list[str]:
@@ -339,14 +330,13 @@ class Joints(Block):
     kind: Literal["scalar"] | None = None
     reflect: Centres = {}
 
-    @model_validator(mode="after")
-    def _numbers_or_coordinates(self) -> Joints:
+    def checked(self) -> None:
+        super().checked()
         refuse_twice(self.dims or (), "dim", ("dims",))
         for key, value in (("dims", self.dims), ("reflect", self.reflect)):
             if self.kind is not None and value:
                 facts = f"`{key}` beside `kind: scalar`, which are no coordinates"
                 raise Wrong(facts, "drop one of them", (key,))
-        return self
 
     def run(self, body: Skeleton) -> Run:
         chosen = body if self.of is None else body.with_joints(self.of, self.where)
@@ -370,10 +360,8 @@ class Listed(Block):
     negate: tuple[Reference, ...] = ()
     reflect: Centres = {}
 
-    @model_validator(mode="after")
-    def _among_the_entries(self) -> Listed:
+    def checked(self) -> None:
         self._action()
-        return self
 
     def _action(self) -> SignedPermutation:
         names = list(map(str, range(self.entries))) if isinstance(self.entries, int) else self.entries

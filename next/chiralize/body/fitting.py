@@ -11,7 +11,7 @@ l_ear, r_ear), partner p = (0, 2, 1), and dims (x, y) with signs (-1, 1):
 Where joints have signs of their own (robots), s[j, d] is a table. It fits a merged axis; on two axes it has to be a
 product of a sign of the joint and a sign of the coordinate, else no representation exists, and the user learns why.
 
-Without a layout, `infer_pose` looks for the one that fits, and is refused where several do: for 17 joints, (8, 17, 3) is
+Without a layout, `infer_pose` looks for the one that fits, and refuses where several do: of 17 joints, (8, 17, 3) is
 "b j d", and (8, 51) could be "b (j d)" and "b (d j)". Nothing is ever chosen for being likelier.
 """
 
@@ -158,7 +158,7 @@ def _factors(table: Signs, body: Skeleton, where: str) -> tuple[Signs, Signs]:
     if (product != table).any():
         odd = int(np.flatnonzero((product != table).any(axis=1))[0])
         facts = (
-            f"joints of {body.name} have signs of their own, which is no product of a joint axis and a coordinate axis: "
+            f"joints of {body.name} have signs of their own, which are no product of a joint and a coordinate axis: "
             f"those of {body.joints[odd]} are neither those of {body.joints[0]} nor all of them turned"
         )
         remedy = (

@@ -1,4 +1,4 @@
-"""What do other tools' files say? Skeletons of mmpose, COCO, ultralytics, detectron2, DeepLabCut, pyskl, VideoPose3D, SLEAP.
+"""What do other tools' files say? Of mmpose, COCO, ultralytics, detectron2, DeepLabCut, pyskl, VideoPose3D and SLEAP.
 
 Three things are looked for: names of joints, who is whose partner, bones. A partner is written as a pair, as a
 permutation, by name at each joint, or in two parallel lists; the tables below have the keys of each. No file is ever

@@ -78,13 +78,8 @@ def lint_skeleton(skeleton: Skeleton, document: Document | None = None) -> Itera
         elif (first and first == second) or (expected in names and expected != names[right]):
             message = f"{names[left]!r} is paired with {names[right]!r}, against what the names say"
             yield warned(message, "check the pair", "pairs", number)
-    # With P the matrix that swaps partners, P A P = A holds just where every edge has its mirror image among the edges.
-    edges = set(map(frozenset, skeleton.edges))
-    for number, (i, j) in enumerate(skeleton.edges):
-        mirrored = skeleton.partner(i), skeleton.partner(j)
-        if frozenset(mirrored) not in edges:
-            message = f"edge {names[i]} - {names[j]} has no mirror image {names[mirrored[0]]} - {names[mirrored[1]]}"
-            yield warned(message, "add it, or check the pairs", "edges", number)
+    for number, message in _open_edges(skeleton):
+        yield warned(message, "add it, or check the pairs", "edges", number)
     doubt = _unmirrored(skeleton)
     if doubt:
         yield warned(doubt, "negate the coordinate that points sideways", "negate")
@@ -93,6 +88,16 @@ def lint_skeleton(skeleton: Skeleton, document: Document | None = None) -> Itera
     elif set(skeleton.dims) & set(AXES) and skeleton.negate and skeleton.lateral not in skeleton.negate:
         message = f"lateral is {skeleton.lateral}, but {', '.join(skeleton.negate)} is negated"
         yield warned(message, "positions are negated along the lateral axis", "lateral")
+
+
+def _open_edges(skeleton: Skeleton) -> Iterator[tuple[int, str]]:
+    """Edges without their mirror image, by number. With P the matrix that swaps partners, P A P is not A then."""
+    edges = set(map(frozenset, skeleton.edges))
+    for number, edge in enumerate(skeleton.edges):
+        mirrored = [skeleton.partner(index) for index in edge]
+        if frozenset(mirrored) not in edges:
+            names = [f"{skeleton.joints[i]} - {skeleton.joints[j]}" for i, j in (edge, mirrored)]
+            yield number, f"edge {names[0]} has no mirror image {names[1]}"
 
 
 def _unmirrored(skeleton: Skeleton) -> str:
@@ -129,7 +134,7 @@ def _is_among(tensor: Tensor, tensors: tuple[Tensor, ...]) -> bool:
 
 @dataclass(frozen=True)
 class Entry:
-    """One entry of a tensor.  partner: the entry that comes here in the mirror image.  sign: 0 where nothing is claimed."""
+    """One entry of a tensor.  partner: the entry that comes here in the mirror.  sign: 0 where nothing is claimed."""
 
     index: int
     label: str
@@ -150,7 +155,7 @@ class Entry:
 
 
 def listing(tensor: OnTensor) -> list[Entry]:
-    """Every entry of one sample of a tensor with T: the batch and frames are left out, since T is the same along them."""
+    """Every entry of a tensor with T, but along batch and frames the first alone: T is the same for all of them."""
     if tensor.representation is None:
         return []
     free = {axis for _, axis in tensor.free_axes}
@@ -162,7 +167,7 @@ def listing(tensor: OnTensor) -> list[Entry]:
         if axis not in free:
             moved = representation.action.act(moved, axis)
     moved = moved.reshape(-1) * tensor.representation.sign
-    labels = [tensor.label(np.unravel_index(number, sizes)) for number in range(numbers.size)]
+    labels = [tensor.label(index) for index in np.ndindex(*sizes)]
     entries: list[Entry] = []
     for index, value in enumerate(moved.tolist()):
         partner = abs(value) - 1

@@ -63,8 +63,7 @@ class Classes(Keys):
     names: tuple[Prose, ...] = ()
     threshold: Exact | None = None
 
-    @model_validator(mode="after")
-    def _classes_of_the_swap(self) -> Classes:
+    def checked(self) -> None:
         refuse_twice(self.names, "class", ("names",))
         for at, pair in enumerate(self.swap):
             for name in pair:
@@ -75,7 +74,6 @@ class Classes(Keys):
                     facts = f"class {shown(name)}, more than {MOST_ENTRIES - 1}"
                     raise Wrong(facts, "give the number of a class, counted from 0", ("swap", at))
         positions_of_pairs(self.swap, self.labels, "class")
-        return self
 
     @property
     def labels(self) -> Sequence[str]:
@@ -105,13 +103,13 @@ def _skeleton(value: Any, info: ValidationInfo) -> Any:
 class Tensor(Keys):
     """One tensor of the model's flattened inputs or outputs.
 
-    layout: its axes, `~` at those that the mirror reverses; None to infer it.  mirror: cells that such axes are mirrored
-    at, None for the middle.  skeleton, joints, dims, negate, signs: how its body differs from the file's.
+    layout: its axes, `~` at those that the mirror reverses; None to infer it.  mirror: the cells at which such axes are
+    mirrored, None for the middle.  skeleton, joints, dims, negate, signs: how its body differs from the file's.
     kind, order: what the numbers of a joint are, if they are no coordinates.  fields: blocks along one axis.
     free: the mirror leaves the tensor alone.  invariant: these are scores, which it leaves alone.  state: a state, whose
-    representation comes from inference.  unclaimed: an output of which nothing is claimed.  classes: scores that swap.
-    like: `input 1` or a tensor's name: the same representation.  feeds: of an output, what the network reads there in
-    its next call.  reflect: the coordinate is mirrored at the centre, x -> 2 c - x, in the tensor's units.
+    T inference finds.  unclaimed: an output of which nothing is claimed.  classes: scores that swap.
+    like: `input 1` or a tensor's name: the same representation.  feeds: of an output, the input that reads it in the
+    next call.  reflect: the coordinate is mirrored at the centre, x -> 2 c - x, in the tensor's units.
     missing: `zero` where missing joints are stored as zeros.
     """
 
@@ -150,19 +148,17 @@ class Tensor(Keys):
             return {word: True}
         return {} if word == "auto" else {"layout": word}
 
-    @model_validator(mode="after")
-    def _one_kind(self) -> Tensor:
+    def checked(self) -> None:
         kinds = [kind for kind in self.KINDS if getattr(self, kind)]
         if len(kinds) > 1:
             facts = f"a tensor is both `{kinds[0]}` and `{kinds[1]}`"
             raise Wrong(facts, "drop one of them", (kinds[1],))
-        # Keys of joints have a meaning for poses, and for the body of fields, whose blocks have a `reflect` of their own.
+        # Keys of joints have a meaning for poses, and for the body of fields; blocks have a `reflect` of their own.
         for key in self.to_dict():
             if kinds and key in self.OF_BODY and not (kinds == ["fields"] and key != "reflect"):
                 raise Wrong(f"`{key}` has no meaning beside `{kinds[0]}`", "drop one of them", (key,))
         self._check_quantity()
         self.check_layout()
-        return self
 
     def _check_quantity(self) -> None:
         """Raises Wrong where `kind` stands beside what follows from it, or `order` without it."""
@@ -185,7 +181,7 @@ class Tensor(Keys):
                 raise Wrong(f"dim {axis!r} of a vector is no axis of the body", "use x, y and z", ("dims",))
 
     def check_layout(self) -> None:
-        """Raises Wrong where the layout is none, does not go with the tensor's kind, or reverses no axis of a picture."""
+        """Raises Wrong where the layout does not go with the tensor's kind, or reverses no axis of a picture."""
         if self.layout is None:
             if self.mirror:
                 raise Wrong("`mirror` without `layout`", 'name the axes: layout: "b c h w"', ("mirror",))
@@ -194,22 +190,21 @@ class Tensor(Keys):
             layout = self.plain_layout
         except SpecError as error:
             raise Wrong(error.facts, error.remedy, ("layout",)) from None
-        facts = ""
-        if self.kind == "fields" and (("f",) not in layout.axes or "j" in layout or "d" in layout):
-            facts, remedy = f"layout {self.layout!r} beside `fields`", "mark their axis with f, without j and d"
-        elif self.kind == "classes" and (CLASSES,) not in layout.axes:
-            facts, remedy = f"layout {self.layout!r} beside `classes`", f'mark their axis with {CLASSES}: "b {CLASSES}"'
-        elif self.kind != "fields" and "f" in layout:
-            facts, remedy = f"layout {self.layout!r} has f, but no `fields` are given", "list them, or use another word"
-        elif self.turned and self.kind not in ("pose", "classes"):
-            facts, remedy = f"an axis that is reversed has no meaning beside `{self.kind}`", "drop one of them"
-        if facts:
+        marked = {"fields": "f", "classes": CLASSES}.get(self.kind, "")
+        if marked and ((marked,) not in layout.axes or (marked == "f" and {"j", "d"} & {*layout.words})):
+            facts, remedy = (
+                f"layout {self.layout!r} beside `{self.kind}`",
+                f'mark their axis: "b {marked}", without j, d',
+            )
             raise Wrong(facts, remedy, ("layout",))
+        if (marked != "f" and "f" in layout) or (self.turned and self.kind not in ("pose", "classes")):
+            facts = f"layout {self.layout!r} has an axis that has no meaning for a tensor of the kind `{self.kind}`"
+            raise Wrong(facts, "f is of `fields`; poses and `classes` may be reversed (~)", ("layout",))
         for word in self.turned:
             if word in NOT_REVERSED or word not in layout:
                 facts = f"mirror: {word!r} in layout '{layout}' is no axis of a picture"
-                remedy = "name the axis that runs from left to right, as in `mirror: w`"
-                raise Wrong(facts, remedy, ("mirror" if word in self.mirror else "layout",))
+                at = "mirror" if word in self.mirror else "layout"
+                raise Wrong(facts, "name the axis that runs from left to right: `mirror: w`", (at,))
 
     # ---- reading ------------------------------------------------------------------------------------------
     @property
@@ -266,7 +261,7 @@ class Tensor(Keys):
         self._check_claims(io)
 
     def _check_claims(self, io: str) -> None:
-        """Raises Wrong for `unclaimed` in inputs, in an output that feeds an input, within blocks, and where all is so."""
+        """Raises Wrong for `unclaimed` in inputs, in an output that feeds one, within blocks, and where all is so."""
         blocks = list(self.fields or ())
         unclaimed = [block for block in with_parts(blocks) if block.key == "unclaimed"]
         if not unclaimed and not (self.unclaimed and io == "input"):

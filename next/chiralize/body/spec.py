@@ -205,7 +205,7 @@ def _with_layouts(tensors: tuple[Tensor, ...] | None, layouts: Sequence[str], io
     given = list(tensors or [Tensor()] * len(layouts))
     for number, text in enumerate(layouts):
         document = from_python({"inputs": [text]}, f"{io} layout {number + 1}")
-        (new,) = document.read(FileKeys).inputs or ()
+        new = (document.read(FileKeys).inputs or (Tensor(),))[0]
         # A layout says where joints and fields lie, and the file what they are; a word replaces all of it.
         if new.kind == "pose" and given[number].kind in ("pose", "fields"):
             turned = given[number].turned if not new.turned else {}

@@ -1,4 +1,4 @@
-"""What does the mirror do to blocks of other blocks, and to grids? Feet and bodies swap, frames stay, a grid is reversed.
+"""What does the mirror do to feet and bodies (they swap), frames (they stay) and grids (they are reversed)?
 
 {feet: [L, R], each: [{vector: force}]}          L.x L.y L.z R.x R.y R.z  ->  R.x -R.y R.z L.x -L.y L.z
 {history: 2, of: [{joints: q}]}                  the mirror acts on every frame alike
@@ -7,12 +7,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import combinations
 from math import prod
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import model_validator
 from pydantic.functional_validators import AfterValidator, BeforeValidator, PlainValidator
 
 from chiralize.body.fields import (
@@ -35,7 +36,7 @@ from chiralize.body.fields import (
     joined,
     positions_of_pairs,
 )
-from chiralize.body.naming import partners_of
+from chiralize.body.naming import infer_pairs, partner_name, readings
 from chiralize.body.quantities import WITH_DIMS, Quantity
 from chiralize.body.skeleton import AXES, Skeleton
 from chiralize.body.values import (
@@ -51,8 +52,11 @@ from chiralize.body.values import (
     read_record,
     refuse_twice,
 )
-from chiralize.errors import MissingKeyError, UnknownKeyError, WrongValueError
+from chiralize.errors import MissingKeyError, UnknownKeyError, UnpairedJointError, WrongValueError
 from chiralize.symmetry.involution import SignedPermutation
+
+_WORDS = re.compile(r"[A-Za-z0-9]+|[^A-Za-z0-9]+")
+_BETWEEN = "-"
 
 
 class Things(Block):
@@ -80,8 +84,7 @@ class Things(Block):
     swap: Pairs | None = None
     major: Literal["items", "entries"] = "items"
 
-    @model_validator(mode="after")
-    def _what_each_holds(self) -> Things:
+    def checked(self) -> None:
         quantity = {"kind": self.kind, "order": self.order, "dims": self.dims, "reflect": self.reflect}
         given = [key for key, value in quantity.items() if value]
         if self.each is not None and given:
@@ -95,7 +98,6 @@ class Things(Block):
             facts = f"`dims` of a {self.kind}"
             raise Wrong(facts, "drop it; dims are of a vector or an axial vector", ("dims",))
         positions_of_pairs(self.swap or (), self._names, "item")
-        return self
 
     @property
     def _names(self) -> tuple[str, ...]:
@@ -159,8 +161,7 @@ class Grid(Block):
     axes: tuple[Name, ...] = ()
     flip: Annotated[tuple[Whole, ...] | None, BeforeValidator(as_list)] = None
 
-    @model_validator(mode="after")
-    def _which_axis(self) -> Grid:
+    def checked(self) -> None:
         if not self.grid or min(self.grid) < 1 or prod(self.grid) > MOST_ENTRIES:
             facts = f"a grid of the sizes {list(self.grid)}"
             raise Wrong(facts, f"give 1 to {MOST_ENTRIES} points", ("grid",))
@@ -174,7 +175,6 @@ class Grid(Block):
         if self.flip is None and not set(self.axes) & set(AXES):
             facts = "which axis of the grid the mirror reverses is not said"
             raise Wrong(facts, "add `axes: [x, y]`, slowest first; or `flip: 1`", kind=MissingKeyError)
-        return self
 
     def run(self, body: Skeleton) -> Run:
         flipped = self.flip
@@ -202,11 +202,9 @@ class History(Block):
     order: Literal["oldest_first", "newest_first"] | None = None
     major: Literal["frames", "terms"] = "frames"
 
-    @model_validator(mode="after")
-    def _frames(self) -> History:
+    def checked(self) -> None:
         if not 1 <= self.history <= MOST_ENTRIES:
             raise Wrong(f"a history of {self.history} frames", "give 1 or more", ("history",))
-        return self
 
     @property
     def parts(self) -> tuple[Block, ...]:
@@ -227,6 +225,100 @@ class History(Block):
         if self.order is None:
             return f"frame{frame}"
         return f"t-{self.history - 1 - frame if self.order == 'oldest_first' else frame}"
+
+
+# ---- partners of things -------------------------------------------------------------------------------------------
+def partners_of(items: Sequence[str], body: Skeleton, has_ends: bool = False) -> tuple[tuple[int, int], ...]:
+    """Pairs of positions in `items`; what is in none is its own partner.
+
+    Four questions are asked of an item, in this order: is it a joint; is it made of joints (`left_hip-right_knee`: what
+    lies between them); has it a word that partners of the skeleton exchange (`FL_foot`, where joints are FL_hip,
+    FR_hip); does its name tell a side by itself? The skeleton decides: where it pairs FL_hip with RL_hip, as the mirror
+    between front and back does, FL and RL are partners, too.
+    has_ends: it is another thing from the other end, as the vector from one joint to the other is.
+    Raises Wrong where a name has a side and its partner is not listed.
+    """
+    image = {joint: body.joints[body.partner(index)] for index, joint in enumerate(body.joints)}
+    words = _exchanged_words(body)
+    position = {item: number for number, item in enumerate(items)}
+    partner: dict[int, int] = {}
+    for number, item in enumerate(items):
+        joints = _joints_in(item, image)
+        named = [_BETWEEN.join([image[joint] for joint in joints])] if joints else []
+        if joints and not has_ends:  # the distance left_hip-right_knee may be listed as left_knee-right_hip
+            named.append(_BETWEEN.join(image[joint] for joint in reversed(joints)))
+        split: list[str] = _WORDS.findall(item)
+        if not named and any(word in words for word in split):
+            named = ["".join(words.get(word, word) for word in split)]
+        if named and item not in named:
+            partner[number] = _listed(named, position, item)
+        elif named:
+            partner[number] = number
+    pairs = {(min(pair), max(pair)) for pair in partner.items() if pair[0] != pair[1]}
+    silent = [number for number in range(len(items)) if number not in partner]
+    return tuple(sorted(pairs | _by_names(items, silent, body)))
+
+
+def _listed(named: Sequence[str], position: Mapping[str, int], item: str) -> int:
+    """Where the first of the partner's names is listed. Raises Wrong."""
+    for name in named:
+        if name in position:
+            return position[name]
+    remedy = f"add {named[0]!r}, or give the pairs: swap: [[A, B], ...] (`swap: []` for none)"
+    raise Wrong(f"{item!r} without its partner {named[0]!r}", remedy, kind=UnpairedJointError)
+
+
+def _joints_in(item: str, joints: Iterable[str]) -> list[str]:
+    """The joint of that name, or the two or three that a name is made of; empty where it is made of none."""
+    if item in joints:
+        return [item]
+    parts = item.split(_BETWEEN)
+    cuts = [*combinations(range(1, len(parts)), 1), *combinations(range(1, len(parts)), 2)]
+    for cut in cuts:
+        bounds = [0, *cut, len(parts)]
+        names = [_BETWEEN.join(parts[start:stop]) for start, stop in zip(bounds, bounds[1:], strict=False)]
+        if all(name in joints for name in names):
+            return names
+    return []
+
+
+def _exchanged_words(body: Skeleton) -> dict[str, str]:
+    """Words of joint names that partners exchange: left and right, or FL and FR; none that goes to several others."""
+    words: dict[str, str] = {}
+    dropped: set[str] = set()
+    for i, j in body.pairs:
+        # FL_hip and FR_hip differ in one word: FL and FR are exchanged.
+        first, second = _WORDS.findall(body.joints[i]), _WORDS.findall(body.joints[j])
+        apart = [pair for pair in zip(first, second, strict=False) if pair[0] != pair[1]]
+        if len(first) != len(second) or len(apart) != 1:
+            continue
+        for word, other in (apart[0], apart[0][::-1]):
+            if words.setdefault(word, other) != other:
+                dropped.add(word)
+    # A word of a joint in the middle tells no side, whatever pairs exchange.
+    for index in body.center:
+        dropped.update(_WORDS.findall(body.joints[index]))
+    return {word: other for word, other in words.items() if word not in dropped and other not in dropped}
+
+
+def _by_names(items: Sequence[str], silent: Sequence[int], body: Skeleton) -> set[tuple[int, int]]:
+    """Pairs by names, of the items of which the skeleton says nothing.
+
+    silent: their positions. Raises Wrong where a name tells a side, and the skeleton's pairs are others than those of
+    its names, as those of a mirror between front and back; or where a partner is missing.
+    """
+    names = [items[number] for number in silent]
+    sided = [name for name in names if any(reading.certain or reading.partner in names for reading in readings(name))]
+    against = [(i, j) for i, j in infer_pairs(body.joints).pairs if body.partner(i) != j]
+    if sided and against:
+        apart = " and ".join(repr(body.joints[index]) for index in against[0])
+        facts = f"{sided[0]!r} names a side, but {body.name} does not pair left with right: {apart} are no pair"
+        remedy = "mend the skeleton's pairs, or give those of the items: swap: [[A, B], ...] (`swap: []` for none)"
+        raise Wrong(facts, remedy, kind=UnpairedJointError)
+    proposal = infer_pairs(names)
+    for index in proposal.sided:
+        _listed([partner_name(names[index]) or ""], {}, names[index])
+    return {(min(silent[i], silent[j]), max(silent[i], silent[j])) for i, j in proposal.pairs}
 
 
 # ---- the kinds ----------------------------------------------------------------------------------------------------

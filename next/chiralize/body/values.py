@@ -283,6 +283,14 @@ class Keys(BaseModel):
             return {**data, "where": data.where}
         return data
 
+    @model_validator(mode="after")
+    def _checked(self: M) -> M:
+        self.checked()
+        return self
+
+    def checked(self) -> None:
+        """Raises Wrong where the keys contradict each other."""
+
     @classmethod
     def _attributes(cls) -> dict[str, str]:
         """The attribute of every key of a file."""

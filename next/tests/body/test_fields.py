@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from chiralize.body.catalog import load_skeleton
 from chiralize.body.fields import Block, joined
-from chiralize.body.naming import partners_of
 from chiralize.body.resolve import resolve
 from chiralize.body.skeleton import Skeleton
 from chiralize.body.spec import Spec, load_spec, parse_spec
+from chiralize.body.things import partners_of
 from chiralize.body.values import Wrong
 from chiralize.errors import NotAnInvolutionError, SpecError, UnpairedJointError, WrongValueError
 from chiralize.symmetry.involution import SignedPermutation
