@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Sequence
 from fractions import Fraction
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
@@ -37,6 +37,7 @@ JOINTS = SignedPermutation.of(PAIRS, size=6)
 PLANE = SignedPermutation.of(negated=[0], size=2)
 SPACE = SignedPermutation.of(negated=[0], size=3)
 ROUNDING = 1e-9
+Module = TypeVar("Module", bound=nn.Module)
 Turn = Callable[[Tensor], Tensor]
 Spec = Sequence[TensorRepresentation | None]
 
@@ -56,10 +57,15 @@ class Net(nn.Module):
     def forward(self, x: Tensor) -> Any:
         return self.compute(self, x)
 
+    if TYPE_CHECKING:
 
-def trained(net: nn.Module, seed: int = 0) -> nn.Module:
+        def __getattr__(self, name: str) -> Any: ...
+
+
+def trained(net: Module, seed: int = 0) -> Module:
     """The network in float64 with random weights and statistics."""
-    return scrambled(net.double(), seed).eval()
+    scrambled(net.double(), seed)
+    return net.eval()
 
 
 def normal(*shape: int, seed: int = 0) -> Tensor:
@@ -120,13 +126,13 @@ def represented(graph: CapturedModel, inputs: Spec, outputs: Spec, chooser: Choo
 
 
 def finished(
-    net: nn.Module,
+    net: Module,
     x: Tensor,
     source: TensorRepresentation,
     result: TensorRepresentation,
     chooser: Callable[[CapturedModel], Chooser] = halves,
     **options: Any,
-) -> tuple[nn.Module, RepMap]:
+) -> tuple[Module, RepMap]:
     """The network with symmetric weights, and how they transform. Raises UnsupportedError."""
     graph = graph_of(net, x, words=options.pop("words", None))
     repmap = represented(graph, [source], [result], chooser(graph), **options)
