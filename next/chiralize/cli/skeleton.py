@@ -138,7 +138,7 @@ def _print_entries(spec: Spec) -> None:
     for io, entries in (("inputs", spec.inputs), ("outputs", spec.outputs)):
         for entry in entries or ():
             body = entry.body(spec.skeleton)
-            sizes[io].append((1, sum(len(block.labels(body)) for block in entry.fields or ())))
+            sizes[io].append((1, sum(len(block.run(body).labels) for block in entry.fields or ())))
     resolved = resolve(spec, sizes["inputs"], sizes["outputs"])
     for tensor in (*resolved.inputs, *resolved.outputs):
         rows = listing(tensor)
