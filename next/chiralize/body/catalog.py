@@ -26,7 +26,6 @@ from chiralize.body.values import (
     Keys,
     Map,
     Name,
-    PairList,
     Pairs,
     PairsOrInfer,
     Plain,
@@ -38,6 +37,7 @@ from chiralize.body.values import (
     as_list,
     nearest,
     position_in,
+    positions_of,
     shown,
 )
 from chiralize.errors import (
@@ -120,7 +120,7 @@ def skeleton_of(keys: SkeletonKeys, base: Skeleton | None, name: str, notices: l
         negate,
         signs,
         keys.lateral,
-        _edges(keys.edges or (), joints),
+        positions_of(keys.edges or (), joints, "joint", "edges"),
         keys.aliases or (),
         keys.source,
         keys.note,
@@ -151,7 +151,7 @@ def _extended(keys: SkeletonKeys, base: Skeleton, name: str) -> Skeleton:
         body,
         name=name,
         lateral=keys.lateral or body.lateral,
-        edges=body.edges if keys.edges is None else _edges(keys.edges, body.joints),
+        edges=body.edges if keys.edges is None else positions_of(keys.edges, body.joints, "joint", "edges"),
         aliases=keys.aliases or (),
         source=keys.source or body.source,
         note=keys.note or body.note,
@@ -209,17 +209,9 @@ def _pairs_of(keys: SkeletonKeys, joints: Sequence[str], notices: list[str]) -> 
         count = len(infer_pairs(joints).pairs)
         hint = f"; the names tell {count} pairs, `pairs: infer` takes them" if count else ""
         remedy = f"add `pairs: [[left, right], ...]`, or `pairs: []` where nothing is paired{hint}"
-        raise Wrong(
-            "no `pairs`: which joints are left and right of each other is not stated", remedy, kind=MissingKeyError
-        )
+        raise Wrong("no `pairs`: which joints are partners is not stated", remedy, kind=MissingKeyError)
     if keys.pairs != "infer":
-        return tuple(
-            (
-                position_in(joints, left, "joint", ("pairs", at, 0)),
-                position_in(joints, right, "joint", ("pairs", at, 1)),
-            )
-            for at, (left, right) in enumerate(keys.pairs)
-        )
+        return positions_of(keys.pairs, joints, "joint", "pairs")
     pairs = infer_pairs(joints).pairs
     if not pairs:
         facts = "`pairs: infer`, but no two joints' names are those of a left and a right one"
@@ -247,12 +239,9 @@ def _check_center(keys: SkeletonKeys, joints: Sequence[str], pairs: tuple[tuple[
     whole = f"center: [{', '.join(joints[index] for index in rest)}]"
     for index in rest:
         name = joints[index]
-        if index not in listed and keys.center is not None:
-            facts = f"joint {name!r} is in no pair and not under `center`"
-            raise Wrong(facts, f"pair it, or list all in no pair: {whole}", ("joints", index), kind=UnpairedJointError)
-        if index not in listed and side(name) and keys.pairs != ():
+        if index not in listed and (keys.center is not None or (side(name) and keys.pairs != ())):
             near = nearest(partner_name(name) or name, [other for other in joints if other != name])
-            facts = f"{side(name)} joint {name!r} has no partner" + (f"; the nearest name is {near!r}" if near else "")
+            facts = f"joint {name!r} has no partner" + (f"; the nearest name is {near!r}" if near else "")
             remedy = f"correct the name or the pairs, or list all joints that are in no pair: {whole}"
             raise Wrong(facts, remedy, ("joints", index), kind=UnpairedJointError)
 
@@ -268,22 +257,8 @@ def _dims_of(keys: SkeletonKeys) -> tuple[tuple[str, ...], tuple[str, ...]]:
         return dims, ("x",)
     if keys.signs:  # signs of single joints say it
         return dims, ()
-    facts = f"dims {list(dims)} without x, and no `negate`"
-    raise Wrong(
-        facts, "add `negate: DIM` (`negate: []` for none), or `signs` per joint", ("dims",), kind=MissingKeyError
-    )
-
-
-def _edges(edges: PairList, joints: Sequence[str]) -> tuple[tuple[int, int], ...]:
-    """Bones as index pairs. Raises Wrong."""
-    positions: list[tuple[int, int]] = []
-    for at, (first, second) in enumerate(edges):
-        ends = [position_in(joints, end, "joint", ("edges", at, n)) for n, end in enumerate((first, second))]
-        if ends[0] == ends[1]:
-            facts = f"edge from {joints[ends[0]]!r} to itself"
-            raise Wrong(facts, "join two different joints", ("edges", at))
-        positions.append((ends[0], ends[1]))
-    return tuple(positions)
+    remedy = "add `negate: DIM` (`negate: []` for none), or `signs` per joint"
+    raise Wrong(f"dims {list(dims)} without x, and no `negate`", remedy, ("dims",), kind=MissingKeyError)
 
 
 # ---- names and files --------------------------------------------------------------------------------------------

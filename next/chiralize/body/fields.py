@@ -39,6 +39,7 @@ from chiralize.body.values import (
     Wrong,
     did_you_mean,
     position_in,
+    positions_of,
     read_name,
     read_sign,
     refuse_twice,
@@ -365,7 +366,7 @@ class Listed(Block):
 
     def _action(self) -> SignedPermutation:
         names = list(map(str, range(self.entries))) if isinstance(self.entries, int) else self.entries
-        pairs = positions_of_pairs(self.swap, names, "entry")
+        pairs = swapped_positions(self.swap, names, "entry")
         negated = {position_in(names, entry, "entry", ("negate", at)) for at, entry in enumerate(self.negate)}
         for number, (i, j) in enumerate(pairs):
             if (i in negated) != (j in negated):
@@ -378,12 +379,9 @@ class Listed(Block):
         return self._entries(labels, self._action(), labels if isinstance(self.entries, int) else self.entries)
 
 
-def positions_of_pairs(pairs: PairList, names: Sequence[str], noun: str) -> list[tuple[int, int]]:
-    """Pairs by name or position as positions. Raises Wrong at `swap`."""
-    positions = [
-        (position_in(names, i, noun, ("swap", at, 0)), position_in(names, j, noun, ("swap", at, 1)))
-        for at, (i, j) in enumerate(pairs)
-    ]
+def swapped_positions(pairs: PairList, names: Sequence[str], noun: str) -> tuple[tuple[int, int], ...]:
+    """What `swap` lists, as positions. Raises Wrong where something is in two pairs."""
+    positions = positions_of(pairs, names, noun, "swap")
     check_pairs(positions, names, noun, ("swap",))
     return positions
 

@@ -19,7 +19,7 @@ from typing import Any
 from chiralize.body.document import Items, parse_yaml, read_text
 from chiralize.body.naming import infer_pairs, orient
 from chiralize.body.skeleton import Skeleton
-from chiralize.body.values import Map, Plain, Wrong, position_in, shown
+from chiralize.body.values import Map, Plain, Wrong, positions_of, shown
 from chiralize.errors import ImportFormatError, SpecError
 
 _NAMES = (
@@ -65,26 +65,16 @@ def import_skeleton(path: Path, notices: list[str]) -> Skeleton:
 _REMEDY = "write `joints: [...]` and `pairs: [...]` (or `pairs: infer`) by hand: a file of ten lines"
 
 
-def _built(
-    path: Path, name: Any, names: Sequence[Any], pairs: Iterable[Sequence[Any]] | None, edges: Iterable[Sequence[Any]]
-) -> Skeleton:
+def _built(path: Path, name: Any, names: Sequence[Any], pairs: Iterable[Any], edges: Iterable[Any]) -> Skeleton:
     """The skeleton; pairs and edges by name or position, a pair listed once or both ways."""
     joints = [joint for joint in names if isinstance(joint, str) and joint]
     if not joints or len(joints) != len(names):
-        raise Wrong(
-            f"names of joints that only running the file would tell: {shown(names)}", _REMEDY, kind=ImportFormatError
-        )
-    positions: dict[tuple[int, int], None] = {}
-    for pair in pairs or ():
-        one, other = (position_in(joints, joint, "joint") for joint in pair)
-        positions[min(one, other), max(one, other)] = None
-    bones = [
-        [position_in(joints, end, "joint") for end in edge[:2]]
-        for edge in edges
-        if {*edge[:2]} <= {*joints, *range(len(joints))}
-    ]
-    listed = tuple(orient(pair, joints) for pair in positions)
-    bones = tuple((one, other) for one, other in bones if one != other)
+        raise Wrong("names of joints that only running the file would tell", _REMEDY, kind=ImportFormatError)
+    known = {*joints, *range(len(joints))}  # a file may hold stale bones
+    bones = positions_of([tuple(edge[:2]) for edge in edges if {*edge[:2]} <= known], joints, "joint", "edges")
+    positions = positions_of([tuple(pair) for pair in pairs], joints, "joint", "pairs")
+    listed = tuple(orient(pair, joints) for pair in dict.fromkeys((min(pair), max(pair)) for pair in positions))
+    bones = tuple(bone for bone in bones if bone[0] != bone[1])
     name = name if isinstance(name, str) and name else path.stem
     return Skeleton(name, tuple(joints), listed, edges=bones, source=f"imported from {path.name}")
 

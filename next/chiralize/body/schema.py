@@ -23,7 +23,7 @@ from pydantic import Field, ValidationInfo, model_validator
 from pydantic.functional_validators import AfterValidator, BeforeValidator
 
 from chiralize.body.catalog import SkeletonKeys, changed
-from chiralize.body.fields import Centres, Kind, check_order, joined, positions_of_pairs, with_parts
+from chiralize.body.fields import Centres, Kind, check_order, joined, swapped_positions, with_parts
 from chiralize.body.hidden import HiddenPolicy
 from chiralize.body.layout import CLASSES, NOT_REVERSED, Layout, parse_layout, split_reversed
 from chiralize.body.quantities import WITH_DIMS, Quantity
@@ -73,7 +73,7 @@ class Classes(Keys):
                 if isinstance(name, int) and name >= MOST_ENTRIES:
                     facts = f"class {shown(name)}, more than {MOST_ENTRIES - 1}"
                     raise Wrong(facts, "give the number of a class, counted from 0", ("swap", at))
-        positions_of_pairs(self.swap, self.labels, "class")
+        swapped_positions(self.swap, self.labels, "class")
 
     @property
     def labels(self) -> Sequence[str]:
@@ -82,9 +82,9 @@ class Classes(Keys):
         return self.names or list(map(str, range(1 + max(numbers, default=-1))))
 
     @property
-    def pairs(self) -> list[tuple[int, int]]:
+    def pairs(self) -> tuple[tuple[int, int], ...]:
         """The classes that swap, as positions."""
-        return positions_of_pairs(self.swap, self.labels, "class")
+        return swapped_positions(self.swap, self.labels, "class")
 
 
 def _reversed(value: Any) -> Any:
@@ -106,7 +106,7 @@ class Tensor(Keys):
     layout: its axes, `~` at those that the mirror reverses; None to infer it.  mirror: the cells at which such axes are
     mirrored, None for the middle.  skeleton, joints, dims, negate, signs: how its body differs from the file's.
     kind, order: what the numbers of a joint are, if they are no coordinates.  fields: blocks along one axis.
-    free: the mirror leaves the tensor alone.  invariant: these are scores, which it leaves alone.  state: a state, whose
+    free: the mirror leaves the tensor alone.  invariant: these are scores, which it leaves alone.  state: one, whose
     T inference finds.  unclaimed: an output of which nothing is claimed.  classes: scores that swap.
     like: `input 1` or a tensor's name: the same representation.  feeds: of an output, the input that reads it in the
     next call.  reflect: the coordinate is mirrored at the centre, x -> 2 c - x, in the tensor's units.

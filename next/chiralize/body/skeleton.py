@@ -271,9 +271,8 @@ def _check(skeleton: Skeleton) -> None:
     check_pairs(skeleton.pairs, skeleton.joints, "joint", ("pairs",))
     size = len(skeleton.joints)
     for at, (i, j) in enumerate(skeleton.edges):
-        if not (0 <= i < size and 0 <= j < size):
-            facts = f"edge ({i}, {j}) lies outside 0..{size - 1}"
-            raise Wrong(facts, "use joints of the skeleton", ("edges", at))
+        if not (0 <= i < size and 0 <= j < size) or i == j:
+            raise Wrong(f"edge ({i}, {j}) joins no two joints of {size}", "join two different joints", ("edges", at))
     for at, dim in enumerate(skeleton.negate):
         if dim not in skeleton.dims:
             facts = f"negated dim {dim!r} is no dim"

@@ -34,7 +34,7 @@ from chiralize.body.fields import (
     check_order,
     dotted,
     joined,
-    positions_of_pairs,
+    swapped_positions,
 )
 from chiralize.body.naming import infer_pairs, partner_name, readings
 from chiralize.body.quantities import WITH_DIMS, Quantity
@@ -97,7 +97,7 @@ class Things(Block):
         if self.dims is not None and (self.kind or "vector") not in WITH_DIMS:
             facts = f"`dims` of a {self.kind}"
             raise Wrong(facts, "drop it; dims are of a vector or an axial vector", ("dims",))
-        positions_of_pairs(self.swap or (), self._names, "item")
+        swapped_positions(self.swap or (), self._names, "item")
 
     @property
     def _names(self) -> tuple[str, ...]:
@@ -116,7 +116,7 @@ class Things(Block):
         """Which things change places. A distance between two joints is the same from its other end, a vector is not."""
         is_plain = all(map(_is_scalar, self.each)) if self.each is not None else self.kind == "scalar"
         try:
-            given = None if self.swap is None else positions_of_pairs(self.swap, self._names, "item")
+            given = None if self.swap is None else swapped_positions(self.swap, self._names, "item")
             pairs = partners_of(self._names, body, not is_plain) if given is None else given
         except Wrong as wrong:
             raise wrong.error(self.where or f"field {self.title!r}") from None

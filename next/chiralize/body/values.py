@@ -21,7 +21,7 @@ from pydantic.functional_validators import AfterValidator, BeforeValidator, Plai
 from chiralize.errors import MissingKeyError, SpecError, UnknownKeyError, UnknownNameError, WrongValueError
 from chiralize.errors.words import when
 
-KeyPath = tuple["str | int", ...]
+KeyPath = tuple[str | int, ...]
 """Keys of maps and positions in lists, from the top of a document down."""
 MOST_ENTRIES = 1_000_000
 """Entries of one axis: a short line of a file could ask for any number, and each gets a partner and a sign in T."""
@@ -33,7 +33,7 @@ _INTEGER = re.compile(r"[-+]?\d{1,18}")
 _NUMBER = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d{1,2})?|[-+]?\d+/\d+")
 M = TypeVar("M", bound="Keys")
 T = TypeVar("T")
-PairList = tuple[tuple["str | int", "str | int"], ...]
+PairList = tuple[tuple[str | int, str | int], ...]
 
 
 class Wrong(ValueError):  # noqa: N818 (it is raised as "wrong", and never reaches users)
@@ -234,13 +234,13 @@ Whole = Annotated[int, BeforeValidator(_whole)]
 Flag = Annotated[bool, BeforeValidator(_flag)]
 Sign = Annotated[int, BeforeValidator(read_sign)]
 Exact = Annotated[Fraction, BeforeValidator(_exact)]
-Reference = Annotated["str | int", BeforeValidator(_reference)]
+Reference = Annotated[str | int, BeforeValidator(_reference)]
 Names = Annotated[tuple[Name, ...], AfterValidator(not_empty), AfterValidator(_distinct)]
 """One name or more, none of them twice."""
-Entries = Annotated["int | tuple[str, ...]", PlainValidator(_entries)]
-SignRows = Annotated["tuple[int, ...] | dict[str, tuple[int, ...]]", PlainValidator(_signs)]
+Entries = Annotated[int | tuple[str, ...], PlainValidator(_entries)]
+SignRows = Annotated[tuple[int, ...] | dict[str, tuple[int, ...]], PlainValidator(_signs)]
 Pairs = Annotated[PairList, PlainValidator(_pairs)]
-PairsOrInfer = Annotated["Literal['infer'] | PairList", PlainValidator(_pairs_or_infer)]
+PairsOrInfer = Annotated[Literal["infer"] | PairList, PlainValidator(_pairs_or_infer)]
 
 
 def position_in(names: Sequence[str], reference: str | int, what: str, at: KeyPath = ()) -> int:
@@ -253,6 +253,17 @@ def position_in(names: Sequence[str], reference: str | int, what: str, at: KeyPa
     if not 0 <= reference < len(names):
         raise Wrong(f"{what} {reference} lies outside 0..{len(names) - 1}", "count from 0", at)
     return reference
+
+
+def positions_of(
+    pairs: Sequence[Sequence[str | int]], names: Sequence[str], noun: str, key: str
+) -> tuple[tuple[int, int], ...]:
+    """Pairs by name or position as positions. Raises Wrong at the pair below the key."""
+    listed: list[tuple[int, int]] = []
+    for at, pair in enumerate(pairs):
+        one, other = (position_in(names, end, noun, (key, at, number)) for number, end in enumerate(pair))
+        listed.append((one, other))
+    return tuple(listed)
 
 
 def refuse_twice(names: Sequence[str | int], what: str, at: KeyPath = ()) -> None:
