@@ -28,7 +28,7 @@ from chiralize.methods.auto import Measured
 from chiralize.nn.two_view import TwoView, two_states
 from chiralize.problem.mirror import NetworkMirror, WeightAction
 from chiralize.problem.network import Network
-from chiralize.problem.prepare import prepare
+from chiralize.problem.prepare import prepare, without_entry
 from chiralize.problem.problem import Draft, Problem
 from chiralize.report.records import ConvertReport, Cost
 from chiralize.storage.passport import Passport, call_record
@@ -149,7 +149,7 @@ def reported(
     )
     verdict = verdicts[MIRROR]
     passport = stamped(result.passport, report, result.network, verdict)
-    module = rewrite.with_modes(draft.module)
+    module = rewrite.with_modes(without_entry(draft.module))
     return Conversion(module, result.network.program, passport, verdict.mirror, report)
 
 
@@ -187,4 +187,4 @@ def handed_back(problem: Problem, name: str, verdict: Verdict, before: Passport 
     report = ConvertReport(name, "unchanged", "original", cost, {MIRROR: verdict}, findings=findings)
     module, program = network.holding({})
     passport = stamped(passport, report, network, verdict)
-    return Conversion(rewrite.with_modes(module), program, passport, verdict.mirror, report)
+    return Conversion(rewrite.with_modes(without_entry(module)), program, passport, verdict.mirror, report)
