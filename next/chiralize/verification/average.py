@@ -238,8 +238,9 @@ class _Reading:
     def _moved(self, node: Node, dtype: torch.dtype) -> tuple[Value, ...] | None:
         """An op that moves entries, run on their numbers and on their factors, term by term."""
         lists = {ref.name: self.constants.get(ref.name) for ref in node.reads if ref.name not in _data(node)}
-        if any(known is None for known in lists.values()):
-            return None  # an input says which entries are picked
+        # An input says which entries are picked, or an open size does.
+        if any(known is None for known in lists.values()) or not self.left_alone.keys().isdisjoint(_data(node)):
+            return None
         values = {name: self.value(name) for name in _data(node)}
         results: list[list[tuple[Tensor, Tensor]]] = []
         for term in range(max(value.count for value in values.values())):

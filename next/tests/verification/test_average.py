@@ -226,6 +226,20 @@ def test_a_table_that_an_open_size_cuts_is_no_mirror() -> None:
         assert (verdict is None) == (behind == -1.0)
 
 
+def test_an_entry_that_an_open_size_picks_is_not_followed() -> None:
+    """Of 4 frames it is joint 0, which the mirror leaves alone; of 5 it is joint 1."""
+
+    class Picked(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x + x[:, :, x.shape[1] - 4][:, :, None]
+
+    x = torch.randn(2, 4, 3)
+    swap = Representation.of(SignedPermutation.of([(1, 2)], size=3))
+    exchanged = TensorRepresentation((Representation.trivial(2), Representation.trivial(4), swap)), None
+    program = export(Picked().eval(), (x,), {}, [{0: "b", 1: "t"}])[0]
+    assert why_no_average(captured(program, (x,), {}), [exchanged], [exchanged]) == "output 0"
+
+
 # ---- equal as real numbers, and not as what they are -----------------------------------------------------------------
 def compared(pair: Callable[[Tensor], tuple[Tensor, ...]]) -> str | None:
     """Whether two values of x, which has 6 entries, are proved to be what T makes of each other, and change places.
