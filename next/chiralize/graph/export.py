@@ -15,6 +15,7 @@ import inspect
 import re
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -116,7 +117,7 @@ def _exported(module: nn.Module, call: Call, axes: Sequence[Mapping[int, str]]) 
             # torch.export wants the open axes by the names of forward's arguments, not by position.
             dynamic = dict(inspect.signature(module.forward).bind(*opened[0], **opened[1]).arguments)
         stays = Staying() if device_of(module) == CPU else quiet()
-        with quiet(), torch.no_grad(), stays:
+        with quiet(), torch.no_grad(), stays, _writing_what_is_assigned(module):
             program = torch.export.export(module, args, kwargs, dynamic_shapes=dynamic, strict=False)
     except Exception as error:
         remedy = "remove control flow that depends on the data, or use --method average, which needs no graph"
@@ -129,6 +130,35 @@ def _exported(module: nn.Module, call: Call, axes: Sequence[Mapping[int, str]]) 
     _name_unnamed(program)
     program.graph_module.recompile()
     return program
+
+
+@contextmanager
+def _writing_what_is_assigned(module: nn.Module) -> Iterator[None]:
+    """Within, a tensor that forward assigns to a buffer of a submodule (`self.h = h`) is copied into that buffer.
+
+    torch.export sees such assignments on the outermost module alone, and drops all others without a message.
+    """
+    before: list[tuple[nn.Module, str, Tensor]] = []
+
+    def remember(*_: Any) -> None:
+        before.clear()
+        for part in [part for part in module.modules() if part is not module]:
+            before.extend((part, name, buffer) for name, buffer in part.named_buffers(recurse=False))
+
+    def write(*_: Any) -> None:
+        """After forward: copy what took the place of a buffer into it, and put the buffer back."""
+        replaced = [(part, name, old, getattr(part, name)) for part, name, old in before]
+        # All new values are taken before any is written: one may be a view of a buffer, or another buffer.
+        values = [(part, name, old, now.clone()) for part, name, old, now in replaced if now is not old]
+        for part, name, old, now in values:
+            setattr(part, name, old.copy_(now))
+
+    hooks = module.register_forward_pre_hook(remember), module.register_forward_hook(write)
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 def _check_names(module: nn.Module) -> None:
@@ -182,27 +212,30 @@ def _name_unnamed(program: ExportedProgram) -> None:
 
 # ---- open axes ------------------------------------------------------------------------------------------------
 def _check(module: nn.Module, program: ExportedProgram, call: Call, still: Sequence[Mapping[int, str]]) -> None:
-    """Raises an error where an axis that is open must not be: the program answers other sizes otherwise than the
-    module does, or what it holds for them cannot be looked at.
+    """Raises an error where the program answers otherwise than the module, on the examples or at other sizes of an axis
+    that is open, or where what it holds for other sizes cannot be looked at.
 
     still: the axes that are open, with their words.
     """
-    if not any(still):
-        return
     read(program, *call)
-    for word, size in _sizes(call, still).items():
-        # One, since networks may branch on it; and a multiple: patches and strides may take no others.
-        for other in (1, 2 * size):
-            if not _agree(module, program, resized(call, still, {word: other}), needed=other > 1 or size == 1):
-                facts = f"at {word} = {other} it answers otherwise than the network"
-                raise CaptureError("the program", facts, "give examples of the sizes in use")
+    with Runner(module) as ours, Runner(program.module()) as theirs:
+        # Two calls in a row: a state that the program lost shows in the second.
+        if not _agree(ours, theirs, [call, call], needed=True):
+            facts = "its answers on the examples are other ones than the network's"
+            raise CaptureError("the program", facts, "use --method average, which needs no graph")
+        for word, size in _sizes(call, still).items():
+            # One, since networks may branch on it; and a multiple: patches and strides may take no others.
+            for other in (1, 2 * size):
+                grown = resized(call, still, {word: other})
+                if not _agree(ours, theirs, [grown], needed=other > 1 or size == 1):
+                    facts = f"at {word} = {other} it answers otherwise than the network"
+                    raise CaptureError("the program", facts, "give examples of the sizes in use")
 
 
-def _agree(module: nn.Module, program: ExportedProgram, call: Call, needed: bool) -> bool:
-    """Whether a program answers a call as the module does. needed: both have to take it. Raises ModelRunError."""
+def _agree(ours: Runner, theirs: Runner, calls: Sequence[Call], needed: bool) -> bool:
+    """Whether two networks answer calls alike. needed: both have to take them. Raises ModelRunError."""
     try:
-        with Runner(module) as ours, Runner(program.module()) as theirs:
-            expected, answers = (tensors_in(runner.run([call]).steps) for runner in (ours, theirs))
+        expected, answers = (tensors_in(runner.run(calls).steps) for runner in (ours, theirs))
     except ModelRunError:
         if needed:
             raise

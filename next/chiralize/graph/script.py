@@ -141,7 +141,7 @@ def _named(graph: torch.fx.GraphModule, script: torch.jit.ScriptModule, call: Ca
                 _register(root, node.target, tensor)
             else:
                 node.target = name
-    taken = [argument.name for argument in script.forward.schema.arguments[1:]]
+    taken = [argument.name for argument in script.forward.schema.arguments[1:]]  # type: ignore[attr-defined]
     wanted = [*taken[: len(call[0])], *call[1]]
     for node, name in zip(graph.graph.find_nodes(op="placeholder"), wanted, strict=True):
         node.target = name

@@ -59,6 +59,34 @@ def test_buffers_that_forward_writes_are_states() -> None:
     assert states == {"hidden", "last"} == {graph.leaves[leaf].names[0] for leaf in graph.mutations}
 
 
+class Cell(nn.Module):
+    """It assigns its state, which torch.export does not see where the cell is a part of a network."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cell = nn.GRUCell(3, 4)
+        self.register_buffer("hidden", torch.zeros(2, 4))
+        self.register_buffer("last", torch.ones(2, 4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.last, self.hidden = self.hidden, self.cell(x, self.hidden)
+        return self.hidden + self.last
+
+
+def test_buffers_that_a_part_of_the_network_replaces_are_states() -> None:
+    net, calls = (
+        nn.Sequential(Cell(), nn.Linear(4, 2)).eval(),
+        [((normal(2, 3, seed=seed).float(),), {}) for seed in range(3)],
+    )
+    program = exported(net, *calls[0][0])
+    graph = read(program, *calls[0])
+    assert {leaf.names[0] for leaf in graph.states} == {"0.hidden", "0.last"}
+    with Runner(net) as ours, Runner(program.module()) as theirs:
+        for expected, answer in zip(ours.run(calls).steps, theirs.run(calls).steps, strict=True):
+            torch.testing.assert_close(answer, expected)
+    assert not net[0].hidden.any()
+
+
 def test_kinds_of_leaves() -> None:
     graph = of_zoo("policy, normalised")
     kinds = {leaf.names[0]: leaf.kind for leaf in graph.leaves.values()}
@@ -191,6 +219,11 @@ def test_a_part_called_as_graphs_call_their_own(part: nn.Module | Tensor) -> Non
     with pytest.raises(CaptureError) as caught:
         exported(Net(lambda _, x: x, graph=part), torch.zeros(2, 12))
     assert "'graph'" in caught.value.where
+
+
+def test_a_program_that_answers_otherwise_is_refused() -> None:
+    with pytest.raises(CaptureError):
+        exported(lambda x: x if torch.compiler.is_exporting() else -x, torch.ones(2, 3))
 
 
 # ---- ops that are taken apart ------------------------------------------------------------------------------------

@@ -95,7 +95,7 @@ STEPS: dict[str, Callable[[Net, Tensor, Tensor], Tensor]] = {
 STEP = st.tuples(st.sampled_from(list(STEPS)), st.integers(0, 5), st.integers(0, 5))
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(steps=st.lists(STEP, min_size=2, max_size=6))
 def test_the_same_answers(steps: Sequence[tuple[str, int, int]]) -> None:
     """Whatever is written, viewed and read in whatever order: every value that there is at the end."""
