@@ -27,6 +27,7 @@ from chiralize.body.schema import Tensor as Entry
 from chiralize.body.skeleton import Skeleton
 from chiralize.body.spec import Spec
 from chiralize.errors import AmbiguousLayoutError, Finding, SpecError, UsageError
+from chiralize.errors.words import first_line
 from chiralize.graph.run import Call
 from chiralize.problem.trial import Arrangement, Shape, Trial, arguments_of, arrangements
 from chiralize.symmetry.action import act
@@ -71,7 +72,7 @@ class Reading:
 
 
 @dataclass(frozen=True)
-class _Found:
+class _Runs:
     """Sizes under which a network runs, their reading, and how it is called."""
 
     shapes: tuple[Shape, ...]
@@ -109,26 +110,23 @@ class Search:
     def reading(self) -> Reading:
         """The first reading that holds, of two samples, else of one. Raises UsageError, AmbiguousLayoutError."""
         for samples in (SAMPLES, 1) if not self.observed else (self.observed[0][0],):
-            found = self._first(samples)
-            if found is not None:
-                return self._worded(found)
+            first = self._first(samples)
+            if first is not None:
+                return self._worded(first)
         refusals = self.trial.refusals
         facts = f"it runs in none of {len(refusals)} sizes that were tried"
         if refusals:
             facts += f"; the first, {_texts(next(iter(refusals)))}: {next(iter(refusals.values()))}"
         raise UsageError("the network", facts, "give --input-shape and --input-layout for each input, or an example")
 
-    def _worded(self, found: _Found) -> Reading:
+    def _worded(self, sizes: _Runs) -> Reading:
         """A call of the found sizes, with what they were taken for."""
-        generator, tensors = torch.Generator().manual_seed(0), list[Tensor]()
-        for shape, tensor in zip(found.shapes, found.resolved.inputs, strict=True):
-            drawn = torch.randn(shape, generator=generator).to(self.trial.dtype)
-            tensors.append(torch.zeros_like(drawn) if tensor.kind == "state" else drawn)
-        taken = [f"{tensor.layout} = {_texts([tensor.shape])}" for tensor in found.resolved.inputs]
+        tensors = self._random(sizes.shapes, torch.Generator().manual_seed(0))
+        taken = [f"{tensor.layout} = {_texts([tensor.shape])}" for tensor in sizes.resolved.inputs]
         note = Finding("inputs", "note", f"taken as {'; '.join(taken)}", "--input-shape says otherwise")
-        return Reading(found.arrangement.call(tensors), found.spec, (note,))
+        return Reading(sizes.arrangement.call(tensors), sizes.spec, (note,))
 
-    def _first(self, samples: int) -> _Found | None:
+    def _first(self, samples: int) -> _Runs | None:
         """The first sizes with a reading; of sizes with several, that which the answers show."""
         unclear: list[tuple[tuple[Shape, ...], list[Spec], Arrangement]] = []
         for way, frames in self._candidates():
@@ -141,13 +139,17 @@ class Search:
                     continue
                 spec = replace(self.spec, inputs=tuple(entry for entry, _ in way))
                 try:
-                    return _Found(shapes, spec, resolve(spec, shapes, answers), arrangement)
+                    return _Runs(shapes, spec, resolve(spec, shapes, answers), arrangement)
                 except AmbiguousLayoutError:
                     if ways := _ways(spec, shapes, answers):
                         unclear.append((shapes, ways, arrangement))
                 except SpecError as error:
                     self.trial.refusals.setdefault(shapes, f"{_texts(answers)}: {error.facts}")
-        return self._by_answers(*unclear[0]) if unclear else None
+        try:
+            return self._by_answers(*unclear[0]) if unclear else None
+        except (RuntimeError, ValueError, TypeError, AssertionError) as error:  # it runs on sizes, not on numbers
+            facts = f"it fails on random numbers of {_texts(unclear[0][0])}: {first_line(error)}"
+            raise UsageError("the network", facts, "give --input-layout for each input, or an example") from error
 
     def _agrees_at_one(self, way: Way, frames: int, arrangement: Arrangement, answers: Sequence[Shape]) -> bool:
         """Whether the answer to one sample has the axes of that to two: a `squeeze` takes away its batch."""
@@ -221,22 +223,20 @@ class Search:
                 yield number
 
     # ---- several readings of the same sizes ----------------------------------------------------------------------
-    def _by_answers(self, shapes: tuple[Shape, ...], ways: Sequence[Spec], arrangement: Arrangement) -> _Found:
+    def _by_answers(self, shapes: tuple[Shape, ...], ways: Sequence[Spec], arrangement: Arrangement) -> _Runs:
         """The reading under which the network's gap is clearly the smallest. Raises AmbiguousLayoutError."""
-        draws = [(draw, self.trial.values(draw, arrangement)) for draw in self._draws(shapes)]
-        answers = [tuple(map(int, answer.shape)) for answer in draws[0][1]]
-        gaps: list[tuple[float, int]] = []
+        draws = self._draws(shapes)
+        plain = [self.trial.values(draw, arrangement) for draw in draws]
+        answers = [tuple(map(int, answer.shape)) for answer in plain[0]]
+        gaps: list[tuple[float, int]] = [(inf, -1)]  # none behind the last
         for number, way in enumerate(ways):
             resolved = resolve(way, shapes, answers)
-            images = [self.trial.values(_turned(draw, resolved.inputs), arrangement) for draw, _ in draws]
-            back = [_turned(image, resolved.outputs) for image in images]
-            gaps.append((_gap([plain for _, plain in draws], back), number))
+            images = [self.trial.values(_turned(draw, resolved.inputs), arrangement) for draw in draws]
+            gaps.append((_gap(plain, [_turned(image, resolved.outputs) for image in images]), number))
         (best, number), (following, _), *_ = sorted(gaps)
         if best <= min(_NEAR, _CLEARLY * following):
-            return _Found(shapes, ways[number], resolve(ways[number], shapes, answers), arrangement)
-        texts = " or ".join(
-            f"{[entry.layout for entry in (*(way.inputs or ()), *(way.outputs or ()))]}" for way in ways
-        )
+            return _Runs(shapes, ways[number], resolve(ways[number], shapes, answers), arrangement)
+        texts = " or ".join(map(_layouts, ways))
         facts = f"{_texts(shapes)} may be read as {texts}"
         raise AmbiguousLayoutError("the network", facts, "say which: --input-layout, --output-layout")
 
@@ -245,10 +245,14 @@ class Search:
         size, generator = shapes[0][0], torch.Generator().manual_seed(0)
         if self.arrays and len(self.arrays) == len(shapes):
             most = min(_ROWS, *map(len, self.arrays.values())) // size * size
-            parts = [[array[row : row + size] for array in self.arrays.values()] for row in range(0, most, size)]
-        else:
-            parts = [[torch.randn(shape, generator=generator) for shape in shapes] for _ in range(_ROWS // size)]
-        return [[tensor.to(self.trial.dtype) for tensor in part] for part in parts]
+            parts = [array[:most].to(self.trial.dtype).split(size) for array in self.arrays.values()]
+            return list(map(list, zip(*parts, strict=True)))
+        return [self._random(shapes, generator) for _ in range(_ROWS // size)]
+
+    def _random(self, shapes: Sequence[Shape], generator: torch.Generator) -> list[Tensor]:
+        """N(0, 1) in these sizes, the states zero."""
+        tensors = [torch.randn(shape, generator=generator).to(self.trial.dtype) for shape in shapes]
+        return [tensor * (entry.kind != "state") for tensor, entry in zip(tensors, self.entries, strict=True)]
 
 
 def _width(entry: Entry, body: Skeleton) -> int:
@@ -270,17 +274,18 @@ def _counts(entry: Entry, body: Skeleton) -> list[int]:
 def _poses(entry: Entry, body: Skeleton) -> Iterator[tuple[Entry, Sizes]]:
     """Sizes of a pose, in each layout with its coordinates, then with a confidence behind them."""
     counts = _counts(entry, body)
-    is_plain, is_said = counts in ([0], [1]), entry.layout is not None
+    is_plain = counts in ([0], [1])
     texts = [entry.layout] if entry.layout else list(_PLAIN if is_plain else _POSES)
-    texts = [text.replace("...", batch) for text in texts for batch in (("b", "b t") if "..." in text else ("",))]
-    ways = [(text, count, None) for text in texts for count in counts]
+    if "..." in texts[0]:  # axes in front: of samples, then of frames as well
+        texts = [texts[0].replace("...", axes) for axes in ("b", "b t")]
+    ways: list[tuple[str, int, tuple[str, ...] | None]] = list(product(texts, counts, [entry.dims]))
     if not _is_fixed(entry) and not is_plain and not body.signs:
-        score = "confidence" if "c" in body.dims else "c"
-        ways += [(text, len(body.dims) + 1, (*body.dims, score)) for text in texts]
+        dims = (*body.dims, "confidence" if "c" in body.dims else "c")
+        ways += product(texts, [len(dims)], [dims])
     for text, count, dims in sorted(ways, key=lambda way: "m" in way[0].split()):  # two people are tried last
         # An axis that stands by itself is laid out; whether (j d) or (d j), the answers have to tell.
-        layout = entry.layout if is_said or "(" in text else text
-        laid_out = entry.model_copy(update={"layout": layout} if dims is None else {"layout": layout, "dims": dims})
+        layout = entry.layout if entry.layout or "(" in text else text
+        laid_out = entry.model_copy(update={"layout": layout, "dims": dims})
         yield laid_out, _sizes(text, {"j": len(body.joints), "d": count})
 
 
@@ -316,6 +321,11 @@ def _states(module: nn.Module) -> Iterator[Sizes]:
 def _texts(shapes: Sequence[Shape]) -> str:
     """Sizes as `--input-shape` takes them: `1,27,17,2`."""
     return " and ".join(",".join(map(str, shape)) for shape in shapes)
+
+
+def _layouts(spec: Spec) -> str:
+    """The layouts of all tensors, `b (j d), b (d j)`."""
+    return ", ".join(str(entry.layout) for entry in (*(spec.inputs or ()), *(spec.outputs or ())))
 
 
 def _ways(spec: Spec, shapes: Sequence[Shape], answers: Sequence[Shape]) -> list[Spec]:

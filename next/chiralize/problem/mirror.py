@@ -11,13 +11,12 @@ which verdicts turn inputs and answers around:
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
 
-from chiralize.body.resolve import OnTensor, Resolved, resolve
-from chiralize.body.spec import Spec
+from chiralize.body.resolve import OnTensor, Resolved
 from chiralize.errors import AsymmetricConstantError, NegatedChannelsError, UnsupportedError
 from chiralize.graph.run import Around, Call, in_rows, mirrored, placed
 from chiralize.infer.hidden.choose import Chooser, assign
@@ -118,16 +117,6 @@ class WeightAction:
         """The action that inference found for a network."""
         graph = network.graph()
         return WeightAction(repmap.weight_representations(graph), repmap.exchanged(graph))
-
-    @property
-    def on_itself(self) -> dict[str, TensorRepresentation]:
-        """Representations of the weights that the mirror takes to none but themselves."""
-        return {name: rep for name, rep in self.hidden.items() if name not in self.exchanged}
-
-    def with_hidden(self, hidden: Mapping[str, TensorRepresentation]) -> WeightAction:
-        """The action where other weights are in the place of those `on_itself`: the exchanged ones stay."""
-        exchanged = {name: self.hidden[name] for name in self.exchanged if name in self.hidden}
-        return replace(self, hidden={**hidden, **exchanged})
 
 
 # ---- inference -----------------------------------------------------------------------------------------------------
@@ -326,16 +315,6 @@ def mirror_from(
         resolved.is_single,
         frozenset(tensor.index for tensor in resolved.inputs if tensor.kind == "state"),
     )
-
-
-def resolved_as(network: Network, spec: Spec) -> tuple[Resolved, NetworkMirror]:
-    """Another specification fitted to the network's tensors, and its T."""
-    resolved = network.resolved
-    shapes = [tensor.shape for tensor in resolved.inputs], [tensor.shape for tensor in resolved.outputs]
-    other = resolve(spec, *shapes)
-    # Random inputs are drawn about the centre of the mirror that is tried, not about that of the network's own.
-    around = Around(other.centers("input"), other.spreads) if other.is_affine else network.around
-    return other, mirror_from(other, _left_alone(other.inputs), _left_alone(other.outputs), {}, around)
 
 
 def _left_alone(tensors: Sequence[OnTensor]) -> list[TensorRepresentation]:

@@ -5,12 +5,12 @@ exported program to write, and as a flat graph of ops to reason about. `holding`
 that they stay one function.
 
 Mirrors at a point c other than 0 are affine: T x = c + S (x - c) with a signed permutation S. Steps that work with S
-alone use `graph()`, which reads x - c and answers y - c'; `centered`, `uncentered` and `restored` go between the two.
+alone use `graph()`, which reads x - c and answers y - c'; `restored` brings its weights back.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from math import inf
@@ -194,22 +194,6 @@ class Network:
     def program_of(self, module: torch.nn.Module) -> ExportedProgram:
         """A module in this one's stead as a program, with the same open axes. Raises CaptureError."""
         return export(module, self.args, self.kwargs, open_axes(self.resolved))[0]
-
-    def centered(self, tensors: Sequence[torch.Tensor]) -> list[torch.Tensor]:
-        """Inputs of the network as inputs of `graph()`: x - c."""
-        return self._moved(tensors, -1)
-
-    def uncentered(self, tensors: Sequence[torch.Tensor]) -> list[torch.Tensor]:
-        """Inputs of `graph()` as inputs of the network: x + c."""
-        return self._moved(tensors, 1)
-
-    def _moved(self, tensors: Sequence[torch.Tensor], sign: int) -> list[torch.Tensor]:
-        """Inputs with their centres added, or taken off where the sign is -1; those without a centre as they are."""
-        moved = list(tensors)
-        for index, (tensor, point) in enumerate(zip(tensors, self.resolved.centers("input"), strict=True)):
-            if point is not None:
-                moved[index] = tensor + sign * torch.from_numpy(point).to(tensor.device, tensor.dtype)
-        return moved
 
     def with_findings(self, *findings: Finding) -> Network:
         """The network with more for the report to say."""

@@ -23,7 +23,6 @@ from chiralize.problem.mirror import (
     mirror_if_known,
     mirror_of,
     represent,
-    resolved_as,
 )
 from chiralize.problem.network import Network
 from chiralize.problem.prepare import prepare
@@ -131,9 +130,3 @@ def test_labels_are_those_of_the_skeleton() -> None:
     mirror = mirror_if_known(of(Shifted()), None)
     assert mirror is not None and mirror.label("output", 0, (9, 1, 0)) == "r.x"
     assert mirror.part("output", 0, (9, 1, 0)) == "r"
-
-
-def test_another_specification_of_the_same_tensors() -> None:
-    network = of(Shifted())
-    _, mirror = resolved_as(network, load_spec({**BODY, "pairs": [], "negate": []}))
-    assert torch.equal(mirror.turned(network.example)[0][0], X)

@@ -4,7 +4,6 @@ asked for."""
 from __future__ import annotations
 
 import copy
-import itertools
 from typing import Any
 
 import pytest
@@ -299,7 +298,7 @@ class Lopsided(nn.Module):
 
 
 @pytest.mark.parametrize(
-    ("by_joint", "scores", "share"), list(itertools.product((True, False), (True, False), (0.05, 0.3)))
+    ("by_joint", "scores", "share"), [(True, False, 0.3), (False, False, 0.05), (True, True, 0.05), (False, True, 0.3)]
 )
 def test_the_networks_answers_choose(by_joint: bool, scores: bool, share: float) -> None:
     """What is chosen is what the network is made ready with."""
@@ -312,7 +311,7 @@ def test_the_networks_answers_choose(by_joint: bool, scores: bool, share: float)
     assert output.kind == "invariant" if scores else output.layout == text
 
 
-@pytest.mark.parametrize(("share", "by_joint"), list(itertools.product((1.0, 3.0), (True, False))))
+@pytest.mark.parametrize(("share", "by_joint"), [(1.0, True), (3.0, False)])
 def test_answers_that_say_nothing_choose_nothing(share: float, by_joint: bool) -> None:
     """At a share of 1 the network is one that never saw a mirrored pose."""
     with pytest.raises(AmbiguousLayoutError):
