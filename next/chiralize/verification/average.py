@@ -36,10 +36,10 @@ from chiralize.graph.model import CapturedModel, Leaf, Node, Ref, refs_in
 from chiralize.symmetry.action import Turn, act, shift
 from chiralize.verification.entries import NONE, ONE, Table, Value, constant, contents, sum_of
 
-_MOST_TERMS = 8
-"""Terms of a running sum, as of residual blocks, beyond which it is opaque: each has to be sorted in every sum."""
 _MOST_ENTRIES = 1 << 22
 """Entries times terms of a value that is moved or added up: 64 MB of numbers and factors."""
+_MOST_RUNNING = 1 << 18
+"""The same of a running sum, as of residual blocks, each of which has to be sorted: some 40 ms a block."""
 _MOVES = {
     f"aten.{name}"
     for name in (
@@ -289,10 +289,13 @@ class _Reading:
             parts.append(self.value(name) if known is None or not known.is_floating_point() else constant(known))
         if any(part.shape != shape and not part.is_constant for part in parts):
             return None
-        out = sum_of(parts, shape, dtype)
-        # A running sum of residual blocks would grow without end. The two views of an average have as many terms.
-        grows = parts[0].count != parts[1].count and out.count > _MOST_TERMS
-        return None if grows or out.count * _size(shape) > _MOST_ENTRIES else (out,)
+        # One more term for a sum of several: residual blocks, which would grow without end. The two views of an average
+        # have as many terms each.
+        counts = sorted(part.count for part in parts)
+        is_running = counts[0] == 1 < counts[1] and not any(part.is_constant for part in parts)
+        if sum(counts) * _size(shape) > (_MOST_RUNNING if is_running else _MOST_ENTRIES):
+            return None
+        return (sum_of(parts, shape, dtype),)
 
 
 def _scaled(value: Value, number: Tensor, dtype: torch.dtype) -> tuple[Value, ...] | None:
