@@ -1,4 +1,4 @@
-"""Small networks on a body of six joints, inferred and made symmetric; T is written here with plain torch.
+"""Small networks on a body of six joints, inferred and turned symmetric; T is written here with plain torch.
 
 `finished` runs a whole inference, with what is left open imposed in halves, and projects the weights onto what came out
 of it: an accepted network must then commute with T, whatever its weights were. `residual` is the judge.
@@ -136,14 +136,14 @@ def finished(
     """The network with symmetric weights, and how they transform. Raises UnsupportedError."""
     graph = graph_of(net, x, words=options.pop("words", None))
     repmap = represented(graph, [source], [result], chooser(graph), **options)
-    made = copy.deepcopy(net)
-    state = made.state_dict(keep_vars=True)
+    symmetric = copy.deepcopy(net)
+    state = symmetric.state_dict(keep_vars=True)
     with torch.no_grad():
         for leaf in graph.weights:
             partner = graph.leaves[repmap.partners.get(leaf.name, leaf.name)].tensor
             for name in leaf.names:
                 state[name].copy_(project(leaf.tensor, evaluate(repmap.leaves[leaf.name], {}), partner))
-    return made, repmap
+    return symmetric, repmap
 
 
 def residual(net: nn.Module, x: Tensor, turn: Turn, back: Turn) -> float:

@@ -54,8 +54,8 @@ def test_a_lopsided_constant_is_refused_or_changed_if_asked() -> None:
     assert "matrix" in caught.value.facts and "0.125" in caught.value.facts
     _, repmap = finished(graph(adjacency(0.125)), normal(2, 6, 2), POSE, POSE, symmetrize=True)
     assert len(repmap.symmetrized) == 1
-    made, repmap = finished(graph(adjacency()), normal(2, 6, 2), POSE, POSE)
-    assert residual(made, normal(3, 6, 2), turn_of(POSE), turn_of(POSE)) <= ROUNDING and not repmap.symmetrized
+    result, repmap = finished(graph(adjacency()), normal(2, 6, 2), POSE, POSE)
+    assert residual(result, normal(3, 6, 2), turn_of(POSE), turn_of(POSE)) <= ROUNDING and not repmap.symmetrized
 
 
 def test_an_offset_of_one_number_is_no_offset_of_a_signed_axis() -> None:
@@ -79,8 +79,8 @@ def partitioned(free_of_signs: bool) -> nn.Module:
 
 @pytest.mark.parametrize("free_of_signs", [True, False])
 def test_a_factor_of_hidden_channels_is_settled_by_a_constant(free_of_signs: bool) -> None:
-    made, _ = finished(partitioned(free_of_signs), normal(2, 6, 2), POSE, POSE)
-    assert residual(made, normal(3, 6, 2), turn_of(POSE), turn_of(POSE)) <= ROUNDING
+    result, _ = finished(partitioned(free_of_signs), normal(2, 6, 2), POSE, POSE)
+    assert residual(result, normal(3, 6, 2), turn_of(POSE), turn_of(POSE)) <= ROUNDING
 
 
 def test_an_axis_of_scales_and_joints() -> None:
@@ -93,8 +93,8 @@ def test_an_axis_of_scales_and_joints() -> None:
 
     powers = [torch.kron(torch.ones(2, 2), torch.linalg.matrix_power(adjacency(), power)) for power in range(3)]
     net = trained(Net(run, first=nn.Linear(2, 8), last=nn.Linear(24, 2), graphs=torch.cat(powers).double()))
-    made, _ = finished(net, normal(2, 4, 6, 2), CLIP, rep(2, 3, JOINTS, PLANE))
-    assert residual(made, normal(2, 4, 6, 2), turn_of(CLIP), turn_of(CLIP)) <= ROUNDING
+    result, _ = finished(net, normal(2, 4, 6, 2), CLIP, rep(2, 3, JOINTS, PLANE))
+    assert residual(result, normal(2, 4, 6, 2), turn_of(CLIP), turn_of(CLIP)) <= ROUNDING
 
 
 # ---- infinities ------------------------------------------------------------------------------------------------------
@@ -113,8 +113,8 @@ def attention_with(*hidden: tuple[int, int], number: float = 0.0, minus: float =
 
 
 def test_infinities_that_the_mirror_exchanges() -> None:
-    made, _ = finished(attention_with((1, 2), (3, 4), (0, 5)), normal(2, 6, 2), POSE, POSE)
-    assert residual(made, normal(3, 6, 2), turn_of(POSE), turn_of(POSE)) <= ROUNDING
+    result, _ = finished(attention_with((1, 2), (3, 4), (0, 5)), normal(2, 6, 2), POSE, POSE)
+    assert residual(result, normal(3, 6, 2), turn_of(POSE), turn_of(POSE)) <= ROUNDING
 
 
 @pytest.mark.parametrize(
@@ -144,8 +144,8 @@ def planted(entry: float) -> nn.Module:
 def test_constants_are_checked_in_all_of_their_entries() -> None:
     with pytest.raises(AsymmetricConstantError):
         finished(planted(2.0), normal(2, 4, 6, 2), CLIP, CLIP, words=FRAMES)
-    made, _ = finished(planted(0.0), normal(2, 4, 6, 2), CLIP, CLIP, words=FRAMES)
-    assert residual(made, normal(2, 50, 6, 2), turn_of(CLIP), turn_of(CLIP)) <= ROUNDING
+    result, _ = finished(planted(0.0), normal(2, 4, 6, 2), CLIP, CLIP, words=FRAMES)
+    assert residual(result, normal(2, 50, 6, 2), turn_of(CLIP), turn_of(CLIP)) <= ROUNDING
 
 
 # ---- buffers with one axis -------------------------------------------------------------------------------------------
@@ -186,9 +186,9 @@ def test_frequencies_are_never_changed() -> None:
     """Paired with each other they would be a mean of two frequencies."""
     net = trained(Net(of_fourier, first=nn.Linear(12, 8), last=nn.Linear(48, 12)))
     net.register_buffer("spread", normal(4, seed=1).abs() + 0.5)
-    made, repmap = finished(net, normal(2, 6, 2), POSE, POSE)
-    assert residual(made, normal(3, 6, 2), turn_of(POSE), turn_of(POSE)) <= ROUNDING
-    assert torch.equal(made.get_buffer("spread"), net.get_buffer("spread")) and not repmap.symmetrized
+    result, repmap = finished(net, normal(2, 6, 2), POSE, POSE)
+    assert residual(result, normal(3, 6, 2), turn_of(POSE), turn_of(POSE)) <= ROUNDING
+    assert torch.equal(result.get_buffer("spread"), net.get_buffer("spread")) and not repmap.symmetrized
 
 
 # ---- tables ----------------------------------------------------------------------------------------------------------
@@ -219,9 +219,9 @@ def test_orders_of_a_graph_are_no_table() -> None:
     ring = torch.eye(6, dtype=torch.float64) + (1 - torch.eye(6, dtype=torch.float64)) / 8
     weights = {"first": nn.Parameter(normal(3, 2, 8)), "last": nn.Parameter(normal(3, 8, 2, seed=1))}
     net = trained(Net(mixed, orders=torch.stack([torch.eye(6).double(), ring, ring @ ring]), **weights))
-    made, repmap = finished(net, normal(2, 6, 2), POSE, POSE)
+    result, repmap = finished(net, normal(2, 6, 2), POSE, POSE)
     assert repmap.tables == ()
-    assert residual(made, normal(3, 6, 2), turn_of(POSE), turn_of(POSE)) <= ROUNDING
+    assert residual(result, normal(3, 6, 2), turn_of(POSE), turn_of(POSE)) <= ROUNDING
 
 
 def test_the_image_is_the_one_that_t_is_written_with() -> None:

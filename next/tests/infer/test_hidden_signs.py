@@ -112,8 +112,8 @@ def of_angles(net: Net, x: Tensor) -> Tensor:
 
 def moved(net: Net, x: Tensor) -> Tensor:
     camera = features(net, x, 18)[:, :3]
-    place = torch.stack([camera[:, 1], camera[:, 2], 2 / (camera[:, 0].abs() + 1)], -1)
-    return x + place[:, None]
+    position = torch.stack([camera[:, 1], camera[:, 2], 2 / (camera[:, 0].abs() + 1)], -1)
+    return x + position[:, None]
 
 
 def of_inner_products(net: Net, x: Tensor) -> Tensor:
@@ -138,11 +138,11 @@ NETS: dict[str, tuple[Layer, int, tuple[int, ...]]] = {
 def test_converts(name: str) -> None:
     compute, entries, negated = NETS[name]
     result = rep(2, JOINTS, signs(negated))
-    made, _ = finished(net_of(compute, entries), normal(2, 6, 3), SOURCE, result)
+    changed, _ = finished(net_of(compute, entries), normal(2, 6, 3), SOURCE, result)
     x = normal(4, 6, 3, seed=5)
-    assert residual(made, x, turn_of(SOURCE), turn_of(result)) <= ROUNDING
+    assert residual(changed, x, turn_of(SOURCE), turn_of(result)) <= ROUNDING
     with torch.no_grad():
-        assert (made(x) - made(normal(4, 6, 3, seed=1))).abs().max() > 1e-3
+        assert (changed(x) - changed(normal(4, 6, 3, seed=1))).abs().max() > 1e-3
 
 
 @pytest.mark.parametrize("name", ["rows", "quaternions", "axis and angle"])
@@ -171,5 +171,5 @@ def test_bones_one_after_the_other() -> None:
     """Joints are taken out of a hidden axis one by one; nothing but the answer says that they are joints."""
     layers = {"first": nn.Linear(24, 32), "last": nn.Linear(32, 24)}
     net = trained(Net(directions, **layers, length=nn.Parameter(torch.rand(8))))
-    made, _ = finished(net, normal(2, 8, 3), CHAIN, CHAIN)
-    assert residual(made, normal(5, 8, 3, seed=5), turn_of(CHAIN), turn_of(CHAIN)) <= ROUNDING
+    changed, _ = finished(net, normal(2, 8, 3), CHAIN, CHAIN)
+    assert residual(changed, normal(5, 8, 3, seed=5), turn_of(CHAIN), turn_of(CHAIN)) <= ROUNDING

@@ -30,8 +30,8 @@ def pairings(units: list[int], fixed: bool) -> Iterator[list[tuple[int, int]]]:
     first, rest = units[0], units[1:]
     if fixed or len(units) % 2:
         yield from pairings(rest, fixed)
-    for place, other in enumerate(rest):
-        for tail in pairings(rest[:place] + rest[place + 1 :], fixed):
+    for position, other in enumerate(rest):
+        for tail in pairings(rest[:position] + rest[position + 1 :], fixed):
             yield [(first, other), *tail]
 
 
@@ -101,8 +101,8 @@ def test_the_pairing_of_an_equivariant_network_is_seen_again() -> None:
     symmetric, _ = finished(trained(layered()), normal(2, 6, 2), POSE, POSE)
     perturbed, _ = finished(trained(layered()), normal(2, 6, 2), POSE, POSE)
     with torch.no_grad():
-        for place, parameter in enumerate(perturbed.parameters()):
-            parameter.add_(1e-3 * normal(*parameter.shape, seed=place))
+        for seed, parameter in enumerate(perturbed.parameters()):
+            parameter.add_(1e-3 * normal(*parameter.shape, seed=seed))
     again, _ = finished(perturbed, normal(2, 6, 2), POSE, POSE, FromWeights)
     for ours, theirs in zip(again.parameters(), symmetric.parameters(), strict=True):
         assert (ours - theirs).abs().max() < 0.01
@@ -113,8 +113,8 @@ def test_weights_as_good_as_zero_do_not_vote(least: float) -> None:
     """Weight decay leaves numbers whose squares no float holds."""
     net = trained(layered()).float()
     net.first.bias.data.fill_(least)  # type: ignore[union-attr]
-    made, _ = finished(net, normal(2, 6, 2).float(), POSE, POSE, FromWeights)
-    assert residual(made.double(), normal(2, 6, 2), turn_of(POSE), turn_of(POSE)) <= 1e-6
+    result, _ = finished(net, normal(2, 6, 2).float(), POSE, POSE, FromWeights)
+    assert residual(result.double(), normal(2, 6, 2), turn_of(POSE), turn_of(POSE)) <= 1e-6
 
 
 def test_signs_that_a_later_op_refuses_are_left_out() -> None:
@@ -126,8 +126,8 @@ def test_signs_that_a_later_op_refuses_are_left_out() -> None:
         return x + net.last(mixed.mean(1, keepdim=True))
 
     net = trained(Net(run, mix=nn.Linear(6, 6), last=nn.Linear(2, 2)))
-    made, _ = finished(net, normal(2, 6, 2), POSE, POSE, FromWeights)
-    assert residual(made, normal(3, 6, 2), turn_of(POSE), turn_of(POSE)) <= ROUNDING
+    result, _ = finished(net, normal(2, 6, 2), POSE, POSE, FromWeights)
+    assert residual(result, normal(3, 6, 2), turn_of(POSE), turn_of(POSE)) <= ROUNDING
 
 
 def test_imposed_layouts_by_depth_and_signs() -> None:

@@ -190,5 +190,5 @@ def test_an_axis_without_signs_that_is_known_decides_on_what_it_was_made_from(na
 
     layers = {"along": nn.Linear(5, 5), "inlet": nn.Linear(34, 12), "outlet": nn.Linear(12, 51)}
     source, result = rep(2, 5, H36M, PLANE), rep(2, 5, H36M, SPACE)
-    made, _ = finished(trained(Net(compute, **layers)), normal(2, 5, 17, 2), source, result)
-    assert residual(made, normal(2, 5, 17, 2), turn_of(source), turn_of(result)) <= ROUNDING
+    changed, _ = finished(trained(Net(compute, **layers)), normal(2, 5, 17, 2), source, result)
+    assert residual(changed, normal(2, 5, 17, 2), turn_of(source), turn_of(result)) <= ROUNDING

@@ -170,8 +170,8 @@ def test_signs_are_linear_equations(equations: list[tuple[set[int], bool]]) -> N
     unknown = [sign_of(solver.unknown_sign()[0]) for _ in range(6)]
     left = list(product_of([1, -1], repeat=6))
     for places, negative in equations:
-        fitting = [signs for signs in left if prod(signs[place] for place in places) == (-1) ** negative]
-        asked = prod((unknown[place] for place in places), start=(-1) ** negative)
+        fitting = [signs for signs in left if prod(signs[k] for k in places) == (-1) ** negative]
+        asked = prod((unknown[k] for k in places), start=(-1) ** negative)
         assert solver.positive(asked) == bool(fitting)
         left = fitting or left
     solver.settle_signs()

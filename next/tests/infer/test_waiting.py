@@ -19,8 +19,8 @@ WIDTH = 12
 
 def judged(net: nn.Module, shape: tuple[int, ...] = (3, 6, 2)) -> float:
     action = POSE if len(shape) == 3 else CLIP
-    made, _ = finished(net, normal(2, *shape[1:]), action, action)
-    return residual(made, normal(*shape, seed=5), turn_of(action), turn_of(action))
+    result, _ = finished(net, normal(2, *shape[1:]), action, action)
+    return residual(result, normal(*shape, seed=5), turn_of(action), turn_of(action))
 
 
 # ---- factors ---------------------------------------------------------------------------------------------------------

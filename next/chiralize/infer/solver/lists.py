@@ -121,13 +121,13 @@ def together(call: Call, axes: Sequence[Axis], lists: Sequence[Sequence[int]], n
 
     x[rows, columns]: position k names (rows[k], columns[k]), and its signs are the product of both.
     """
-    solver, place = call.solver, Place.of(call, name)
+    solver, slot = call.solver, Place.of(call, name)
     resolved = [solver.resolve(axis) for axis in axes]
     unknown = [axis for axis in resolved if not is_known(axis)]
     # A part without entries teaches nothing of the axis. It makes `decided` wait until the axis is known.
     if unknown:
-        positions = place.positions(len(lists[0]))
-        place.tie(Part(unknown[0], positions, ()))
+        positions = slot.positions(len(lists[0]))
+        slot.tie(Part(unknown[0], positions, ()))
         return positions
     actions = [product(axis) for axis in resolved]
     rows: list[list[int]] = []
@@ -162,15 +162,15 @@ def settled(call: Call, tie: Tie, name: str, words: str) -> Axis:
 
     words: what the list is called in messages. Raises Conflict where no pairing fits.
     """
-    solver, place = call.solver, Place.of(call, name)
+    solver, slot = call.solver, Place.of(call, name)
     only = _paired([tie])
     if only is None:
         raise Conflict(f"{words} is not closed under the mirror{_missing(tie)}")
     # Without repetitions there is just one pairing.
     if len(set(tie.labels)) == len(tie.labels):
         return known_axis(only)
-    axis = place.positions(len(tie.labels))
-    place.tie(replace(tie, axis=axis))
+    axis = slot.positions(len(tie.labels))
+    slot.tie(replace(tie, axis=axis))
     # A reader has decided: that is taken, if the list allows it.
     if is_known(axis):
         if not tie.fits(product(axis)):
@@ -194,11 +194,11 @@ def _of_unknown(call: Call, axis: Axis, chosen: Sequence[int], name: str) -> Axi
     Then the axis follows from their positions, once readers know these: h[[0, 2]] and h[[1, 3]] with exchanged
     positions say that h has the pairs (0 2) and (1 3). Returns the positions.
     """
-    solver, place = call.solver, Place.of(call, name)
+    solver, slot = call.solver, Place.of(call, name)
     if not chosen:
         raise Wait("an index into an axis that is not known yet")
-    positions = place.positions(len(chosen))
-    place.tie(Part(axis, positions, tuple(chosen)))
+    positions = slot.positions(len(chosen))
+    slot.tie(Part(axis, positions, tuple(chosen)))
     parts = [part for part in solver.tied.values() if isinstance(part, Part) and solver.resolve(part.axis) == axis]
     action = _learnt(parts, axis_size(axis), solver)
     if action is None:
