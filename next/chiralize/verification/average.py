@@ -258,7 +258,8 @@ class _Reading:
 
     def _each(self, node: Node, operands: Sequence[Value], dtype: torch.dtype | None) -> tuple[Value, ...] | None:
         """A sum or a product of integers or bools: nothing is known but that it does the same to all entries."""
-        if {value.shape for value in operands} != {node.shapes[0]} or node.arguments.get("alpha", 1) != 1:
+        shapes = {value.shape for value in operands}
+        if shapes != {node.shapes[0]} or node.arguments.get("alpha", 1) != 1 or _size(node.shapes[0]) > _MOST_RUNNING:
             return None
         other = node.arguments["other"]
         number = "" if isinstance(other, Ref) else repr(other)

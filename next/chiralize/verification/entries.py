@@ -41,7 +41,7 @@ class Value:
     def of(entries: Tensor, factors: Tensor, dtype: torch.dtype | None) -> Value:
         """The value with these terms, in the form in which equal values are alike. Terms are sorted by number."""
         shape, held = tuple(entries.shape[1:]), entries != NONE
-        used = max(int(held.flatten(1).any(1).sum()), 1)
+        used = max(int(held.reshape(len(held), -1).any(1).sum()), 1)
         entries, factors = entries[:used], factors[:used] + 0.0  # no negative zeros
         if used == 1 and entries.numel() and bool((factors == 1).all()):
             flat = entries.flatten()

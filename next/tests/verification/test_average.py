@@ -195,6 +195,25 @@ def test_one_number_that_is_negated(read: int, answered: int) -> None:
     assert why_no_average(graph, turns[:1], [still]) == "output 0"
 
 
+def test_numbers_without_axes_and_tensors_without_entries() -> None:
+    """A loss, and an empty list of landmarks: one number of all samples is averaged, and nothing is nothing."""
+
+    class Scalars(nn.Module):
+        def __init__(self, both: bool) -> None:
+            super().__init__()
+            self.net, self.both = nn.Linear(6, 6), both
+
+        def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+            image = x[:, torch.from_numpy(SIX.partner)] * torch.from_numpy(SIX.sign).float()
+            first, second = self.net(x).mean(), self.net(image if self.both else x).mean()
+            return 0.5 * (first + second), torch.cat([x[:, :0], 2 * image[:, :0]], 1).flip(1)
+
+    number, nothing = (TensorRepresentation(()), None), turn(SignedPermutation.identity(0))
+    for both in (True, False):
+        graph = graph_of(Scalars(both), (torch.randn(3, 6),))
+        assert (why_no_average(graph, [turn(SIX)], [number, nothing]) is None) == both
+
+
 def test_a_mirror_at_a_point_adds_a_constant() -> None:
     centers = torch.tensor([0.0, 0.0, 0.0, 0.0, 320.0, 0.0]).double().numpy()[None]
     affine, elsewhere = (turn(SIX)[0], centers), (turn(SIX)[0], centers + (centers != 0))
