@@ -320,7 +320,8 @@ def _term(terms: Tensor, term: int, filler: float) -> Tensor:
 
 def _data(node: Node) -> list[str]:
     """The tensors that a node reads, but for lists that say which entries are picked."""
-    return [ref.name for ref in refs_in(value for key, value in node.arguments.items() if key not in _LISTS)]
+    values = [value for key, value in node.arguments.items() if key not in _LISTS]
+    return [ref.name for ref in refs_in(values)]
 
 
 def _size(shape: Sequence[int] | None) -> int:

@@ -91,11 +91,10 @@ def constant(numbers: Tensor) -> Value:
 
 def sum_of(values: Sequence[Value], shape: tuple[int, ...], dtype: torch.dtype | None) -> Value:
     """The sum, in which equal terms are added up and all terms are sorted by number, the largest first."""
-    sides = zip(*(value.numbers for value in values), strict=True)
     # "term ..." of every value, broadcast, one after the other.
-    entries, factors = (
-        torch.cat([part.movedim(0, -1).expand(*shape, -1).movedim(-1, 0) for part in side]) for side in sides
-    )
+    numbers = [value.numbers for value in values]
+    entries = torch.cat([_broadcast(part, shape) for part, _ in numbers])
+    factors = torch.cat([_broadcast(part, shape) for _, part in numbers])
     entries, factors = _sorted(entries, factors)
     for term in range(len(entries) - 1, 0, -1):
         same = (entries[term] == entries[term - 1]) & (entries[term] != NONE)
@@ -105,6 +104,11 @@ def sum_of(values: Sequence[Value], shape: tuple[int, ...], dtype: torch.dtype |
     # x - x stays a term, 0 x: it is no number where x is infinite. A constant 0 is none.
     entries.masked_fill_((entries == ONE) & (factors == 0), NONE)
     return Value.of(*_sorted(entries, factors), dtype)
+
+
+def _broadcast(terms: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Terms of fewer or shorter axes as "term ..." of a shape."""
+    return terms.movedim(0, -1).expand(*shape, -1).movedim(-1, 0)
 
 
 def _sorted(entries: Tensor, factors: Tensor) -> tuple[Tensor, Tensor]:
@@ -146,13 +150,15 @@ class Table:
 
         What moves its result moves its operands: S |a + b| is |S a + S b| for bytes, whose sums are none of numbers.
         """
-        kinds = [str(value.dtype) for value in values]
-        columns = [
-            [part.movedim(0, -1).reshape(-1, value.count).tolist() for part in value.numbers] for value in values
-        ]
-        numbers = list[int]()
-        for entry in range(torch.Size(values[0].shape).numel()):
-            parts = [(kind, tuple(n[entry]), tuple(f[entry])) for kind, (n, f) in zip(kinds, columns, strict=True)]
-            numbers.append(self.number(("each", op, tuple(sorted(parts)))))
+        parts = [_columns(value) for value in values]
+        # The operands of every entry of the result, in one order.
+        numbers = [self.number(("each", op, tuple(sorted(operands)))) for operands in zip(*parts, strict=True)]
         entries = torch.tensor(numbers, dtype=torch.int64).reshape(1, *values[0].shape)
         return Value.of(entries, torch.ones(entries.shape, dtype=torch.float64), dtype)
+
+
+def _columns(value: Value) -> list[tuple[Any, ...]]:
+    """Every entry of a value by itself: the type of the value, and the numbers and factors of the entry's terms."""
+    entries, factors = (part.movedim(0, -1).reshape(-1, value.count).tolist() for part in value.numbers)
+    kind = str(value.dtype)
+    return [(kind, tuple(of_entry), tuple(by)) for of_entry, by in zip(entries, factors, strict=True)]

@@ -86,7 +86,7 @@ def _judge_one_pass(network: Network, passport: Passport | None, trial: Trial, p
     except UnsupportedError as error:
         refusal = error.with_traceback(None)
     mirror = mirror_of(network, repmap)
-    numbers, own = _numbers(network, mirror, trial, progress)
+    numbers, coarse = _numbers(network, mirror, trial, progress)
     proof = None
     if repmap is not None:
         progress(f"verifying, the proof of {len(network.graph().nodes):,} ops")
@@ -99,7 +99,7 @@ def _judge_one_pass(network: Network, passport: Passport | None, trial: Trial, p
         proof = certificate.refused(refusal, len(network.graph().nodes))
     if proof is not None:
         proof = _bounded(proof, network, numbers)
-    return Verdict(numbers, proof, mirror, repmap, refusal, own=own, is_claimed=is_claimed)
+    return Verdict(numbers, proof, mirror, repmap, refusal, as_it_runs=coarse, is_claimed=is_claimed)
 
 
 def _judge_average(network: Network, trial: Trial, progress: Progress) -> Verdict:
@@ -108,7 +108,7 @@ def _judge_average(network: Network, trial: Trial, progress: Progress) -> Verdic
     Proved on the graph; without one by the module itself, which is the average if its mirrors are T.
     """
     mirror = _mirror_of_views(network)
-    numbers, own = _numbers(network, mirror, trial, progress)
+    numbers, coarse = _numbers(network, mirror, trial, progress)
     captured, proof = network.captured, None
     if captured is not None:
         progress(f"verifying, the proof of {len(captured.nodes):,} ops")
@@ -117,7 +117,7 @@ def _judge_average(network: Network, trial: Trial, progress: Progress) -> Verdic
     elif averages(network.module, mirror.turns_in, mirror.turns_out):
         note = Finding("capture", "note", "by construction: (f(x) + T f(T x)) / 2 is equivariant for every f")
         proof = CertificateVerdict(True, 0, 0, findings=(note,))
-    return Verdict(numbers, proof, mirror, unproved=network.problem, own=own, is_claimed=True)
+    return Verdict(numbers, proof, mirror, unproved=network.problem, as_it_runs=coarse, is_claimed=True)
 
 
 def _judge_by_running(network: Network, passport: Passport | None, trial: Trial, progress: Progress) -> Verdict:

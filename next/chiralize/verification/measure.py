@@ -109,8 +109,8 @@ def measure(
                     of_output.add(answer, turned[index], theirs[index] if result is not None else None)
     outputs = {index: of_output.figures() for index, of_output in sums.items()}
     odd = [outputs[index].odd if index in outputs else (0.0, 0.0) for index in range(len(mirror.outputs))]
-    before, after = (tuple(share[side] for share in odd) for side in (0, 1))
-    return Measured(tuple(outputs.values()), "noise", samples), Degeneracy(before, after)
+    degeneracy = Degeneracy(tuple(before for before, _ in odd), tuple(after for _, after in odd))
+    return Measured(tuple(outputs.values()), "noise", samples), degeneracy
 
 
 def _units(network: Network, index: int) -> list[int]:

@@ -108,10 +108,10 @@ def _shapes_at(
     values: Mapping[Any, int], symbolic: Sequence[Sequence[Any]], shapes: Sequence[Shape]
 ) -> tuple[Shape, ...]:
     """The shapes of all inputs where symbols have other values."""
-    return tuple(
-        tuple(_sized(size, values, before) for size, before in zip(sizes, shape, strict=True))
-        for sizes, shape in zip(symbolic, shapes, strict=True)
-    )
+    resized = list[Shape]()
+    for sizes, shape in zip(symbolic, shapes, strict=True):
+        resized.append(tuple(_sized(size, values, before) for size, before in zip(sizes, shape, strict=True)))
+    return tuple(resized)
 
 
 def _sized(size: Any, values: Mapping[Any, int], before: int) -> int:

@@ -186,8 +186,8 @@ class Standing(Enum):
 class Verdict:
     """Both verdicts on a network under one mirror, the mirror they used, and why there is no proof if there is none.
 
-    certificate: None where nothing could be proved.  unproved: the reason.  own: the numeric verdict in the precision
-    in which the network runs, None where that is the one it was judged in.  run_only: the file has no graph.
+    certificate: None where nothing could be proved.  unproved: the reason.  as_it_runs: the numeric verdict in the
+    precision in which the network runs, None where that is the one it was judged in.  run_only: the file has no graph.
     is_claimed: a passport says how weights transform, so that a proof that breaks contradicts it. Else partners were
     looked for, and nothing is known where none are right.
     """
@@ -198,7 +198,7 @@ class Verdict:
     repmap: RepMap | None = None
     unproved: ChiralizeError | None = None
     run_only: bool = False
-    own: NumericVerdict | None = None
+    as_it_runs: NumericVerdict | None = None
     is_claimed: bool = False
 
     @property
@@ -241,8 +241,13 @@ class Verdict:
     @property
     def findings(self) -> tuple[Finding, ...]:
         """What is to be said beside the verdicts."""
-        proof = self.certificate
-        return (*self.numeric.findings, *(proof.findings if proof is not None else ()))
+        findings = [*self.numeric.findings, *(self.certificate.findings if self.certificate is not None else ())]
+        coarse = self.as_it_runs
+        if coarse is not None and self.numeric.passed and not coarse.passed:
+            figures = f"off by {coarse.worst.residual:.1e}, bound {coarse.worst.bound:.1e}"
+            facts = f"in {coarse.dtype}, in which it runs, {coarse.worst.title} is {figures}"
+            findings.append(Finding("precision", "doubt", facts, "run it in float64", f"{figures} in {coarse.dtype}"))
+        return tuple(findings)
 
 
 # ---- how far from the original -------------------------------------------------------------------------------------

@@ -110,4 +110,6 @@ def test_both_precisions_are_judged() -> None:
     for factor, passes in ((0.0, True), (800.0, False)):
         verdict = verdict_on(Cancelling(factor), POSE, poses())
         assert verdict.passed and verdict.numeric.dtype == "float64"
-        assert verdict.own is not None and verdict.own.dtype == "float32" and verdict.own.passed == passes
+        assert verdict.as_it_runs is not None and verdict.as_it_runs.dtype == "float32"
+        assert verdict.as_it_runs.passed == passes
+        assert ("precision", "doubt") in {(each.topic, each.level) for each in verdict.findings} or passes
