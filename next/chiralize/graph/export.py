@@ -15,7 +15,7 @@ import inspect
 import re
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +69,13 @@ def export(
             return program, (*findings, *_fixed_arguments(module, call))
         except (CaptureError, ModelRunError) as error:
             if not words:
+                if source is not module:
+                    raise
+                # Perhaps it branches on a constant.
+                with suppress(CaptureError):
+                    source, left_open = traced(module, call, open_axes)
+                    words, findings = _sizes(call, left_open).keys(), []
+                    continue
                 raise
             # The batch is closed last.
             closed = [word for word in words if word != _BATCH] or [*words]
@@ -272,5 +279,5 @@ def _near(first: Tensor, second: Tensor) -> bool:
     """Whether two answers are equal up to rounding."""
     if first.shape != second.shape:
         return False
-    scale = float(first.abs().max()) if first.numel() else 0.0
+    scale = float(first.abs().nan_to_num(0.0, 0.0).max()) if first.numel() else 0.0
     return torch.allclose(first, second, rtol=0, atol=_ROUNDING * scale, equal_nan=True)

@@ -1,15 +1,19 @@
-"""TorchScript, as robots' policies come, becomes a graph module that `export` takes like any other.
+"""TorchScript, as robots' policies come, and what `torch.export` refuses: the ops of one run become a graph module.
 
-`torch.export` takes no scripts. `make_fx` runs one on the examples and writes down each op: names of tensors are lost,
-and every size is a number. So tensors get their names back by where they lie in memory, and an axis is open only where
-a script that runs on twice its size leaves the very same graph:
+`torch.export` takes no scripts, nor modules that branch on a constant (`nn.TransformerEncoder` looks whether its mask
+is causal). `make_fx` runs either on the examples and writes down each op: names of tensors are lost, and every size is
+a number. So tensors get their names back by where they lie in memory, and an axis is open only where a run on twice
+its size leaves the very same graph:
 
     linear(x, w, b)            the same for 2 and 4 samples: open
     view(x, [2, 51])           another graph for 4 samples: fixed
+
+A branch on what depends on inputs, weights or states is refused: the graph has only the one that was taken.
 """
 
 from __future__ import annotations
 
+import inspect
 import operator
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -22,41 +26,46 @@ from chiralize.errors import CaptureError
 from chiralize.errors.words import first_line
 from chiralize.graph.execution import LOOKS, target_of
 from chiralize.graph.quiet import quiet
-from chiralize.graph.run import Arguments, Call, copied, fresh, resized
+from chiralize.graph.run import Arguments, Call, copied, fresh, resized, same
 
 Buffers = list[tuple[nn.Module, str, Tensor]]
 
 
 def traced(
-    script: torch.jit.ScriptModule, call: Call, axes: Sequence[Mapping[int, str]]
+    module: nn.Module, call: Call, axes: Sequence[Mapping[int, str]]
 ) -> tuple[torch.fx.GraphModule, list[dict[int, str]]]:
-    """The graph of a script under the names of its tensors, and those of the open axes that it leaves open.
+    """The graph of a module under the names of its tensors, and those of the open axes that it leaves open.
 
     Raises CaptureError for arguments that are no tensors, and where a branch depends on the data.
     """
     if not all(isinstance(value, Tensor) for value in (*call[0], *call[1].values())):
-        facts = "a script is captured for arguments that are tensors alone"
-        raise CaptureError("the script", facts, "use --method average, which needs no graph")
-    graph = _recorded(script, call)
+        facts = "the network is traced, which takes arguments that are tensors alone"
+        raise CaptureError("the network", facts, "use --method average, which needs no graph")
+    graph = _recorded(module, call)
     sizes: dict[str, int] = {}
     for tensor, words in zip(Arguments.of(*call).tensors, axes, strict=True):
         sizes.update((word, 2 * tensor.shape[axis]) for axis, word in words.items())
-    still = {word for word, size in sizes.items() if _is_the_same(script, graph, resized(call, axes, {word: size}))}
+    still = {word for word, size in sizes.items() if _is_the_same(module, graph, resized(call, axes, {word: size}))}
     opened = [{axis: word for axis, word in words.items() if word in still} for words in axes]
-    return _named(graph, script, call), opened
+    names = [node.target for node in graph.graph.find_nodes(op="placeholder")]
+    for node, name in zip(graph.graph.find_nodes(op="placeholder"), _arguments(module, call, names), strict=True):
+        node.target = name
+    graph.recompile()
+    return graph, opened
 
 
-def _recorded(script: torch.jit.ScriptModule, call: Call) -> torch.fx.GraphModule:
-    """The ops of one call; buffers are afterwards as they were. Raises CaptureError.
+def _recorded(module: nn.Module, call: Call) -> torch.fx.GraphModule:
+    """The ops of one call of a copy, with its tensors under their names. Raises CaptureError.
 
     A buffer that forward replaces (`self.h = h`) is written instead: a trace sees writes, and no assignments.
     """
-    held = _buffers(script)
+    ours = copied(module)
+    held: Buffers = [(part, *each) for part in ours.modules() for each in part.named_buffers(recurse=False)]
 
     def run(*tensors: Tensor) -> Any:
         """The answer, once all new states are copied: one may be a view of what another write changes."""
         args, kwargs = Arguments.of(*call).filled(tensors)
-        answer = script(*args, **kwargs)
+        answer = ours(*args, **kwargs)
         now = [getattr(part, name) for part, name, _ in held]
         new = [(old, value.clone()) for (_, _, old), value in zip(held, now, strict=True) if value is not old]
         for old, value in new:
@@ -67,18 +76,18 @@ def _recorded(script: torch.jit.ScriptModule, call: Call) -> torch.fx.GraphModul
     before = [buffer.clone() for _, _, buffer in held]
     try:
         with quiet(), torch.no_grad(), torch.random.fork_rng(devices=[]):
-            # The first call optimises the script; before that, numbers within it are tensors that cannot be traced.
+            # The first call optimises a script; before that, numbers within it are tensors that cannot be traced.
             run(*Arguments.of(*fresh(call)).tensors)
+            states = [buffer for (_, _, buffer), numbers in zip(held, before, strict=True) if not same(buffer, numbers)]
             _put_back(held, before)
             record = make_fx(run, pre_dispatch=True, _error_on_data_dependent_ops=False, record_stack_traces=True)
             graph = record(*Arguments.of(*fresh(call)).tensors)
-            _check_numbers(graph, {buffer.data_ptr() for _, _, buffer in held})
-            return graph
+            _put_back(held, before)
+            _check_numbers(graph, {tensor.data_ptr() for tensor in (*states, *ours.parameters())})
     except Exception as error:
-        facts = f"the script cannot be traced: {first_line(error)}"
-        raise CaptureError("the script", facts, "use --method average, which needs no graph") from error
-    finally:
-        _put_back(held, before)
+        facts = f"the network cannot be traced: {first_line(error)}"
+        raise CaptureError("the network", facts, "use --method average, which needs no graph") from error
+    return _named(graph, ours)
 
 
 def _put_back(held: Buffers, before: Sequence[Tensor]) -> None:
@@ -89,35 +98,32 @@ def _put_back(held: Buffers, before: Sequence[Tensor]) -> None:
             buffer.copy_(numbers)
 
 
-def _check_numbers(graph: torch.fx.GraphModule, states: set[int]) -> None:
-    """Drop reads of numbers that are always the same, in place. Raises ValueError where one is read from the inputs or
-    from a buffer: a branch may depend on it, and the graph has only the one that was taken. states: by memory.
+def _check_numbers(graph: torch.fx.GraphModule, learned: set[int]) -> None:
+    """Drop reads of numbers that are always the same, in place.
+
+    learned: weights and states, by memory.  Raises ValueError where a number is read from these or from inputs: a
+    branch may depend on it, and the graph has only the one that was taken.
     """
     varying: set[torch.fx.Node] = set()
     for node in list(graph.graph.nodes):
         if node.op == "get_attr":
-            depends = operator.attrgetter(node.target)(graph).data_ptr() in states
+            depends = operator.attrgetter(node.target)(graph).data_ptr() in learned
         else:
             depends = node.op == "placeholder" or not varying.isdisjoint(node.all_input_nodes)
         if target_of(node) in LOOKS:
             if depends:
-                raise ValueError("a number is read out of a tensor that depends on the input")
+                raise ValueError("a number is read out of a tensor that depends on inputs, weights or states")
             if not node.users:
                 graph.graph.erase_node(node)
         elif depends:
             varying.add(node)
 
 
-def _buffers(script: nn.Module) -> Buffers:
-    """The buffers of all parts: (part, name, buffer)."""
-    return [(part, name, buffer) for part in script.modules() for name, buffer in part.named_buffers(recurse=False)]
-
-
-def _is_the_same(script: torch.jit.ScriptModule, graph: torch.fx.GraphModule, call: Call) -> bool:
-    """Whether a script does the very same on other sizes: the same ops on the same numbers and constants."""
+def _is_the_same(module: nn.Module, graph: torch.fx.GraphModule, call: Call) -> bool:
+    """Whether a network does the very same on other sizes: the same ops on the same numbers and constants."""
     try:
-        other = _recorded(script, call)
-    except CaptureError:  # the script does not take these sizes
+        other = _recorded(module, call)
+    except CaptureError:  # it does not take these sizes
         return False
     if str(graph.graph) != str(other.graph):
         return False
@@ -125,9 +131,9 @@ def _is_the_same(script: torch.jit.ScriptModule, graph: torch.fx.GraphModule, ca
     return all(torch.equal(*(operator.attrgetter(name)(each) for each in (graph, other))) for name in names)
 
 
-def _named(graph: torch.fx.GraphModule, script: torch.jit.ScriptModule, call: Call) -> torch.fx.GraphModule:
-    """The graph with copies of its tensors under their names in the script, and arguments under those of forward."""
-    stored = script.state_dict(keep_vars=True)
+def _named(graph: torch.fx.GraphModule, module: nn.Module) -> torch.fx.GraphModule:
+    """The graph with its tensors under the names that they have in the module."""
+    stored = module.state_dict(keep_vars=True) | dict(module.named_buffers())
     names = {tensor.data_ptr(): name for name, tensor in stored.items() if tensor.numel()}
     root = nn.Module()
     for name, tensor in stored.items():
@@ -137,16 +143,20 @@ def _named(graph: torch.fx.GraphModule, script: torch.jit.ScriptModule, call: Ca
             tensor = operator.attrgetter(node.target)(graph)
             name = names.get(tensor.data_ptr())
             if name is None or stored[name].shape != tensor.shape:
-                # What the script does not hold under a name, such as numbers that forward makes.
+                # What the module does not hold under a name, such as numbers that forward makes.
                 _register(root, node.target, tensor)
             else:
                 node.target = name
-    taken = [argument.name for argument in script.forward.schema.arguments[1:]]  # type: ignore[attr-defined]
-    wanted = [*taken[: len(call[0])], *call[1]]
-    for node, name in zip(graph.graph.find_nodes(op="placeholder"), wanted, strict=True):
-        node.target = name
-    result = torch.fx.GraphModule(root, graph.graph, type(script).__name__)
-    return copied(result.eval())  # type: ignore[return-value]
+    return torch.fx.GraphModule(root, graph.graph, type(module).__name__).eval()
+
+
+def _arguments(module: nn.Module, call: Call, names: Sequence[str]) -> list[str]:
+    """The names of a call's arguments, as forward has them. names: to be taken where it says none."""
+    if isinstance(module, torch.jit.ScriptModule):
+        taken = [argument.name for argument in module.forward.schema.arguments[1:]]  # type: ignore[attr-defined]
+    else:
+        taken = [*inspect.signature(module.forward).parameters]
+    return [*(taken if len(taken) >= len(call[0]) else names)[: len(call[0])], *call[1]]
 
 
 def _register(root: nn.Module, name: str, tensor: Tensor) -> None:

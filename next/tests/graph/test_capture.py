@@ -221,9 +221,12 @@ def test_a_part_called_as_graphs_call_their_own(part: nn.Module | Tensor) -> Non
     assert "'graph'" in caught.value.where
 
 
-def test_a_program_that_answers_otherwise_is_refused() -> None:
+def test_a_program_that_answers_otherwise_is_not_taken() -> None:
+    """Here what runs is traced; where that answers otherwise, too, there is no program."""
+    graph = captured(lambda x: x if torch.compiler.is_exporting() else -x, torch.ones(2, 3))
+    assert [node.target for node in graph.nodes] == ["aten.neg.default"]
     with pytest.raises(CaptureError):
-        exported(lambda x: x if torch.compiler.is_exporting() else -x, torch.ones(2, 3))
+        exported(Net(lambda s, x: x * len(s.seen) if s.seen.append(0) is None else x, seen=[]), torch.ones(2, 3))
 
 
 # ---- ops that are taken apart ------------------------------------------------------------------------------------

@@ -100,3 +100,46 @@ class Branching(nn.Module):
 def test_branches_on_the_data_are_refused() -> None:
     with pytest.raises(CaptureError):
         export(scripted(Branching()), (torch.ones(2, 3),), {}, [{}])
+
+
+# ---- modules that torch.export refuses ------------------------------------------------------------------------------
+class Causal(nn.Module):
+    """torch looks at the numbers of the mask, which are always the same."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        layer = nn.TransformerEncoderLayer(8, 2, 8, batch_first=True)
+        self.encoder = nn.TransformerEncoder(layer, 1)
+        self.register_buffer("mask", torch.triu(torch.full((6, 6), float("-inf")), 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.encoder(x, mask=self.mask[: x.shape[1], : x.shape[1]])
+
+
+def test_a_branch_on_a_constant_is_traced() -> None:
+    torch.manual_seed(0)
+    net, x = Causal().eval(), torch.randn(2, 4, 8)
+    program, findings = export(net, (x,), {}, [{0: "b", 1: "t"}])
+    assert findings and set(program.state_dict) == set(net.state_dict())
+    (answer,) = run_graph(read(program, (x,), {}), [x])
+    torch.testing.assert_close(answer, net(x))
+
+
+class Switched(nn.Module):
+    """It branches on a weight, which a conversion may change, or on a state."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.kind, self.scale = kind, nn.Parameter(torch.ones(()))
+        self.register_buffer("count", torch.zeros(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.count += 1
+        number = self.scale if self.kind == "weight" else self.count
+        return x * 2 if bool(number > 0) else x
+
+
+@pytest.mark.parametrize("kind", ["weight", "state"])
+def test_a_branch_on_weights_or_states_is_refused(kind: str) -> None:
+    with pytest.raises(CaptureError):
+        export(Switched(kind), (torch.ones(2, 3),), {}, [{}])
