@@ -277,7 +277,8 @@ def _open(program: ExportedProgram, axes: Sequence[Mapping[int, str]]) -> list[d
 
 def _near(first: Tensor, second: Tensor) -> bool:
     """Whether two answers are equal up to rounding."""
-    if first.shape != second.shape:
+    if first.shape != second.shape or first.dtype != second.dtype:
         return False
-    scale = float(first.abs().nan_to_num(0.0, 0.0).max()) if first.numel() else 0.0
-    return torch.allclose(first, second, rtol=0, atol=_ROUNDING * scale, equal_nan=True)
+    if not (first.is_floating_point() or first.is_complex()) or not first.numel():
+        return torch.equal(first, second)
+    return torch.allclose(first, second, rtol=0, atol=_ROUNDING * float(first.abs().max()), equal_nan=True)

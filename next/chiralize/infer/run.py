@@ -102,8 +102,6 @@ class Run:
             if name in self.known.given:
                 return lower(self.known.given[name])
         rep = self.solver.fresh_like(leaf.shape, leaf.names[0])
-        for dim in self.captured.left_alone.get(leaf.name, ()):
-            self.solver.trivial(rep.axes[dim])
         return replace(rep, sign=self.solver.sign_at(leaf.name)) if self._is_of_one_number(leaf) else rep
 
     def _is_of_one_number(self, leaf: Leaf) -> bool:
@@ -269,6 +267,10 @@ class Run:
 
     def _answer(self, node: Node) -> None:
         """Take over the answer of a rule as the representation of a node's outputs. Raises Conflict, Wait."""
+        # Also of leaves whose representation is given, as that of an input is.
+        for name in self.leaves.keys() & node.names_read:
+            for dim in self.captured.left_alone.get(name, ()):
+                self.solver.trivial(self.leaves[name].axes[dim])
         if node.target == "getitem":
             # One output of an op of several has the representation that the rule of that op has given it.
             outputs: Outputs = (self.nodes[node.arguments["value"].name][node.arguments["index"]],)

@@ -11,12 +11,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from chiralize.errors import ModelRunError
+from chiralize.errors import ModelRunError, UnsupportedError
 from chiralize.graph.capture import read
 from chiralize.graph.execution import run_graph
 from chiralize.graph.export import export
 from chiralize.graph.open_sizes import OpenSizeError
-from tests.graph.nets import POSES, Net, captured, normal
+from chiralize.infer.capture import captured as spelled
+from chiralize.infer.inference import Inference
+from chiralize.symmetry.involution import SignedPermutation
+from chiralize.symmetry.representation import Representation, TensorRepresentation
+from tests.graph.nets import POSES, Net, captured, exported, normal
 
 FRAMES, LONG = 4, 64
 Compute = Callable[[Any, Tensor], Tensor]
@@ -176,6 +180,27 @@ def test_what_is_the_same_at_all_sizes_changes_nothing(compute: Compute) -> None
         and not graph.left_alone
         and all(max(leaf.shape, default=1) < LONG for leaf in graph.leaves.values())
     )
+
+
+JOINTS = Representation.of(SignedPermutation.of([(1, 2), (3, 4)], size=5))
+PLANE = Representation.of(SignedPermutation.of(negated=[0], size=2))
+BLIND = [name for name in SEEN if name != "two axes"]
+"""Each of these tells left from right in frame 40; `two axes` mixes frames, for all joints alike."""
+
+
+@pytest.mark.parametrize("compute", [*map(SEEN.get, BLIND), ALONE["a joint"][0]], ids=[*BLIND, "a joint"])
+def test_what_the_examples_do_not_read_is_no_way_around_a_proof(compute: Compute) -> None:
+    x = torch.randn(2, FRAMES, 5, 2)
+    graph = spelled(exported(net_of(compute), x, axes=POSES), (x,), {})
+    (shape,) = graph.output_shapes
+    poses = [
+        TensorRepresentation((*map(Representation.trivial, sizes), JOINTS, PLANE))
+        for sizes in ((2, FRAMES), shape[:-2])
+    ]
+    with pytest.raises(UnsupportedError):
+        inference = Inference(graph, poses[:1], poses[1:])
+        inference.finish()
+        inference.check_constants()
 
 
 def test_a_program_of_others_that_cannot_be_seen_whole_is_refused() -> None:
