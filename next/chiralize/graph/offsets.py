@@ -114,14 +114,23 @@ class Graph:
             return False
         if self.leaves[operand.name].kind == "parameter":
             return True
-        readers = self.captured.readers(operand.name)
-        return all(isinstance(self.traits.get(node.target), (Sum, Product, BatchNorm)) for node in readers) and not any(
-            isinstance(self.traits.get(node.target), Scaling) for node in readers
-        )
+        return all(operand in _added(node, self.traits) for node in self.captured.readers(operand.name))
 
     def vanishes(self, value: Tensor, size: Tensor) -> bool:
         """Whether a sum is no more than the rounding of its terms."""
         return bool((value.abs() <= _ROUNDINGS * self.eps * size).all())
+
+
+def _added(node: Node, traits: Traits) -> list[Any]:
+    """The operands that an op adds to its result, or takes off it."""
+    match traits.get(node.target):
+        case Sum():
+            return [node.arguments["self"], node.arguments["other"]]
+        case Product() as trait:
+            return [trait.added(node.arguments)]
+        case BatchNorm():
+            return [node.arguments.get("bias"), node.arguments.get("running_mean")]
+    return []
 
 
 def run(node: Node, value_of: Callable[[str], Any], **changed: Any) -> Any:
