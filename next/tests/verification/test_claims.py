@@ -200,6 +200,19 @@ def test_a_table_is_looked_at_whole_where_frames_are_open(cut: str) -> None:
     assert not verdict.passed
 
 
+def test_other_sizes_of_open_axes_are_run() -> None:
+    """Equivariant on clips of 4 frames, and not on longer ones: no proof of the examples' sizes hides that."""
+    even, lopsided = torch.ones(6, 1), torch.arange(1.0, 7.0).reshape(6, 1)
+    for scale, passes in ((even, True), (lopsided, False)):
+        # Frames by number, 1, 2, 3, ..., of which those behind the fourth count.
+        net = Net(lambda s, x: x * (1 + torch.relu(torch.ones_like(x).cumsum(1) - 4) * s.scale), scale=scale.double())
+        verdict = verdict_on(net, CLIP, normal(2, 4, 6, 2))
+        tried = {size for axis, size in verdict.numeric.sizes if axis == "frames"}
+        longer = {size for size in tried if size > 4}
+        assert longer and verdict.passed == passes
+        assert {size for axis, size in verdict.numeric.beyond if axis == "frames"} == (set() if passes else longer)
+
+
 # ---- where a proof ends ----------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("name", ["a / b", "1 / b", "a + b / c", "atan2(b, c)"])
 def test_a_quotient_by_what_the_mirror_negates(name: str) -> None:
