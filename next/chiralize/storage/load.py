@@ -35,6 +35,7 @@ from chiralize.storage.files import read
 from chiralize.storage.formats import Source, source_of, trainer_of, unsafe
 from chiralize.storage.passport import Passport
 from chiralize.storage.pt2 import is_program, load_program, program_module
+from chiralize.storage.script import is_script, load_script
 from chiralize.storage.tables import (
     Expected,
     Fit,
@@ -91,7 +92,7 @@ class Loaded:
 
     module: nn.Module
     path: Path
-    kind: Literal["program", "weights", "module"]
+    kind: Literal["program", "script", "weights", "module"]
     program: torch.export.ExportedProgram | None = None
     example: Call | None = None
     passport: Passport | None = None
@@ -111,6 +112,9 @@ def load_model(path: Path | str, wanted: Wanted | None = None) -> Loaded:
         program, text = load_program(content)
         module = program_module(program, str(path))
         loaded = Loaded(module, path, "program", program, _example(program), _passport(text, path))
+    elif is_script(content):
+        script, text = load_script(content)
+        loaded = Loaded(script, path, "script", passport=_passport(text, path))
     else:
         source = source_of(content)
         if wanted.model is None and wanted.unsafe_pickle and source.foreign:
@@ -206,7 +210,7 @@ def _built(
         assert module is not None
         return module, findings  # `choose` says what differs
     build = called_by(wanted.model)
-    values = searching.arguments_from(build, fixed, tables, saved)
+    values = searching.arguments_from(build, name, fixed, tables, saved)
     if values:
         return built(wanted.model, {**fixed, **values}), (*findings, searching.finding_of(name, values))
     if module is not None:

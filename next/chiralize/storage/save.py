@@ -8,6 +8,7 @@ the source's    a file like the one that the weights came from, with all that it
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -22,9 +23,10 @@ from chiralize.storage.formats import source_of
 from chiralize.storage.load import Back, Loaded
 from chiralize.storage.passport import Passport
 from chiralize.storage.pt2 import is_program, save_program
+from chiralize.storage.script import is_script, load_script, save_script, with_values
 from chiralize.storage.torch_file import saved
 
-Kind = Literal["program", "safetensors", "state_dict", "back"]
+Kind = Literal["program", "safetensors", "state_dict", "script", "back"]
 _STATE_DICTS = (".pt", ".pth", ".bin")
 SUFFIXES = (".pt2", ".safetensors", *_STATE_DICTS)
 
@@ -57,12 +59,21 @@ def target_of(target: Path, source: Path | None) -> Kind:
     if suffix == ".pt2":
         return "program"
     if source is not None and suffix == source.suffix.lower():
-        return "back"
+        return "script" if _is_script(source) else "back"
     if suffix == ".safetensors":
         return "safetensors"
     if suffix in _STATE_DICTS:
         return "state_dict"
     raise UsageError("-o", f"{target.name} has no suffix that is known", f"use one of {listed(SUFFIXES)}")
+
+
+def _is_script(path: Path) -> bool:
+    """Whether a file is TorchScript, by the directory of its archive alone."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any("/code/" in name for name in archive.namelist())
+    except (OSError, ValueError, zipfile.BadZipFile):  # loading says what is wrong with it
+        return False
 
 
 def write(result: Writable, target: Path, loaded: Loaded | None) -> tuple[Finding, ...]:
@@ -77,6 +88,9 @@ def write(result: Writable, target: Path, loaded: Loaded | None) -> tuple[Findin
             raise ExportError(str(target), facts, "write a .safetensors, which holds its weights")
         save_program(result.program, target, text)
         return ()
+    if kind == "script" and loaded is not None and isinstance(loaded.module, torch.jit.ScriptModule):
+        _write_script(result, loaded.module, target, text)
+        return ()
     state = {name: each for name, each in result.module.state_dict().items() if isinstance(each, torch.Tensor)}
     back = loaded.back if loaded is not None and kind == "back" else None
     if back is not None and back.source.written is not None:
@@ -86,6 +100,17 @@ def write(result: Writable, target: Path, loaded: Loaded | None) -> tuple[Findin
     save = save_safetensors if target.suffix.lower() == ".safetensors" else save_state_dict
     save(state, target, text)
     return ()
+
+
+def _write_script(result: Writable, original: torch.jit.ScriptModule, target: Path, text: str) -> None:
+    """Write a result in the code of the script that it came from. Raises ExportError for a result of other code."""
+    script, example = result.module, result.passport.example
+    if not isinstance(script, torch.jit.ScriptModule):
+        if result.passport.is_average:
+            raise ExportError(str(target), "both views together are no TorchScript", "write a .pt2")
+        values = {name: each for name, each in script.state_dict().items() if isinstance(each, torch.Tensor)}
+        script = with_values(original, values)
+    save_script(result.module, script, example, target, text)
 
 
 def _put_back(back: Back, state: dict[str, torch.Tensor], target: Path, passport: str) -> tuple[Finding, ...]:
@@ -126,6 +151,8 @@ def passport_in(path: Path) -> Passport | None:
     if is_program(content):
         names = [name for name in content.members if name.endswith("/extra/chirality.json")]
         text = bytes(content.member(names[0])).decode("utf-8", "replace") if names else ""
+    elif is_script(content):
+        _, text = load_script(content)
     else:
         text = source_of(content).passport
     return Passport.from_json(text, str(path)) if text else None

@@ -84,7 +84,6 @@ NETWORKS: dict[str, nn.Module] = {
     "lists, counts and a default": Lifter(17, 2, [3, 5, 1], 0.3, channels=48),
     "one layer": Lifter(5, 3, [3], 0.1),
     "many layers": Lifter(17, 2, [3, 3, 3, 3], 0.1, channels=40),
-    "heads": Attention(24, 4),
     "computing": Computing(12, 7),
     "an object": OfOptions(argparse.Namespace(channel=24, layers=5, out_joints=17)),
     "one or many": OneWidthOrMany([3, 5], 6),
@@ -105,8 +104,12 @@ def test_sizes_tell_whole_numbers_and_lists(name: str, prefix: str, tmp_path: Pa
     assert any(finding.level == "note" and "=" in finding.facts for finding in loaded.findings)
 
 
-def test_what_the_user_gives_is_fixed(tmp_path: Path) -> None:
+def test_what_weights_do_not_tell_is_asked_for(tmp_path: Path) -> None:
+    """And what the user gives is fixed."""
     torch.save(Attention(24, 4).state_dict(), tmp_path / "w.pt")
+    with pytest.raises(FactoryError) as caught:
+        load_model(tmp_path / "w.pt", Wanted(Attention))
+    assert "--arg heads" in caught.value.remedy and "width" not in caught.value.remedy
     loaded = load_model(tmp_path / "w.pt", Wanted(Attention, {"heads": "3"}))
     assert loaded.module.heads == 3
     with pytest.raises(FactoryError):

@@ -246,7 +246,7 @@ def test_the_same_file_without_an_attack_loads(clean: Members, tmp_path: Path) -
     assert loaded.kind == "program" and loaded.example is not None and loaded.example[0][0].shape == (3, 4)
 
 
-# ---- files that no payload is needed for ------------------------------------------------------------------------------
+# ---- files that no payload is needed for ----------------------------------------------------------------------------
 def _target(name: str) -> Callable[[Members], None]:
     return lambda m: edit(m, PROGRAM, lambda tree: graph_of(tree)["nodes"][0].update(target=name))
 
