@@ -43,7 +43,12 @@ class ChiralMap(ChiralModule):
     weight = dense_weight("weight")  # "out in kernel..."
 
     def __init__(
-        self, rep_in: Representation, rep_out: Representation, kernel: Sequence[int], bias: bool, factory: dict[str, Any]
+        self,
+        rep_in: Representation,
+        rep_out: Representation,
+        kernel: Sequence[int],
+        bias: bool,
+        factory: dict[str, Any],
     ) -> None:
         super().__init__()
         self.rep_in, self.rep_out, self.kernel = rep_in, rep_out, tuple(kernel)

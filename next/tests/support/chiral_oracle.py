@@ -30,21 +30,21 @@ def noise(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> Ten
 def scrambled(module: nn.Module, seed: int = 0) -> nn.Module:
     """Random parameters and statistics, so that nothing is symmetric by being fresh."""
     with torch.no_grad():
-        for at, (name, own) in enumerate(module.state_dict().items()):
-            if own.is_floating_point():
-                drawn = noise(*own.shape, seed=seed + at) / max(own[:1].numel(), 1) ** 0.5
-                own.copy_(drawn.abs() + 0.5 if "var" in name else drawn)
+        for at, (name, item) in enumerate(module.state_dict().items()):
+            if item.is_floating_point():
+                drawn = noise(*item.shape, seed=seed + at) / max(item[:1].numel(), 1) ** 0.5
+                item.copy_(drawn.abs() + 0.5 if "var" in name else drawn)
     return module
 
 
 def projected(layer: nn.Module, actions: Mapping[str, Sequence[Matrix]]) -> nn.Module:
     """A dense layer of torch with the nearest weights that T leaves alone; axes without a matrix stay."""
     with torch.no_grad():
-        for name, own in layer.state_dict().items():
-            if name in actions and own.numel():
+        for name, item in layer.state_dict().items():
+            if name in actions and item.numel():
                 matrices = actions[name]
-                flat = own.double().reshape(*own.shape[: len(matrices)], -1)
-                own.copy_(torch.from_numpy(project_leading(flat.numpy(), matrices)).reshape(own.shape))
+                flat = item.double().reshape(*item.shape[: len(matrices)], -1)
+                item.copy_(torch.from_numpy(project_leading(flat.numpy(), matrices)).reshape(item.shape))
     return layer
 
 
@@ -64,12 +64,12 @@ def recurrent_actions(layer: nn.Module, into: Matrix, state: Matrix, cell: Matri
     rows = direct_sum(plain, plain, cell, plain) if isinstance(layer, nn.LSTM) else direct_sum(plain, plain, cell)
     both = bool(getattr(layer, "bidirectional", False))
     deeper = direct_sum(state, state) if both else state
-    found: dict[str, list[Matrix]] = {}
+    result: dict[str, list[Matrix]] = {}
     for name in layer.state_dict():
         entering = into if "_l0" in name else deeper
         kinds = {"weight_ih": [rows, entering], "weight_hh": [rows, state], "weight_hr": [state, cell], "bias_": [rows]}
-        found[name] = next(own for start, own in kinds.items() if name.startswith(start))
-    return found
+        result[name] = next(item for start, item in kinds.items() if name.startswith(start))
+    return result
 
 
 def on_both(layer: Any, x: Tensor, action: Action) -> Tensor:
