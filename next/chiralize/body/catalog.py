@@ -21,7 +21,7 @@ from pydantic.functional_validators import BeforeValidator
 
 from chiralize.body.document import Document, Items, read_yaml
 from chiralize.body.naming import infer_pairs, partner_name, side
-from chiralize.body.skeleton import AXES, Signs, Skeleton, check_pairs
+from chiralize.body.skeleton import AXES, Signs, Skeleton
 from chiralize.body.values import (
     Keys,
     Map,
@@ -38,6 +38,7 @@ from chiralize.body.values import (
     nearest,
     position_in,
     positions_of,
+    read_name,
     shown,
 )
 from chiralize.errors import (
@@ -46,7 +47,9 @@ from chiralize.errors import (
     UnknownKeyError,
     UnknownNameError,
     UnpairedJointError,
+    WrongValueError,
 )
+from chiralize.errors.words import when
 
 _SUFFIXES = (".yaml", ".yml", ".json")
 _EXTENDS_LIMIT = 8
@@ -58,7 +61,6 @@ _OF_OTHER_TOOLS = (
 """Keys by which other tools name joints and pairs; `skeleton import` translates them."""
 _TRANSLATE = "write `joints: [...]` and `pairs: [[left, right], ...]`, or use `chiralize skeleton import FILE`"
 _CHANGES = ("joints", "dims", "negate", "signs", "lateral", "edges", "aliases", "source", "note")
-_FIXED_BY_BASE = ("pairs", "center")
 
 
 # ---- the skeleton -----------------------------------------------------------------------------------------------
@@ -104,15 +106,14 @@ def skeleton_of(keys: SkeletonKeys, base: Skeleton | None, name: str, notices: l
     if base is not None:
         return _extended(keys, base, keys.name or name)
     if keys.joints is None:
-        remedy = "list the joints in the order of the tensors"
-        raise Wrong("no `joints` and no `skeleton`", remedy, kind=MissingKeyError)
-    joints = _joint_names(keys.joints)
+        facts, remedy = "no `joints` and no `skeleton`", "list the joints in the order of the tensors"
+        raise Wrong(facts, remedy, kind=MissingKeyError)
+    joints = tuple(read_name(joint if isinstance(joint, str) else Plain(joint)) for joint in keys.joints)
     pairs = _pairs_of(keys, joints, notices)
-    check_pairs(pairs, joints, "joint", ("pairs",))
-    _check_center(keys, joints, pairs)
+    edges = positions_of(keys.edges or (), joints, "joint", "edges")
     dims, negate = _dims_of(keys)
     signs = rows_of(keys.signs, joints, dims) if isinstance(keys.signs, dict) else ()
-    return Skeleton(
+    skeleton = Skeleton(
         keys.name or name,
         joints,
         pairs,
@@ -120,25 +121,18 @@ def skeleton_of(keys: SkeletonKeys, base: Skeleton | None, name: str, notices: l
         negate,
         signs,
         keys.lateral,
-        positions_of(keys.edges or (), joints, "joint", "edges"),
+        edges,
         keys.aliases or (),
         keys.source,
         keys.note,
     )
-
-
-def _joint_names(joints: Sequence[str | int]) -> tuple[str, ...]:
-    """The names of joints. Raises Wrong on a number, which would be another name for other tools."""
-    for number, joint in enumerate(joints):
-        if isinstance(joint, int):
-            facts = f"joint {joint} is a number, not a name"
-            raise Wrong(facts, f'quote it: "{joint}"', ("joints", number))
-    return tuple(map(str, joints))
+    _check_center(keys, skeleton)
+    return skeleton
 
 
 def _extended(keys: SkeletonKeys, base: Skeleton, name: str) -> Skeleton:
     """The base with what the file changes: which joints, then which coordinates, their signs, and the rest."""
-    for key in _FIXED_BY_BASE:
+    for key in ("pairs", "center"):
         if getattr(keys, key) is not None:
             facts = f"{key!r} beside `skeleton: {base.name}`, which gives it already"
             remedy = f"drop it, or start from a copy: `chiralize skeleton show {base.name} --format json > mine.json`"
@@ -170,8 +164,7 @@ def changed(
     Signs replace those of the body, which could not stand beside a `negate` of other dims.
     """
     if joints is not None:
-        chosen = [position_in(body.joints, joint, "joint", ("joints", at)) for at, joint in enumerate(joints)]
-        body = body.with_joints(chosen)
+        body = body.with_joints(joints)
     if signs is not None:
         body = replace(body, signs=())
     if isinstance(signs, tuple):
@@ -197,51 +190,42 @@ def rows_of(signs: Mapping[str, tuple[int, ...]], joints: Sequence[str], dims: S
     for name, row in signs.items():
         joint = int(name) if name.isdecimal() and name not in joints else name
         rows[position_in(joints, joint, "joint", ("signs", name))] = row
-        if len(row) != len(dims):
-            facts = f"{name!r} has {len(row)} signs for dims {list(dims)}"
-            raise Wrong(facts, "give one sign per dim", ("signs", name))
     return tuple(sorted(rows.items()))
 
 
 def _pairs_of(keys: SkeletonKeys, joints: Sequence[str], notices: list[str]) -> tuple[tuple[int, int], ...]:
     """(left, right) positions, as listed or from the names. Raises Wrong: pairs are never assumed."""
-    if keys.pairs is None:
-        count = len(infer_pairs(joints).pairs)
-        hint = f"; the names tell {count} pairs, `pairs: infer` takes them" if count else ""
-        remedy = f"add `pairs: [[left, right], ...]`, or `pairs: []` where nothing is paired{hint}"
-        raise Wrong("no `pairs`: which joints are partners is not stated", remedy, kind=MissingKeyError)
-    if keys.pairs != "infer":
+    if keys.pairs is not None and keys.pairs != "infer":
         return positions_of(keys.pairs, joints, "joint", "pairs")
     pairs = infer_pairs(joints).pairs
-    if not pairs:
-        facts = "`pairs: infer`, but no two joints' names are those of a left and a right one"
-        raise Wrong(facts, "write the pairs out", ("pairs",))
-    listed = ", ".join(f"{joints[left]}/{joints[right]}" for left, right in pairs)
-    notices.append(f"{keys.where or 'pairs'}: {len(pairs)} pairs read from the names: {listed}")
+    if keys.pairs is None or not pairs:
+        facts = "`pairs: infer`, but no names of a left and a right one" if keys.pairs else "no `pairs`"
+        hint = f"; the names tell {len(pairs)} pairs, `pairs: infer` takes them" if pairs else ""
+        remedy = f"add `pairs: [[left, right], ...]`, or `pairs: []` where nothing is paired{hint}"
+        at, kind = (("pairs",), WrongValueError) if keys.pairs else ((), MissingKeyError)
+        raise Wrong(facts, remedy, at, kind=kind)
+    told = ", ".join(f"{joints[left]}/{joints[right]}" for left, right in pairs)
+    notices.append(f"{keys.where or 'pairs'}: {len(pairs)} pairs read from the names: {told}")
     return pairs
 
 
-def _check_center(keys: SkeletonKeys, joints: Sequence[str], pairs: tuple[tuple[int, int], ...]) -> None:
+def _check_center(keys: SkeletonKeys, skeleton: Skeleton) -> None:
     """Raises Wrong where a joint is neither in a pair nor, as far as one can tell, one of the middle.
 
     A joint without a pair is fine where its name has no side; `l_ear` has to be listed under `center`, or the file has
     to say `pairs: []`. Where `center` is given, it has to list all that are in no pair.
     """
-    paired = {index for pair in pairs for index in pair}
-    listed: set[int] = set()
-    for at, joint in enumerate(keys.center or ()):
-        index = position_in(joints, joint, "joint", ("center", at))
-        if index in paired:
-            facts = f"centre joint {joints[index]!r} is also in a pair"
-            raise Wrong(facts, "drop one of them", ("center", at))
-        listed.add(index)
-    rest = [index for index in range(len(joints)) if index not in paired]
+    joints, rest = skeleton.joints, skeleton.center
+    center = [position_in(joints, joint, "joint", ("center", at)) for at, joint in enumerate(keys.center or ())]
+    for at, index in enumerate(center):
+        if index not in rest:
+            raise Wrong(f"centre joint {joints[index]!r} is also in a pair", "drop one of them", ("center", at))
     whole = f"center: [{', '.join(joints[index] for index in rest)}]"
     for index in rest:
         name = joints[index]
-        if index not in listed and (keys.center is not None or (side(name) and keys.pairs != ())):
+        if index not in center and (keys.center is not None or (side(name) and keys.pairs != ())):
             near = nearest(partner_name(name) or name, [other for other in joints if other != name])
-            facts = f"joint {name!r} has no partner" + (f"; the nearest name is {near!r}" if near else "")
+            facts = f"joint {name!r} has no partner" + when(near, f"; the nearest name is {near!r}")
             remedy = f"correct the name or the pairs, or list all joints that are in no pair: {whole}"
             raise Wrong(facts, remedy, ("joints", index), kind=UnpairedJointError)
 
@@ -253,10 +237,8 @@ def _dims_of(keys: SkeletonKeys) -> tuple[tuple[str, ...], tuple[str, ...]]:
         return dims, negated_by(keys.signs, dims)
     if keys.negate is not None:
         return dims, tuple(dict.fromkeys(keys.negate))
-    if "x" in dims:
-        return dims, ("x",)
-    if keys.signs:  # signs of single joints say it
-        return dims, ()
+    if "x" in dims or keys.signs:  # signs of single joints say it, too
+        return dims, ("x",) if "x" in dims else ()
     remedy = "add `negate: DIM` (`negate: []` for none), or `signs` per joint"
     raise Wrong(f"dims {list(dims)} without x, and no `negate`", remedy, ("dims",), kind=MissingKeyError)
 
@@ -404,40 +386,35 @@ def by_mirror(document: Document) -> dict[str, Document]:
     keys = document.keys
     if MIRRORS not in keys:
         return {}
-    mirrors = keys[MIRRORS]
+    mirrors, rest = keys[MIRRORS], Map({key: keys[key] for key in keys if key != MIRRORS}, keys.lines)
+    documents: dict[str, Document] = {}
     with document.within((MIRRORS,)):
-        if not isinstance(mirrors, Map) or not mirrors or not all(isinstance(value, Map) for value in mirrors.values()):
-            remedy = "name each mirror: `mirrors: {left_right: {pairs: [...], lateral: y}}`"
-            raise Wrong("`mirrors` must be a map of maps", remedy)
-        for name in mirrors:
-            if name in keys:
-                facts = f"a mirror is called {name!r} like a key of the file"
-                raise Wrong(facts, "give it another name", (name,))
-            twice = [key for key in mirrors[name] if key in keys]
+        for name, chosen in mirrors.items() if isinstance(mirrors, Map) else ():
+            twice = [key for key in chosen if key in rest] if isinstance(chosen, Map) else []
             if twice:
                 facts = f"mirror {name!r} has a key {twice[0]!r}, and so has the file"
-                raise Wrong(
-                    facts, "say it below each mirror, or for all of them", (name, twice[0]), kind=UnknownKeyError
-                )
-    documents: dict[str, Document] = {}
-    for name, chosen in mirrors.items():
-        merged = {key: value for key, value in keys.items() if key != MIRRORS} | chosen
-        whole = Map(merged, {**keys.lines, **chosen.lines}, keys.line, keys.where)
-        documents[name] = Document(_for_mirror(whole, name, mirrors, document.source), document.source, document.path)
+                raise Wrong(facts, "say it below each, or for all", (name, twice[0]), kind=UnknownKeyError)
+            if not isinstance(chosen, Map) or name in rest:
+                facts = f"mirror {name!r} must be a map, and be called like no key of the file"
+                raise Wrong(facts, "name each mirror: `left_right: {pairs: [...], lateral: y}`", (name,))
+            whole = Map({**rest, **chosen}, {**keys.lines, **chosen.lines}, keys.line, keys.where)
+            documents[name] = replace(document, data=_for_mirror(whole, name, mirrors))
+        if not documents:
+            raise Wrong("no mirrors are named", "write `mirrors: {left_right: {pairs: [...], lateral: y}}`")
     return documents
 
 
-def _for_mirror(value: Any, name: str, mirrors: Map, source: str) -> Any:
+def _for_mirror(value: Any, name: str, mirrors: Map) -> Any:
     """A value as it is for one mirror. Raises MissingKeyError where a map names some of the mirrors, but not all."""
     if isinstance(value, Items):
-        return Items([_for_mirror(item, name, mirrors, source) for item in value], value.lines)
+        return Items([_for_mirror(item, name, mirrors) for item in value], value.lines)
     if not isinstance(value, Map):
         return value
+    # One name of a mirror among the keys makes it a map by mirrors: then all have to be in it, and nothing else.
     if value.keys() & mirrors.keys():
-        # One name of a mirror among the keys makes it a map by mirrors: then all have to be in it, and nothing else.
         if value.keys() != mirrors.keys():
             facts = f"a map by mirrors with the keys {', '.join(value)}"
-            raise MissingKeyError(value.where or source, facts, f"give one value for each of {', '.join(mirrors)}")
-        return _for_mirror(value[name], name, mirrors, source)
-    entries = {key: _for_mirror(item, name, mirrors, source) for key, item in value.items()}
+            raise MissingKeyError(value.where or MIRRORS, facts, f"give one value for each of {', '.join(mirrors)}")
+        return _for_mirror(value[name], name, mirrors)
+    entries = {key: _for_mirror(item, name, mirrors) for key, item in value.items()}
     return Map(entries, value.lines, value.line, value.where)

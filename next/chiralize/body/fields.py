@@ -8,6 +8,8 @@ joints l and r of one angle each:
     {joints: q}                         q.l q.r       -> q.r q.l
     {scalar: 2, name: gains}            g0 g1         -> g0 g1
     {feet: [L, R], kind: vector}        L.x ... R.z   -> R.x -R.y R.z L.x -L.y L.z
+    {history: 2, of: [{joints: q}]}     both frames alike
+    {grid: [2, 3], axes: [x, y]}        0 1 2 | 3 4 5 -> 2 1 0 | 5 4 3
     {entries: [x1, x2, h], swap: [[x1, x2]], negate: [x1, x2], reflect: {x1: 320, x2: 320}}     the edges of a box
 
 What cannot be known is never assumed: an order, a shift or a sign that the file does not give is an error.
@@ -19,38 +21,40 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import chain
-from typing import Annotated, Any, ClassVar, Literal, NoReturn
+from math import prod
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
-from pydantic.functional_validators import AfterValidator, BeforeValidator
+from pydantic.functional_validators import AfterValidator, BeforeValidator, PlainValidator
 
-from chiralize.body.quantities import ABOUT, EULER, ORDERS, WITH_DIMS, Quantity, is_euler_order
+from chiralize.body.naming import partners_of
+from chiralize.body.quantities import ABOUT, WITH_DIMS, Quantity, orders_of
 from chiralize.body.skeleton import AXES, Skeleton, check_pairs
 from chiralize.body.values import (
+    MOST_ENTRIES,
+    Count,
     Entries,
     Exact,
+    Flag,
     Keys,
     Name,
     Names,
-    PairList,
     Pairs,
     Reference,
-    SignRows,
+    Whole,
     Wrong,
-    did_you_mean,
+    as_list,
+    nearest,
+    not_empty,
     position_in,
     positions_of,
     read_name,
+    read_record,
     read_sign,
     refuse_twice,
     shown,
 )
-from chiralize.errors import (
-    MissingKeyError,
-    NotAnInvolutionError,
-    SpecError,
-    UnknownNameError,
-)
+from chiralize.errors import MissingKeyError, NotAnInvolutionError, SpecError, UnknownKeyError, WrongValueError
 from chiralize.symmetry.involution import SignedPermutation
 
 COMMANDS: Mapping[str, str] = {
@@ -63,6 +67,9 @@ COMMANDS: Mapping[str, str] = {
 """The commands whose names tell their sign, with the axes that each is made of. Every other one wants its sign."""
 _FARTHEST_CENTRE = 10**30
 """A centre c beyond it is refused: x is mirrored to 2 c - x, and float32 ends at 3.4e38."""
+_ALIKE = 0.7
+"""How like a kind an unknown key has to be, to be offered for it: `vectr` is, `name` is not."""
+_PHASES = ("sin_cos", "cos_sin", "sin", "cos")
 
 
 def _near(value: Fraction) -> Fraction:
@@ -73,8 +80,7 @@ def _near(value: Fraction) -> Fraction:
 
 def _of_space(names: tuple[str, ...]) -> tuple[str, ...]:
     for number, name in enumerate(names):
-        if name not in AXES:
-            raise Wrong(f"{name!r} is no axis of the body", "use x, y and z", (number,), kind=UnknownNameError)
+        position_in(AXES, name, "axis of the body", (number,))
     return names
 
 
@@ -96,26 +102,16 @@ class Run:
 class Block(Keys):
     """A block.  name: for messages and labels. Which axis the mirror negates is the body's `lateral`.
 
-    KEYS: those that say the kind, of which a block has one.  IS_NAMED: the value of that key is the name.
+    KEYS: those that say the kind, of which a block has one.
     """
 
     KEYS: ClassVar[tuple[str, ...]] = ()
-    IS_NAMED: ClassVar[bool] = False
     name: Name = ""
-
-    def checked(self) -> None:
-        if self.IS_NAMED and self.name:
-            raise Wrong(f"`name: {self.name}` beside a key whose value is the name", "drop `name`", ("name",))
-
-    @property
-    def key(self) -> str:
-        """The key that says its kind."""
-        return next(key for key in self.KEYS if getattr(self, key) is not None)
 
     @property
     def title(self) -> str:
         """The name that its labels begin with: its own, else the kind."""
-        return getattr(self, self.key) if self.IS_NAMED else self.name or self.key
+        return self.name or self.KEYS[0]
 
     @property
     def parts(self) -> tuple[Block, ...]:
@@ -123,39 +119,26 @@ class Block(Keys):
         return ()
 
     def run(self, body: Skeleton) -> Run:
-        """Its entries, and what the mirror does to them. Raises SpecError where the body says too little."""
+        """Its entries, and what the mirror does to them. Raises Wrong or SpecError where the body says too little."""
         raise NotImplementedError
 
     def _entries(self, labels: Sequence[str], action: SignedPermutation, coordinates: Sequence[str] = ()) -> Run:
         """The run of these entries.  coordinates: of each, for `reflect`. Raises SpecError for a wrong centre."""
         reflect: Mapping[str, Fraction] = getattr(self, "reflect", {})
         for dim in reflect:
-            signs = [sign for name, sign in zip(coordinates, action.sign, strict=True) if name == dim]
-            if not signs:
-                remedy = did_you_mean(dim, dict.fromkeys(filter(None, coordinates)))
-                self.refuse(UnknownNameError, f"reflect: the block has no dim {dim!r}", remedy)
-            if max(signs) > 0:
+            position_in(list(dict.fromkeys(coordinates)), dim, "dim of the block", ("reflect",))
+            if any(sign > 0 for name, sign in zip(coordinates, action.sign, strict=True) if name == dim):
                 facts = f"reflect gives a centre of {dim!r}, which is not negated"
-                self.refuse(SpecError, facts, f"say that the mirror negates {dim}, or drop its centre")
+                raise Wrong(facts, f"say that the mirror negates {dim}, or drop its centre", kind=SpecError)
         centers = [float(reflect.get(name, 0)) for name in coordinates] if reflect else [0.0] * len(labels)
         return Run(tuple(labels), action, tuple(centers))
 
-    def _measured(self, quantity: Quantity, title: str, body: Skeleton) -> Run:
-        """The run of one quantity: signs by the axes that every number is made of, `gravity.x`, `base[x,y]`."""
-        # Of a scalar also where the body has no lateral axis.
-        signs = quantity.signs("-" if quantity.kind == "scalar" else self.lateral(body))
-        labels = [dotted(title, component.label) for component in quantity.components()]
-        return self._entries(labels, _still(signs), quantity.dims if quantity.kind == "vector" else [""] * len(labels))
-
     def lateral(self, body: Skeleton) -> str:
-        """The axis of the body that points sideways. Raises MissingKeyError where nothing says so."""
+        """The axis of the body that points sideways. Raises Wrong where nothing says so."""
         if body.lateral is None:
-            self.refuse(MissingKeyError, f"field {self.title!r}: no `lateral` axis is given", "add `lateral: y`")
+            facts = f"field {self.title!r}: no `lateral` axis is given"
+            raise Wrong(facts, "add `lateral: y`", kind=MissingKeyError)
         return body.lateral
-
-    def refuse(self, kind: type[SpecError], facts: str, remedy: str) -> NoReturn:
-        """Raise an error at the block's file and line."""
-        raise kind(self.where or f"field {self.title!r}", facts, remedy)
 
 
 def dotted(*words: str) -> str:
@@ -175,211 +158,7 @@ def _labels(title: str, entries: int | Iterable[str]) -> list[str]:
     return [title] if entries == 1 else [f"{title}[{number}]" for number in range(entries)]
 
 
-# ---- entries that stay where they are -----------------------------------------------------------------------------
-class Measured(Block):
-    """Numbers of one thing: `{vector: velocity, dims: [x, y], reflect: {x: 320}}`, `{axial: gyro}`.
-
-    With y lateral, a polar vector gets the signs (1, -1, 1), an axial one (-1, 1, -1).
-    """
-
-    KEYS = WITH_DIMS
-    IS_NAMED = True
-    vector: Name | None = None
-    axial: Name | None = None
-    dims: Axes = AXES
-    reflect: Centres = {}
-
-    def run(self, body: Skeleton) -> Run:
-        return self._measured(Quantity(self.key, dims=self.dims), self.title, body)
-
-
-class Ordered(Block):
-    """`{quaternion: wxyz, name: base}`: the value says the order of the numbers."""
-
-    KEYS = ("wrench", "twist", "inertia", "quaternion", "rotation", EULER)
-    wrench: Name | None = None
-    twist: Name | None = None
-    inertia: Name | None = None
-    quaternion: Name | None = None
-    rotation: Name | None = None
-    euler: Name | None = None
-
-    def checked(self) -> None:
-        check_order(self.key, getattr(self, self.key), (self.key,))
-
-    def run(self, body: Skeleton) -> Run:
-        return self._measured(Quantity(self.key, getattr(self, self.key)), self.title, body)
-
-
-def check_order(kind: str, order: str, at: tuple[str | int, ...]) -> None:
-    """Raises Wrong where the numbers of a kind have no such order, or where they need one and it is not said."""
-    orders = ORDERS[kind]
-    if order and (is_euler_order(order) if kind == EULER else order in orders):
-        return
-    if order:
-        facts = f"the order of the numbers of a {kind} is {order!r}"
-        raise Wrong(facts, f"write {' or '.join(orders)}" if orders else "drop it", at)
-    if orders:
-        choices = " or ".join(f"`order: {option}`" for option in orders)
-        raise Wrong(f"the order of the numbers of a {kind} is not said", f"add {choices}", kind=MissingKeyError)
-
-
-class Numbers(Block):
-    """`{scalar: 3, name: gains}`, `{scalar: [height, speed]}`: they stay. `{unclaimed: 7}`: nothing is claimed of them.
-
-    T leaves both as they are; what is not claimed is listed in `OnTensor.unclaimed`.
-    """
-
-    KEYS = ("scalar", "unclaimed")
-    scalar: Entries | None = None
-    unclaimed: Entries | None = None
-
-    def run(self, body: Skeleton) -> Run:
-        labels = _labels(self.title, getattr(self, self.key))
-        return self._entries(labels, SignedPermutation.identity(len(labels)))
-
-
-class Signs(Block):
-    """`{signs: [1, -1], name: NAME}`, or with names, `{signs: {vx: 1, vy: -1}}`."""
-
-    KEYS = ("signs",)
-    signs: SignRows
-
-    def checked(self) -> None:
-        rows = list(self.signs.values()) if isinstance(self.signs, dict) else [self.signs[:1]]
-        if not rows or any(len(row) != 1 for row in rows):
-            raise Wrong("a field of signs needs one sign per entry", "write [1, -1]", ("signs",))
-
-    def run(self, body: Skeleton) -> Run:
-        if isinstance(self.signs, dict):
-            return self._entries(_labels(self.title, self.signs), _still([row[0] for row in self.signs.values()]))
-        return self._entries(_labels(self.title, len(self.signs)), _still(self.signs))
-
-
-def _command(value: Any) -> str | dict[str, int]:
-    """A name, or a map of one name to its sign."""
-    if isinstance(value, Mapping) and len(value) == 1:
-        ((name, sign),) = value.items()
-        return {read_name(name): read_sign(sign)}
-    return read_name(value)
-
-
-class Command(Block):
-    """What the robot is told to do: `{command: [vx, vy, {gait: 1}]}`. The names in `COMMANDS` tell their sign.
-
-    Under y -> -y the command (vx, vy, yaw_rate, height) has the signs (1, -1, -1, 1).
-    """
-
-    KEYS = ("command",)
-    command: tuple[Annotated[str | dict[str, int], BeforeValidator(_command)], ...]
-
-    def checked(self) -> None:
-        if not self.command:
-            raise Wrong("a field without entries", "list one or more", ("command",))
-        refuse_twice(self._names, "command", ("command",))
-        unknown = [entry for entry in self.command if isinstance(entry, str) and entry not in COMMANDS]
-        if unknown:
-            facts = f"what the mirror does to {', '.join(map(shown, unknown))} is not told by the name"
-            remedy = f"give the sign: {{{unknown[0]}: 1}} (stays) or {{{unknown[0]}: -1}} (negated)"
-            raise Wrong(facts, remedy, ("command", self.command.index(unknown[0])))
-
-    @property
-    def _names(self) -> list[str]:
-        return [entry if isinstance(entry, str) else next(iter(entry)) for entry in self.command]
-
-    def run(self, body: Skeleton) -> Run:
-        signs: list[int] = []
-        for entry in self.command:
-            if isinstance(entry, dict):
-                signs += entry.values()
-            else:
-                axes = COMMANDS[entry]
-                signs.append(-1 if axes and axes.count(self.lateral(body)) % 2 else 1)
-        return self._entries(_labels(self.title, self._names), _still(signs))
-
-
-class Phase(Block):
-    """The clock of a gait: `{phase: sin_cos, shift: half}`. Half a period later, sine and cosine are both negated.
-
-    When the left foot lifts at phase p, the right one lifts at p + pi; in the mirror the two have changed places. With
-    one clock for every leg the clocks themselves swap, and each is not shifted (`shift: none`).
-    """
-
-    KEYS = ("phase",)
-    phase: Literal["sin_cos", "cos_sin", "sin", "cos"]
-    shift: Literal["half", "none"]
-
-    def run(self, body: Skeleton) -> Run:
-        labels = _labels(self.title, self.phase.split("_"))
-        return self._entries(labels, _still([-1 if self.shift == "half" else 1] * len(labels)))
-
-
-# ---- entries that swap --------------------------------------------------------------------------------------------
-class Joints(Block):
-    """The joints of the body: `{joints: q, of: [l_hip, r_hip], dims: [x, y]}`, joint by joint.
-
-    of: joints of the body, None for all.  dims: coordinates of each, None for those of the body; a name that the body
-    has not is not negated, as a confidence is.  kind: `scalar`, one number a joint that swaps and has no sign.
-    """
-
-    KEYS = ("joints",)
-    IS_NAMED = True
-    ELSEWHERE = dict.fromkeys(("order", "each"), "rotations of joints are those of {bodies: [...], kind: rotation}")
-    joints: Name
-    of: Names | None = None
-    dims: tuple[Name, ...] | None = None
-    kind: Literal["scalar"] | None = None
-    reflect: Centres = {}
-
-    def checked(self) -> None:
-        super().checked()
-        refuse_twice(self.dims or (), "dim", ("dims",))
-        for key, value in (("dims", self.dims), ("reflect", self.reflect)):
-            if self.kind is not None and value:
-                facts = f"`{key}` beside `kind: scalar`, which are no coordinates"
-                raise Wrong(facts, "drop one of them", (key,))
-
-    def run(self, body: Skeleton) -> Run:
-        chosen = body if self.of is None else body.with_joints(self.of, self.where)
-        chosen = chosen if self.dims is None else chosen.with_dims(self.dims)
-        if self.kind is not None:
-            return self._entries([dotted(self.joints, joint) for joint in chosen.joints], chosen.joint_action())
-        words = chosen.dims if len(chosen.dims) > 1 else [""] * len(chosen.dims)
-        labels = [dotted(self.joints, joint, word) for joint in chosen.joints for word in words]
-        return self._entries(labels, chosen.merged_action(), chosen.dims * len(chosen.joints))
-
-
-class Listed(Block):
-    """Any other block, entry by entry: `{entries: [x1, x2, h], swap: [[x1, x2]], negate: [x1, x2]}`.
-
-    Entries in no pair stay where they are; the two of a pair are both negated, or neither. `reflect` is by entry.
-    """
-
-    KEYS = ("entries",)
-    entries: Entries
-    swap: Pairs = ()
-    negate: tuple[Reference, ...] = ()
-    reflect: Centres = {}
-
-    def checked(self) -> None:
-        self._action()
-
-    def _action(self) -> SignedPermutation:
-        names = list(map(str, range(self.entries))) if isinstance(self.entries, int) else self.entries
-        pairs = swapped_positions(self.swap, names, "entry")
-        negated = {position_in(names, entry, "entry", ("negate", at)) for at, entry in enumerate(self.negate)}
-        for number, (i, j) in enumerate(pairs):
-            if (i in negated) != (j in negated):
-                facts = f"{names[i]!r} and {names[j]!r} swap, and one of them alone is negated"
-                raise Wrong(facts, "negate both, or neither", ("swap", number), kind=NotAnInvolutionError)
-        return SignedPermutation.of(pairs, negated, size=len(names))
-
-    def run(self, body: Skeleton) -> Run:
-        labels = _labels(self.title if isinstance(self.entries, int) else self.name, self.entries)
-        return self._entries(labels, self._action(), labels if isinstance(self.entries, int) else self.entries)
-
-
-def swapped_positions(pairs: PairList, names: Sequence[str], noun: str) -> tuple[tuple[int, int], ...]:
+def swapped_positions(pairs: Pairs, names: Sequence[str], noun: str) -> tuple[tuple[int, int], ...]:
     """What `swap` lists, as positions. Raises Wrong where something is in two pairs."""
     positions = positions_of(pairs, names, noun, "swap")
     check_pairs(positions, names, noun, ("swap",))
@@ -394,12 +173,383 @@ def with_parts(blocks: Iterable[Block]) -> Iterator[Block]:
 
 
 def joined(blocks: Sequence[Block], body: Skeleton) -> Run:
-    """Blocks one after the other."""
-    return chained([block.run(body) for block in blocks])
+    """Blocks one after the other. Raises SpecError with the file and line of the block that is wrong."""
+    return chained([run_of(block, body) for block in blocks])
+
+
+def run_of(block: Block, body: Skeleton) -> Run:
+    """The entries of a block. Raises SpecError with its file and line."""
+    try:
+        return block.run(body)
+    except Wrong as wrong:
+        raise wrong.error(block.where or f"field {block.title!r}") from None
 
 
 def chained(runs: Sequence[Run]) -> Run:
     """Runs one after the other: T is their direct sum."""
+    labels = tuple(chain.from_iterable(run.labels for run in runs))
     first, *others = [run.action for run in runs]
-    labels = chain.from_iterable(run.labels for run in runs)
-    return Run(tuple(labels), first.direct_sum(*others), tuple(chain.from_iterable(run.centers for run in runs)))
+    return Run(labels, first.direct_sum(*others), tuple(chain.from_iterable(run.centers for run in runs)))
+
+
+def check_quantity(kind: str, order: str, dims: Sequence[str] | None) -> None:
+    """Raises Wrong where the numbers of a kind have no such order, need one that is not said, or have no dims."""
+    orders = orders_of(kind)
+    if order not in orders:
+        choices = [option for option in orders if option]
+        remedy = f"use one of {', '.join(choices)}" if choices else "drop it"
+        facts = f"the order of the numbers of a {kind} is {repr(order) if order else 'not said'}"
+        raise Wrong(facts, remedy, ("order",), kind=WrongValueError if order else MissingKeyError)
+    if dims and kind not in WITH_DIMS:
+        raise Wrong(f"`dims` of a {kind}", "drop it; dims are of a vector or an axial vector", ("dims",))
+
+
+# ---- entries that stay where they are -----------------------------------------------------------------------------
+class Measured(Block):
+    """Numbers of one thing: `{vector: velocity, dims: [x, y], reflect: {x: 320}}`, `{quaternion: wxyz, name: base}`.
+
+    With y lateral, a polar vector gets the signs (1, -1, 1), an axial one (-1, 1, -1). What stands after the kind is
+    the name of a vector, and the order of the numbers of all else: `{kind: quaternion, order: wxyz, name: base}`.
+    """
+
+    KEYS = (*WITH_DIMS, "wrench", "twist", "inertia", "quaternion", "rotation", "euler")
+    kind: Kind | None = None
+    order: Name = ""
+    dims: Axes | None = None
+    reflect: Centres = {}
+
+    @classmethod
+    def spelled(cls, keys: dict[str, Any]) -> dict[str, Any]:
+        kind = next((key for key in cls.KEYS if key in keys), None)
+        if kind is None:
+            return keys
+        value = keys.pop(kind)
+        return {"kind": kind, ("name" if kind in WITH_DIMS else "order"): value} | keys
+
+    def checked(self) -> None:
+        check_quantity(self.kind or "vector", self.order, self.dims)
+
+    @property
+    def title(self) -> str:
+        return self.name or self.kind or "vector"
+
+    def run(self, body: Skeleton) -> Run:
+        return self.measured(self.title, body)
+
+    def measured(self, title: str, body: Skeleton) -> Run:
+        """The numbers of one thing: signs by the axes that every number is made of, `gravity.x`, `base[x,y]`."""
+        quantity = Quantity(self.kind or "vector", self.order, self.dims or AXES)
+        # Of a scalar also where the body has no lateral axis.
+        signs = quantity.signs("-" if self.kind == "scalar" else self.lateral(body))
+        names = [component.label for component in quantity.components()]
+        labels = [dotted(title, name) for name in names]
+        return self._entries(labels, _still(signs), names if quantity.kind == "vector" else [""] * len(labels))
+
+
+def _command(value: Any) -> tuple[str, int | None]:
+    """A name that tells its sign, or a map of one name to its sign. Raises Wrong."""
+    if isinstance(value, Mapping) and len(value) == 1:
+        ((name, sign),) = value.items()
+        return read_name(name), read_sign(sign)
+    name = read_name(value)
+    if name not in COMMANDS:
+        remedy = f"give the sign: {{{name}: 1}} (stays) or {{{name}: -1}} (negated)"
+        raise Wrong(f"what the mirror does to {shown(name)} is not told by the name", remedy)
+    return name, None
+
+
+class Command(Block):
+    """What the robot is told to do: `{command: [vx, vy, {gait: 1}]}`. The names in `COMMANDS` tell their sign.
+
+    Under y -> -y the command (vx, vy, yaw_rate, height) has the signs (1, -1, -1, 1).
+    """
+
+    KEYS = ("command",)
+    command: Annotated[
+        tuple[Annotated[tuple[str, int | None], PlainValidator(_command)], ...], AfterValidator(not_empty)
+    ]
+
+    def checked(self) -> None:
+        refuse_twice([name for name, _ in self.command], "command", ("command",))
+
+    def to_dict(self) -> dict[str, object]:
+        """As a file writes it."""
+        entries = [name if sign is None else {name: sign} for name, sign in self.command]
+        return super().to_dict() | {"command": entries}
+
+    def run(self, body: Skeleton) -> Run:
+        signs: list[int] = []
+        for name, sign in self.command:
+            if sign is None:
+                axes = COMMANDS[name]
+                sign = -1 if axes and axes.count(self.lateral(body)) % 2 else 1
+            signs.append(sign)
+        return self._entries(_labels(self.title, [name for name, _ in self.command]), _still(signs))
+
+
+# ---- entries that swap --------------------------------------------------------------------------------------------
+class Joints(Block):
+    """The joints of the body: `{joints: q, of: [l_hip, r_hip], dims: [x, y]}`, joint by joint.
+
+    of: joints of the body, None for all.  dims: coordinates of each, None for those of the body; a name that the body
+    has not is not negated, as a confidence is.  kind: `scalar`, one number a joint that swaps and has no sign.
+    """
+
+    KEYS = ("joints",)
+    ELSEWHERE = dict.fromkeys(("order", "each"), "rotations of joints are those of {bodies: [...], kind: rotation}")
+    joints: Name
+    of: Names | None = None
+    dims: Names | None = None
+    kind: Literal["scalar"] | None = None
+    reflect: Centres = {}
+
+    def checked(self) -> None:
+        if self.kind is not None and (self.dims or self.reflect):
+            raise Wrong("coordinates beside `kind: scalar`", "drop one of them", ("kind",))
+
+    @property
+    def title(self) -> str:
+        """The name that its labels begin with."""
+        return self.name or self.joints
+
+    def run(self, body: Skeleton) -> Run:
+        chosen = body if self.of is None else body.with_joints(self.of)
+        chosen = chosen if self.dims is None else chosen.with_dims(self.dims)
+        if self.kind is not None:
+            return self._entries([dotted(self.title, joint) for joint in chosen.joints], chosen.joint_action())
+        words = chosen.dims if len(chosen.dims) > 1 else [""] * len(chosen.dims)
+        labels = [dotted(self.title, joint, word) for joint in chosen.joints for word in words]
+        return self._entries(labels, chosen.merged_action(), chosen.dims * len(chosen.joints))
+
+
+class Listed(Block):
+    """Any other block, entry by entry: `{entries: [x1, x2, h], swap: [[x1, x2]], negate: [x1, x2]}`.
+
+    Entries in no pair stay where they are; the two of a pair are both negated, or neither. `reflect` is by entry.
+    claimed: False where nothing is claimed of them. Other spellings of such a list, named after the first key:
+
+        {scalar: 3, name: gains}, {scalar: [height, speed]}     entries: nothing moves
+        {unclaimed: 7}                                          entries, claimed: false; T leaves them, too
+        {signs: [1, -1]}, {signs: {vx: 1, vy: -1}}              entries: 2, negate: [1]
+        {phase: sin_cos, shift: half}                           entries: [sin, cos], negate: [sin, cos]
+
+    The last is the clock of a gait: when the left foot lifts at phase p, the right one lifts at p + pi. With one clock
+    for every leg the clocks themselves swap, and each is not shifted (`shift: none`).
+    """
+
+    KEYS = ("entries", "scalar", "unclaimed", "signs", "phase")
+    entries: Entries
+    swap: Pairs = ()
+    negate: tuple[Reference, ...] = ()
+    reflect: Centres = {}
+    claimed: Flag = True
+
+    @classmethod
+    def spelled(cls, keys: dict[str, Any]) -> dict[str, Any]:
+        kind = next((key for key in cls.KEYS[1:] if key in keys), None)
+        if kind is None:
+            return keys
+        value = keys.pop(kind)
+        if kind == "signs":
+            signs = [read_sign(sign) for sign in (value.values() if isinstance(value, Mapping) else value)]
+            names = list(value) if isinstance(value, Mapping) else len(signs)
+            changed = {"entries": names, "negate": [number for number, sign in enumerate(signs) if sign < 0]}
+        elif kind == "phase":
+            names, shift = str(value).split("_"), keys.pop("shift", None)
+            if value not in _PHASES or shift not in ("half", "none"):
+                facts, remedy = f"phase {shown(value)} with shift {shown(shift)}", "write {phase: sin_cos, shift: half}"
+                raise Wrong(facts, remedy, kind=WrongValueError if shift else MissingKeyError)
+            changed = {"entries": names, "negate": names if shift == "half" else []}
+        else:
+            changed = {"entries": value, "claimed": kind == "scalar"}
+        return {"name": kind} | keys | changed
+
+    def checked(self) -> None:
+        self._action()
+
+    @property
+    def _names(self) -> Sequence[str]:
+        return list(map(str, range(self.entries))) if isinstance(self.entries, int) else self.entries
+
+    def _action(self) -> SignedPermutation:
+        names = self._names
+        pairs = swapped_positions(self.swap, names, "entry")
+        negated = {position_in(names, entry, "entry", ("negate", at)) for at, entry in enumerate(self.negate)}
+        for number, (i, j) in enumerate(pairs):
+            if (i in negated) != (j in negated):
+                facts = f"{names[i]!r} and {names[j]!r} swap, and one of them alone is negated"
+                raise Wrong(facts, "negate both, or neither", ("swap", number), kind=NotAnInvolutionError)
+        return SignedPermutation.of(pairs, negated, size=len(names))
+
+    def run(self, body: Skeleton) -> Run:
+        labels = _labels(self.title if isinstance(self.entries, int) else self.name, self.entries)
+        return self._entries(labels, self._action(), self._names)
+
+
+class Things(Measured):
+    """Things that swap without being joints, each with the same numbers: `{feet: [FL, FR], kind: vector}`.
+
+    Or with blocks: `{feet: [FL, FR], each: [...], swap: [[FL, FR]], major: entries}`.
+    swap: pairs; None where the skeleton and the names tell them.  major: `items`, all numbers of the first thing first,
+    T = P x S with the swap P and the signs S of one thing; `entries`, the first number of all things first, S x P.
+    """
+
+    KEYS = ("bodies", "feet", "legs", "hands", "links", "sites", "sensors", "items")
+    items: Names
+    each: Blocks | None = None
+    swap: Pairs | None = None
+    major: Literal["items", "entries"] = "items"
+
+    @classmethod
+    def spelled(cls, keys: dict[str, Any]) -> dict[str, Any]:
+        return {"items" if key in cls.KEYS else key: value for key, value in keys.items()}
+
+    def checked(self) -> None:
+        if (self.each is None) == (self.kind is None and not self.dims):
+            facts = "what each of them holds is said twice" if self.each else "what each of them holds is not said"
+            kind = WrongValueError if self.each else MissingKeyError
+            raise Wrong(facts, "write `kind: vector`, or `each: [...]` with blocks", kind=kind)
+        super().checked()
+        swapped_positions(self.swap or (), self.items, "item")
+
+    @property
+    def title(self) -> str:
+        """Its name; else the kind, unless the blocks of `each` have names."""
+        return self.name if self.each is not None else super().title
+
+    @property
+    def parts(self) -> tuple[Block, ...]:
+        return self.each or ()
+
+    def _swapped(self, body: Skeleton) -> SignedPermutation:
+        """Which things change places. A distance between two joints is the same from its other end, a vector is not."""
+        if self.swap is not None:
+            pairs = swapped_positions(self.swap, self.items, "item")
+        else:
+            pairs = partners_of(self.items, body, has_ends=not _is_scalar(self))
+        return SignedPermutation.of(pairs, size=len(self.items))
+
+    def run(self, body: Skeleton) -> Run:
+        inside = joined(self.each, body) if self.each is not None else self.measured("", body)
+        names, swap = self.items, self._swapped(body)
+        _limit(len(names) * len(inside.labels))
+        if self.major == "items":
+            labels = [dotted(self.title, name, number) for name in names for number in inside.labels]
+            return Run(tuple(labels), swap.kronecker(inside.action), inside.centers * len(names))
+        labels = [dotted(self.title, name, number) for number in inside.labels for name in names]
+        return Run(tuple(labels), inside.action.kronecker(swap), tuple(np.repeat(inside.centers, len(names)).tolist()))
+
+
+def _limit(size: int) -> None:
+    if size > MOST_ENTRIES:
+        raise Wrong(f"a block of {size} entries, more than {MOST_ENTRIES}", "correct its sizes")
+
+
+def _is_scalar(block: Block) -> bool:
+    """Whether a block holds nothing but numbers that the mirror leaves as they are, as distances and angles."""
+    if isinstance(block, Things) and block.each is None:
+        return block.kind == "scalar"
+    is_still = isinstance(block, Listed) and not block.swap and not block.negate
+    return is_still or (bool(block.parts) and all(map(_is_scalar, block.parts)))
+
+
+# ---- grids and frames ---------------------------------------------------------------------------------------------
+class Grid(Block):
+    """Values on a grid, the last axis fastest: `{grid: [17, 11], axes: [x, y]}` or `{grid: [17, 11], flip: 1}`.
+
+    axes: the body's axis that each runs along, or another word.  flip: axes that are reversed, whatever they are
+    called. The order along the lateral axis is reversed, and the values stay: T takes (i, j) of 2 x 3 to (i, 2 - j).
+    """
+
+    KEYS = ("grid",)
+    grid: tuple[Whole, ...]
+    axes: Names | None = None
+    flip: Annotated[tuple[Whole, ...] | None, BeforeValidator(as_list)] = None
+
+    def checked(self) -> None:
+        count = len(self.grid)
+        if not self.grid or min(self.grid) < 1 or len(self.axes or self.grid) != count:
+            facts = f"a grid of the sizes {list(self.grid)} with the axes {list(self.axes or ())}"
+            raise Wrong(facts, "give one size or more, and name every axis once, slowest first", ("grid",))
+        _limit(prod(self.grid))
+        for axis in self.flip or ():
+            position_in(range(count), axis, "axis", ("flip",))
+        if self.flip is None and not set(self.axes or ()) & set(AXES):
+            facts = "which axis of the grid the mirror reverses is not said"
+            raise Wrong(facts, "add `axes: [x, y]`, slowest first; or `flip: 1`", kind=MissingKeyError)
+
+    def run(self, body: Skeleton) -> Run:
+        flipped = self.flip
+        if flipped is None:
+            lateral = self.lateral(body)
+            flipped = tuple(axis for axis, word in enumerate(self.axes or ()) if word == lateral)
+        factors: list[SignedPermutation] = []
+        for axis, size in enumerate(self.grid):
+            order = np.arange(size)
+            factors.append(SignedPermutation(order[::-1] if axis in flipped else order, np.ones(size, np.int64)))
+        labels = [f"{self.title}[{','.join(map(str, point))}]" for point in np.ndindex(*self.grid)]
+        return self._entries(labels, factors[0].kronecker(*factors[1:]))
+
+
+class History(Block):
+    """Several frames of the same blocks: `{history: 5, of: [...], order: oldest_first, major: frames}`.
+
+    order: of the frames, for labels alone (`t-1` is the frame before the newest).  major: of blocks a (2 numbers) and
+    b (1), `frames` is a a b | a a b, T = 1_2 x (T_a + T_b); `terms` is a a a a | b b, T = (1_2 x T_a) + (1_2 x T_b).
+    """
+
+    KEYS = ("history",)
+    history: Count
+    of: Blocks
+    order: Literal["oldest_first", "newest_first"] | None = None
+    major: Literal["frames", "terms"] = "frames"
+
+    @property
+    def parts(self) -> tuple[Block, ...]:
+        return self.of
+
+    def run(self, body: Skeleton) -> Run:
+        count = self.history
+        still, runs = SignedPermutation.identity(count), list[Run]()
+        for blocks in [self.of] if self.major == "frames" else [(block,) for block in self.of]:
+            inside = joined(blocks, body)
+            _limit(count * len(inside.labels))
+            frames = map(self._frame, range(count))
+            labels = [dotted(self.name, frame, label) for frame in frames for label in inside.labels]
+            runs.append(Run(tuple(labels), still.kronecker(inside.action), inside.centers * count))
+        return chained(runs)
+
+    def _frame(self, frame: int) -> str:
+        """`t-0` is the newest frame, whichever comes first; `frame0` the first where the order is not said."""
+        if self.order is None:
+            return f"frame{frame}"
+        return f"t-{self.history - 1 - frame if self.order == 'oldest_first' else frame}"
+
+
+# ---- the kinds ----------------------------------------------------------------------------------------------------
+_CLASSES = (Measured, Command, Joints, Listed, Things, Grid, History)
+KINDS: Mapping[str, type[Block]] = {key: kind for kind in _CLASSES for key in kind.KEYS}
+"""The class of every kind of block, by the key that says the kind."""
+
+
+def _read(data: Any) -> Block:
+    """The block that a map describes: one of its keys says the kind. Raises Wrong."""
+    if isinstance(data, Block):
+        return data
+    keys = list(data) if isinstance(data, Mapping) else []
+    kinds = [key for key in keys if key in KINDS]
+    if len(kinds) > 1:
+        raise Wrong(f"a field is both `{kinds[0]}` and `{kinds[1]}`", "make two of it", (kinds[1],))
+    if not kinds and "kind" not in keys:
+        near = nearest(keys[0], KINDS, _ALIKE) if keys else None
+        facts = f"a field has no key that says its kind{f', only {keys}' if keys else ''}"
+        remedy = f"did you mean {near!r}?" if near else f"use one of {', '.join(KINDS)}"
+        raise Wrong(facts, remedy, kind=UnknownKeyError)
+    return read_record(KINDS[kinds[0]] if kinds else Measured, data)
+
+
+AnyBlock = Annotated[Block, PlainValidator(_read)]
+Blocks = Annotated[tuple[AnyBlock, ...], BeforeValidator(as_list), AfterValidator(not_empty)]
+"""The blocks of a list, or the one block of a map."""
+Things.model_rebuild()
+History.model_rebuild()

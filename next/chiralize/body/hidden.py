@@ -15,78 +15,81 @@ Five units with a negated share of 1/2, where - marks a negated pair and . a uni
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from fractions import Fraction
 from math import floor
-from typing import TypeVar
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic.functional_validators import AfterValidator, BeforeValidator
 
 from chiralize.body.skeleton import Skeleton
+from chiralize.body.values import Exact, Keys, Wrong, as_json, as_list, not_empty
 from chiralize.errors import WrongValueError
 from chiralize.symmetry.involution import SignedPermutation
 
 T = TypeVar("T")
-PAIRINGS = ("half", "adjacent", "skeleton", "match")
 
 
-@dataclass(frozen=True)
-class HiddenPolicy:
-    """The representation that hidden spaces are given where a layout is imposed.
+def _by_depth(value: Any) -> Any:
+    """One value, a list by depth, or a map from globs."""
+    return value if isinstance(value, Mapping) else as_list(value)
 
-    pairing, negated: values by depth over the hidden spaces (the last repeats).  pairing_globs, negated_globs: (glob,
-    value) pairs, of which the first that matches the module path counts. Without a pairing it is `half`.
+
+def _share(value: Fraction) -> Fraction:
+    if not 0 <= value <= 1:
+        raise Wrong(f"negated share {value} lies outside 0..1", "give a share such as 1/3")
+    return value
+
+
+Pairing = Literal["half", "adjacent", "skeleton", "match"]
+Share = Annotated[Exact, AfterValidator(_share)]
+
+
+class HiddenPolicy(Keys):
+    """What hidden spaces are given where a layout is imposed: `hidden: {pairing: half, negated: 1/3}` of a file.
+
+    pairing, negated: each one value, a list by depth over the hidden spaces (the last repeats), or a map from globs to
+    values, of which the first that matches the module path counts. Without a pairing it is `half`.
     """
 
-    pairing: tuple[str, ...] = ()
-    negated: tuple[Fraction, ...] = (Fraction(0),)
-    pairing_globs: tuple[tuple[str, str], ...] = ()
-    negated_globs: tuple[tuple[str, Fraction], ...] = ()
+    pairing: Annotated[tuple[Pairing, ...] | dict[str, Pairing], BeforeValidator(_by_depth)] = ()
+    negated: Annotated[tuple[Share, ...] | dict[str, Share], BeforeValidator(_by_depth), AfterValidator(not_empty)] = (
+        Fraction(0),
+    )
 
     def pairing_for(self, depth: int = 0, module_path: str = "") -> str:
-        """One of `PAIRINGS` for the hidden space of that depth (0 first) and module path."""
-        return _chosen(self.pairing_globs, self.pairing or ("half",), depth, module_path)
+        """`half`, `adjacent`, `skeleton` or `match` for the hidden space of that depth (0 first) and module path."""
+        return _chosen(self.pairing or ("half",), "half", depth, module_path)
 
     def negated_for(self, depth: int = 0, module_path: str = "") -> Fraction:
         """Share of negated channels for the hidden space of that depth (0 first) and module path."""
-        return _chosen(self.negated_globs, self.negated, depth, module_path)
+        return _chosen(self.negated, Fraction(0), depth, module_path)
 
     @property
     def alternatives(self) -> tuple[HiddenPolicy, ...]:
         """Itself and, where nobody said which units are pairs, other pairs that are as good a guess."""
-        return (self,) if self.is_named else (self, replace(self, pairing=("adjacent",)))
-
-    @property
-    def is_named(self) -> bool:
-        """Whether somebody said which units are pairs."""
-        return bool(self.pairing or self.pairing_globs)
+        return (self,) if self.pairing else (self, self.model_copy(update={"pairing": ("adjacent",)}))
 
     @property
     def any_negated(self) -> bool:
         """Whether any hidden space has negated channels."""
-        return any(self.negated) or any(value for _, value in self.negated_globs)
+        return any(self.negated.values() if isinstance(self.negated, dict) else self.negated)
 
     def to_dict(self) -> dict[str, object]:
-        """The `hidden` key of a specification; fractions as text."""
-        pairing = _written(self.pairing_globs, self.pairing)
-        negated = _written(self.negated_globs, self.negated)
-        return {"pairing": pairing, "negated": negated} if pairing else {"negated": negated}
+        """The `hidden` key of a specification; fractions as text, one value without its list."""
+        written: dict[str, object] = {}
+        for key, values in (("pairing", self.pairing), ("negated", self.negated)):
+            if values:
+                written[key] = as_json(values[0] if isinstance(values, tuple) and len(values) == 1 else values)
+        return written
 
 
-def _chosen(globs: Sequence[tuple[str, T]], by_depth: Sequence[T], depth: int, module_path: str) -> T:
-    """The value of the first glob that matches, else that of the depth; the last one repeats."""
-    for glob, value in globs:
-        if fnmatchcase(module_path, glob):
-            return value
-    return by_depth[min(depth, len(by_depth) - 1)]
-
-
-def _written(globs: Sequence[tuple[str, object]], by_depth: Sequence[object]) -> object:
-    """Values as a file writes them: a map from globs, one value, or a list by depth."""
-    if globs:
-        return {glob: str(value) for glob, value in globs}
-    texts = list(map(str, by_depth))
-    return texts[0] if len(texts) == 1 else texts
+def _chosen(values: Sequence[T] | Mapping[str, T], default: T, depth: int, module_path: str) -> T:
+    """The value of the first glob that matches, or that of the depth, of which the last one repeats."""
+    if isinstance(values, Mapping):
+        return next((value for glob, value in values.items() if fnmatchcase(module_path, glob)), default)
+    return values[min(depth, len(values) - 1)]
 
 
 def impose(size: int, pairing: str, negated: Fraction | float, skeleton: Skeleton) -> SignedPermutation:

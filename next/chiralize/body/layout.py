@@ -20,18 +20,17 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from chiralize.errors import LayoutSizeError, WrongValueError
+from chiralize.body.values import Wrong
+from chiralize.errors import LayoutSizeError
 
 ELLIPSIS = "..."
 KNOWN = ("j", "d", "f")
 CLASSES = "classes"
 NOT_REVERSED = ("b", "t", *KNOWN, "1", ELLIPSIS)
 """Samples and frames have no left and right; joints, coordinates and fields are mirrored in their own way."""
-_TOKEN = re.compile(r"\s*(\.\.\.|\(|\)|[A-Za-z_][A-Za-z0-9_]*|1(?![A-Za-z0-9_])|\S)")  # the last: any sign, refused
+_WORD = r"(?:[A-Za-z_][A-Za-z0-9_]*|1(?![A-Za-z0-9_]))"
+_AXIS = re.compile(rf"\.\.\.|{_WORD}|\(\s*{_WORD}(?:\s+{_WORD})*\s*\)")
 _REVERSED = re.compile(r"~([A-Za-z_][A-Za-z0-9_]*)")
-_WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*|1")
-_ONE_WORD = 'write one word per axis, such as "b t j d" or "b t (j d)"'
-_EVERY_TWO = 'one number of every two joints is "b j j" with dims: []; list others under fields: [{items: [...]}]'
 
 
 @dataclass(frozen=True)
@@ -81,17 +80,15 @@ class Layout:
 
         "... f" of three axes is "b t f". The words that stand for `...` are free ones that the layout does not use.
         """
-        count = len(self.axes)
-        if (ELLIPSIS,) not in self.axes:
-            if count != ndim:
-                facts = f"layout {str(self)!r} has {count} axes, the tensor has {ndim}"
-                raise LayoutSizeError(where, facts, "name each axis once, or `...`")
+        is_open = (ELLIPSIS,) in self.axes
+        missing = ndim - len(self.axes) + is_open  # `...` may stand for no axis at all
+        if missing < 0 or (missing and not is_open):
+            facts = f"layout {str(self)!r} has {len(self.axes)} axes, the tensor has {ndim}"
+            raise LayoutSizeError(where, facts, "name each axis once, or `...`")
+        if not is_open:
             return self
-        if ndim < count - 1:  # `...` may stand for no axis at all
-            facts = f"layout {str(self)!r} needs {count - 1} axes or more, the tensor has {ndim}"
-            raise LayoutSizeError(where, facts, "drop some words")
         axis = self.axes.index((ELLIPSIS,))
-        free = [(name,) for name in free_names(ndim - count + 1, self.words)]
+        free = [(name,) for name in free_names(missing, self.words)]
         return Layout((*self.axes[:axis], *free, *self.axes[axis + 1 :]))
 
 
@@ -115,67 +112,15 @@ def split_reversed(text: str) -> tuple[str, tuple[str, ...]]:
     return _REVERSED.sub(r"\1", text), tuple(_REVERSED.findall(text))
 
 
-def with_tildes(text: str, words: Iterable[str]) -> str:
-    """A layout with a tilde at these words: the inverse of `split_reversed`.
-
-    >>> with_tildes("b c h w", ["w"])
-    'b c h ~w'
-    """
-    for word in words:
-        text = re.sub(rf"\b{re.escape(word)}\b", f"~{word}", text)
-    return text
-
-
 @lru_cache(1024)
-def parse_layout(text: str, where: str = "layout") -> Layout:
-    """The Layout that `text` spells, without tildes. Raises WrongValueError that repeats the text."""
-    axes: list[tuple[str, ...]] = []
-    group: list[str] | None = None  # the words behind an open parenthesis
-    for token in _TOKEN.findall(text.strip()):
-        reason = _misplaced(token, axes, group)
-        if reason:
-            raise WrongValueError(where, f"layout {text!r}: {reason}", _ONE_WORD)
-        if token == "(":
-            group = []
-        elif token == ")":
-            axes.append(tuple(group or ()))
-            group = None
-        elif group is not None:
-            group.append(token)
-        else:
-            axes.append((token,))
-    reason, remedy = _wrong_as_a_whole(Layout(tuple(axes)), group)
-    if reason:
-        raise WrongValueError(where, f"layout {text!r}: {reason}", remedy)
-    return Layout(tuple(axes))
-
-
-def _misplaced(token: str, axes: Sequence[tuple[str, ...]], group: list[str] | None) -> str | None:
-    """Why a token cannot follow the axes before it and the open group, if there is a reason; None where it can."""
-    if token == "(" and group is not None:
-        return "parentheses inside parentheses"
-    if token == ")" and group is None:
-        return "a ')' without '('"
-    if token == ")" and not group:
-        return "empty parentheses"
-    if token == ELLIPSIS and (group is not None or (ELLIPSIS,) in axes):
-        return "'...' twice or inside parentheses"
-    if token not in ("(", ")", ELLIPSIS) and not _WORD.fullmatch(token):
-        return f"{token!r} is not a word"
-    return None
-
-
-def _wrong_as_a_whole(layout: Layout, group: list[str] | None) -> tuple[str, str]:
-    """What is wrong with a layout whose tokens are all in place, and the remedy; two empty texts where nothing is."""
-    if group is not None:
-        return "a '(' without ')'", _ONE_WORD
-    if not layout.axes:
-        return "no axis", _ONE_WORD
+def parse_layout(text: str) -> Layout:
+    """The Layout that `text` spells, without tildes. Raises Wrong that repeats the text."""
+    axes = [tuple(axis.strip("()").split()) for axis in _AXIS.findall(text)]
+    words = [word for axis in axes for word in axis]
     # Axes of length 1 as many as one likes, the sides of a matrix, and joints beside joints.
-    most = {"1": len(layout.words), "d": 2, "j": 2}
-    often = [word for word in layout.words if layout.words.count(word) > most.get(word, 1)]
-    if often:
-        return f"{often[0]!r} stands {layout.words.count(often[0])} times", _ONE_WORD
-    if layout.has_joints_twice and "d" in layout:
-        return "'j' stands twice beside d", _EVERY_TWO
-    return "", ""
+    most = {"1": len(words), "d": 2, "j": 1 if "d" in words else 2}
+    often = [word for word in words if words.count(word) > most.get(word, 1)]
+    if not axes or often or _AXIS.sub("", text).strip():
+        facts = f"layout {text!r} " + (f"has the word {often[0]!r} too often" if often else "is no list of axes")
+        raise Wrong(facts, 'write one word per axis, such as "b t j d", "b t (j d)" or "... f"', ("layout",))
+    return Layout(tuple(axes))

@@ -14,8 +14,16 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
+from typing import TYPE_CHECKING
+
+from chiralize.body.values import Wrong
+from chiralize.errors import UnpairedJointError
+
+if TYPE_CHECKING:
+    from chiralize.body.skeleton import Skeleton
 
 # (pattern, certain): the group is the word or letter that is exchanged. Certain ones tell the side by themselves. The
 # order is that of `readings`: the first whose partner exists counts.
@@ -30,6 +38,8 @@ _PATTERNS: tuple[tuple[re.Pattern[str], bool], ...] = (
     (re.compile(r"(?<![A-Za-z])([LR])(?=[A-Z]{2})|^([lr])(?=[a-z]{2})"), False),  # LKNE, arm_LKNE, lknee
     (re.compile(r"(?<![A-Za-z0-9])([lrLR])(?=\d)|(?<=[a-z]{2})([lr])$"), False),  # L1A, hipl
 )
+_WORDS = re.compile(r"[A-Za-z0-9]+|[^A-Za-z0-9]+")
+_BETWEEN = "-"
 _OTHER = {"left": "right", "right": "left", "l": "r", "r": "l"}
 
 
@@ -155,3 +165,97 @@ def _side_beside(name: str, other: str) -> str | None:
         if reading.partner.casefold() == other.casefold():
             return reading.side
     return side(name)
+
+
+# ---- partners of things -------------------------------------------------------------------------------------------
+def partners_of(items: Sequence[str], body: Skeleton, has_ends: bool = False) -> tuple[tuple[int, int], ...]:
+    """Pairs of positions in `items`; what is in none is its own partner.
+
+    Four questions are asked of an item, in this order: is it a joint; is it made of joints (`left_hip-right_knee`: what
+    lies between them); has it a word that partners of the skeleton exchange (`FL_foot`, where joints are FL_hip,
+    FR_hip); does its name tell a side by itself? The skeleton decides: where it pairs FL_hip with RL_hip, as the mirror
+    between front and back does, FL and RL are partners, too.
+    has_ends: it is another thing from the other end, as the vector from one joint to the other is.
+    Raises Wrong where a name has a side and its partner is not listed.
+    """
+    image = {joint: body.joints[body.partner(index)] for index, joint in enumerate(body.joints)}
+    words = _exchanged_words(body)
+    position = {item: number for number, item in enumerate(items)}
+    partner: dict[int, int] = {}
+    for number, item in enumerate(items):
+        joints = _joints_in(item, image)
+        named = [_BETWEEN.join([image[joint] for joint in joints])] if joints else []
+        if joints and not has_ends:  # the distance left_hip-right_knee may be listed as left_knee-right_hip
+            named.append(_BETWEEN.join(image[joint] for joint in reversed(joints)))
+        split: list[str] = _WORDS.findall(item)
+        if not named and any(word in words for word in split):
+            named = ["".join(words.get(word, word) for word in split)]
+        if named and item not in named:
+            partner[number] = _listed(named, position, item)
+        elif named:
+            partner[number] = number
+    pairs = {(min(pair), max(pair)) for pair in partner.items() if pair[0] != pair[1]}
+    silent = [number for number in range(len(items)) if number not in partner]
+    return tuple(sorted(pairs | _by_names(items, silent, body)))
+
+
+def _listed(named: Sequence[str], position: Mapping[str, int], item: str) -> int:
+    """Where the first of the partner's names is listed. Raises Wrong."""
+    for name in named:
+        if name in position:
+            return position[name]
+    remedy = f"add {named[0]!r}, or give the pairs: swap: [[A, B], ...] (`swap: []` for none)"
+    raise Wrong(f"{item!r} without its partner {named[0]!r}", remedy, kind=UnpairedJointError)
+
+
+def _joints_in(item: str, joints: Iterable[str]) -> list[str]:
+    """The joint of that name, or the two or three that a name is made of; empty where it is made of none."""
+    if item in joints:
+        return [item]
+    parts = item.split(_BETWEEN)
+    cuts = [*combinations(range(1, len(parts)), 1), *combinations(range(1, len(parts)), 2)]
+    for cut in cuts:
+        bounds = [0, *cut, len(parts)]
+        names = [_BETWEEN.join(parts[start:stop]) for start, stop in zip(bounds, bounds[1:], strict=False)]
+        if all(name in joints for name in names):
+            return names
+    return []
+
+
+def _exchanged_words(body: Skeleton) -> dict[str, str]:
+    """Words of joint names that partners exchange: left and right, or FL and FR; none that goes to several others."""
+    words: dict[str, str] = {}
+    dropped: set[str] = set()
+    for i, j in body.pairs:
+        # FL_hip and FR_hip differ in one word: FL and FR are exchanged.
+        first, second = _WORDS.findall(body.joints[i]), _WORDS.findall(body.joints[j])
+        apart = [pair for pair in zip(first, second, strict=False) if pair[0] != pair[1]]
+        if len(first) != len(second) or len(apart) != 1:
+            continue
+        for word, other in (apart[0], apart[0][::-1]):
+            if words.setdefault(word, other) != other:
+                dropped.add(word)
+    # A word of a joint in the middle tells no side, whatever pairs exchange.
+    for index in body.center:
+        dropped.update(_WORDS.findall(body.joints[index]))
+    return {word: other for word, other in words.items() if word not in dropped and other not in dropped}
+
+
+def _by_names(items: Sequence[str], silent: Sequence[int], body: Skeleton) -> set[tuple[int, int]]:
+    """Pairs by names, of the items of which the skeleton says nothing.
+
+    silent: their positions. Raises Wrong where a name tells a side, and the skeleton's pairs are others than those of
+    its names, as those of a mirror between front and back; or where a partner is missing.
+    """
+    names = [items[number] for number in silent]
+    sided = [name for name in names if any(reading.certain or reading.partner in names for reading in readings(name))]
+    against = [(i, j) for i, j in infer_pairs(body.joints).pairs if body.partner(i) != j]
+    if sided and against:
+        apart = " and ".join(repr(body.joints[index]) for index in against[0])
+        facts = f"{sided[0]!r} names a side, but {body.name} does not pair left with right: {apart} are no pair"
+        remedy = "mend the skeleton's pairs, or give those of the items: swap: [[A, B], ...] (`swap: []` for none)"
+        raise Wrong(facts, remedy, kind=UnpairedJointError)
+    proposal = infer_pairs(names)
+    for index in proposal.sided:
+        _listed([partner_name(names[index]) or ""], {}, names[index])
+    return {(min(silent[i], silent[j]), max(silent[i], silent[j])) for i, j in proposal.pairs}

@@ -12,30 +12,14 @@ quaternion holds none, and is kept; entry (y, y) of a matrix holds two y, and is
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import permutations
 
 from chiralize.body.skeleton import AXES
 
 ABOUT: Mapping[str, str] = {"x": "yz", "y": "xz", "z": "xy"}
 """The axes that a turn about an axis, or a torque, is made of."""
-TURNS: Mapping[str, str] = {"r": "roll", "p": "pitch", "y": "yaw"}
-AXIS_OF_TURN: Mapping[str, str] = {"roll": "x", "pitch": "y", "yaw": "z"}
-EULER = "euler"
-ORDERS: Mapping[str, tuple[str, ...]] = {
-    "scalar": (),
-    "vector": (),
-    "axial": (),
-    "wrench": ("force_first", "torque_first"),
-    "twist": ("linear_first", "angular_first"),
-    "inertia": ("mujoco",),
-    "quaternion": ("wxyz", "xyzw"),
-    "rotation": ("matrix", "6d_by_column", "6d_by_row", "axis_angle"),
-    EULER: ("rpy", "ypr", "rp"),
-}
-"""The orders in which the numbers of a kind are written down; of `euler`, examples."""
-TURNED = ("rotation", "quaternion", EULER)
-"""Kinds that say how something is turned; the mean of two lists of such numbers is none, in general."""
 WITH_DIMS = ("vector", "axial")
 """Kinds of which a tensor may hold some of the axes only, as a planar robot's."""
 
@@ -53,14 +37,65 @@ class Component:
         >>> Component("y", ABOUT["y"]).sign("y"), Component("x", ABOUT["x"]).sign("y")
         (1, -1)
         """
-        if self.axes.count(lateral) % 2:
-            return -1
-        return 1
+        return -1 if self.axes.count(lateral) % 2 else 1
+
+
+def _polar(prefix: str = "") -> list[Component]:
+    return [Component(prefix + axis, axis) for axis in AXES]
+
+
+def _axial(prefix: str = "") -> list[Component]:
+    return [Component(prefix + axis, ABOUT[axis]) for axis in AXES]
+
+
+def _matrix(*places: str) -> list[Component]:
+    """Entries of a rotation matrix, each by its row and its column: `xy` is the second one of the first row."""
+    return [Component(f"[{place[0]},{place[1]}]", place) for place in places]
+
+
+def _euler() -> Iterator[tuple[tuple[str, str], list[Component]]]:
+    """Angles in every order: `rpy`, yaw first as in `ypr`, or some of them."""
+    turns = {"r": Component("roll", ABOUT["x"]), "p": Component("pitch", ABOUT["y"]), "y": Component("yaw", ABOUT["z"])}
+    for count in (3, 2, 1):
+        for letters in permutations(turns, count):
+            yield ("euler", "".join(letters)), [turns[letter] for letter in letters]
+
+
+COMPONENTS: Mapping[tuple[str, str], list[Component]] = {
+    ("scalar", ""): [Component("", "")],
+    ("vector", ""): _polar(),
+    ("axial", ""): _axial(),
+    ("wrench", "force_first"): _polar("force.") + _axial("torque."),
+    ("wrench", "torque_first"): _axial("torque.") + _polar("force."),
+    ("twist", "linear_first"): _polar("linear.") + _axial("angular."),
+    ("twist", "angular_first"): _axial("angular.") + _polar("linear."),
+    # MuJoCo's `cinert`: moments, products of inertia, mass times the offset of the centre of mass, mass.
+    ("inertia", "mujoco"): [
+        *(Component(f"I{axes}", axes) for axes in ("xx", "yy", "zz", "xy", "xz", "yz")),
+        *_polar("mass_offset."),
+        Component("mass", ""),
+    ],
+    # w is the cosine of half the angle; x, y and z are a pseudo-vector.
+    ("quaternion", "wxyz"): [Component("w", ""), *_axial()],
+    ("quaternion", "xyzw"): [*_axial(), Component("w", "")],
+    # All entries, or the first two columns as networks predict them, or the axis times the angle, a pseudo-vector.
+    ("rotation", "matrix"): _matrix("xx", "xy", "xz", "yx", "yy", "yz", "zx", "zy", "zz"),
+    ("rotation", "6d_by_column"): _matrix("xx", "yx", "zx", "xy", "yy", "zy"),
+    ("rotation", "6d_by_row"): _matrix("xx", "xy", "yx", "yy", "zx", "zy"),
+    ("rotation", "axis_angle"): _axial(),
+    **dict(_euler()),
+}
+"""The numbers of every kind, in the orders in which they are written down; "" of a kind that has but one."""
+
+
+def orders_of(kind: str) -> list[str]:
+    """The orders in which the numbers of a kind are written down."""
+    return [order for known, order in COMPONENTS if known == kind]
 
 
 @dataclass(frozen=True)
 class Quantity:
-    """The numbers of one thing.  kind: a key of `ORDERS`.  order: of its numbers.  dims: axes of a vector.
+    """The numbers of one thing.  kind, order: a key of `COMPONENTS`.  dims: axes of a vector.
 
     >>> [component.label for component in Quantity("wrench", "torque_first").components()][:4]
     ['torque.x', 'torque.y', 'torque.z', 'force.x']
@@ -72,22 +107,10 @@ class Quantity:
 
     def components(self) -> list[Component]:
         """Every number in its order."""
-        # A number made of no axis at all, which no mirror negates.
-        if self.kind == "scalar":
-            return [Component("", "")]
-        if self.kind in WITH_DIMS:
-            return _vector("", self.dims, self.kind == "axial")
-        if self.kind == "wrench":
-            return _motion("force", "torque", self.order == "torque_first")
-        if self.kind == "twist":
-            return _motion("linear", "angular", self.order == "angular_first")
-        if self.kind == "inertia":
-            return _mujoco_inertia()
-        if self.kind == "quaternion":
-            return [_part_of_quaternion(letter) for letter in self.order]
-        if self.kind == "rotation":
-            return _rotation(self.order)
-        return [turn(TURNS[letter]) for letter in self.order]
+        components = COMPONENTS[self.kind, self.order]
+        if self.kind not in WITH_DIMS:
+            return components
+        return [components[AXES.index(axis)] for axis in self.dims]
 
     def signs(self, lateral: str) -> list[int]:
         """What the mirror of that axis multiplies every number by."""
@@ -109,61 +132,6 @@ class Quantity:
         (('rx', 'ry', 'rz'), ('qw', 'qx', 'qy', 'qz'))
         """
         # A turn about x is no position along x: a skeleton that negates x must not negate it for its name.
-        prefix = ""
-        if self.kind == "axial" or self.order == "axis_angle":
-            prefix = "r"
-        elif self.kind == "quaternion":
-            prefix = "q"
+        is_turn = self.kind == "axial" or self.order == "axis_angle"
+        prefix = "q" if self.kind == "quaternion" else "r" if is_turn else ""
         return tuple(prefix + component.label for component in self.components())
-
-
-def turn(name: str) -> Component:
-    """The angle of a turn: roll about x, pitch about y, yaw about z."""
-    return Component(name, ABOUT[AXIS_OF_TURN[name]])
-
-
-def is_euler_order(text: str) -> bool:
-    """Whether a text lists turns by their letters, each once: `rpy`, `yaw` first as in `ypr`, or some of them."""
-    return bool(text) and set(text) <= set(TURNS) and len(set(text)) == len(text)
-
-
-def _vector(prefix: str, dims: Sequence[str], is_axial: bool) -> list[Component]:
-    """The coordinates of a polar vector or of a pseudo-vector along these axes."""
-    components = []
-    for axis in dims:
-        components.append(Component(prefix + axis, ABOUT[axis] if is_axial else axis))
-    return components
-
-
-def _motion(polar: str, axial: str, axial_first: bool) -> list[Component]:
-    """A force with a torque, or a velocity with an angular one."""
-    first, second = _vector(f"{polar}.", AXES, False), _vector(f"{axial}.", AXES, True)
-    if axial_first:
-        return second + first
-    return first + second
-
-
-def _mujoco_inertia() -> list[Component]:
-    """MuJoCo's `cinert`: moments, products of inertia, mass times the offset of the centre of mass, mass."""
-    moments = [Component(f"I{axes}", axes) for axes in ("xx", "yy", "zz", "xy", "xz", "yz")]
-    return [*moments, *_vector("mass_offset.", AXES, False), Component("mass", "")]
-
-
-def _part_of_quaternion(letter: str) -> Component:
-    """w is the cosine of half the angle; x, y and z are a pseudo-vector."""
-    return Component(letter, ABOUT.get(letter, ""))
-
-
-def _rotation(order: str) -> list[Component]:
-    """Entries of a matrix by row and column: all of them, or the first two columns as networks predict them.
-
-    Or the axis times the angle, which is a pseudo-vector.
-    """
-    if order == "axis_angle":
-        return _vector("", AXES, True)
-    places = {
-        "matrix": [(row, column) for row in AXES for column in AXES],
-        "6d_by_column": [(row, column) for column in "xy" for row in AXES],
-        "6d_by_row": [(row, column) for row in AXES for column in "xy"],
-    }
-    return [Component(f"[{row},{column}]", row + column) for row, column in places[order]]

@@ -22,7 +22,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from chiralize.body.fields import Block, Run, chained
+from chiralize.body.fields import Block, Listed, Run, chained, run_of
 from chiralize.body.fitting import Pose, centers, fit, fitting_poses, infer_pose, over_dims, represent, reversals
 from chiralize.body.layout import CLASSES, Layout, free_names, parse_layout
 from chiralize.body.resolved import Handed, Joined, OnTensor, Resolved, TensorKey
@@ -184,13 +184,13 @@ def _of_fields(tensor: OnTensor, body: Skeleton) -> OnTensor:
     axis = layout.axis_of("f")
     if axis is None or not shape:
         raise LayoutSizeError(where, f"fields need an axis, shape {shape} and layout '{layout}'", "mark it with f")
-    runs = [block.run(body) for block in blocks]
+    runs = [run_of(block, body) for block in blocks]
     whole, parts = chained(runs), _parts(blocks, runs)
     if len(whole.labels) != shape[axis]:
         raise _of_another_width(parts, body, axis, shape[axis], where)
     unclaimed: list[int] = []
     for block, (_, part) in zip(blocks, parts, strict=True):
-        unclaimed += range(part.start, part.stop) if block.key == "unclaimed" else ()
+        unclaimed += range(part.start, part.stop) if isinstance(block, Listed) and not block.claimed else ()
     if unclaimed and axis != len(shape) - 1:
         facts = f"entries are `unclaimed` along an axis that is not the last ({layout})"
         raise SpecError(where, facts, "only the last axis of an output can be claimed in part")
@@ -222,7 +222,7 @@ def _parts(blocks: Sequence[Block], runs: Sequence[Run]) -> tuple[tuple[str, sli
     """(name, positions) of every block along their axis."""
     parts, start = list[tuple[str, slice]](), 0
     for block, run in zip(blocks, runs, strict=True):
-        parts.append((block.title or block.key, slice(start, start + len(run.labels))))
+        parts.append((block.title or block.KEYS[0], slice(start, start + len(run.labels))))
         start += len(run.labels)
     return tuple(parts)
 

@@ -1,8 +1,7 @@
-"""Which keys may a file have? One record for a tensor's keys, one for the whole file; `catalog` has those of skeletons.
+"""Which keys may a tensor have, and which the whole file? One record for each; `catalog` has those of skeletons.
 
-Records check what can be seen in them alone; a mistake is a `Wrong` with the path of the key that is to be mended. What
-needs more than one of them is done in three steps that end in the records of the other modules: `skeleton_of` makes a
-`Skeleton` of a file's keys, `Tensor.body` the skeleton of one tensor, and `HiddenKeys.policy` a `HiddenPolicy`. A file
+Records check what can be seen in them alone; a mistake is a `Wrong` with the path of the key that is to be mended.
+`Tensor.body` is the skeleton of one tensor, and `Tensor.check` what is wrong beside it. A file
 
     joints: [nose, l_ear, r_ear]
     pairs: [[l_ear, r_ear]]
@@ -23,17 +22,15 @@ from pydantic import Field, ValidationInfo, model_validator
 from pydantic.functional_validators import AfterValidator, BeforeValidator
 
 from chiralize.body.catalog import SkeletonKeys, changed
-from chiralize.body.fields import Centres, Kind, check_order, joined, swapped_positions, with_parts
+from chiralize.body.fields import Blocks, Centres, Kind, Listed, check_quantity, joined, swapped_positions, with_parts
 from chiralize.body.hidden import HiddenPolicy
 from chiralize.body.layout import CLASSES, NOT_REVERSED, Layout, parse_layout, split_reversed
-from chiralize.body.quantities import WITH_DIMS, Quantity
+from chiralize.body.quantities import Quantity
 from chiralize.body.skeleton import AXES, Skeleton
-from chiralize.body.things import Blocks
 from chiralize.body.values import (
     MOST_ENTRIES,
     Exact,
     Flag,
-    KeyPath,
     Keys,
     Name,
     Pairs,
@@ -46,12 +43,10 @@ from chiralize.body.values import (
     position_in,
     read_name,
     refuse_twice,
-    shown,
 )
-from chiralize.errors import MissingKeyError, SpecError
+from chiralize.errors import MissingKeyError
 
 
-# ---- tensors ----------------------------------------------------------------------------------------------------
 class Classes(Keys):
     """Scores of classes, some of which the mirror swaps: `{swap: [[wave_left, wave_right]], names: [...]}`.
 
@@ -65,25 +60,17 @@ class Classes(Keys):
 
     def checked(self) -> None:
         refuse_twice(self.names, "class", ("names",))
-        for at, pair in enumerate(self.swap):
-            for name in pair:
-                if not self.names and not isinstance(name, int):
-                    facts = f"class {name!r} by name, but no `names`"
-                    raise Wrong(facts, "list all class names", ("swap", at), kind=MissingKeyError)
-                if isinstance(name, int) and name >= MOST_ENTRIES:
-                    facts = f"class {shown(name)}, more than {MOST_ENTRIES - 1}"
-                    raise Wrong(facts, "give the number of a class, counted from 0", ("swap", at))
-        swapped_positions(self.swap, self.labels, "class")
+        assert self.pairs is not None
 
     @property
     def labels(self) -> Sequence[str]:
         """The names, or as many numbers as the swap needs."""
-        numbers = [number for pair in self.swap for number in pair if isinstance(number, int)]
+        numbers = [number for pair in self.swap for number in pair if isinstance(number, int) and number < MOST_ENTRIES]
         return self.names or list(map(str, range(1 + max(numbers, default=-1))))
 
     @property
     def pairs(self) -> tuple[tuple[int, int], ...]:
-        """The classes that swap, as positions."""
+        """The classes that swap, as positions. Raises Wrong."""
         return swapped_positions(self.swap, self.labels, "class")
 
 
@@ -150,61 +137,36 @@ class Tensor(Keys):
 
     def checked(self) -> None:
         kinds = [kind for kind in self.KINDS if getattr(self, kind)]
-        if len(kinds) > 1:
-            facts = f"a tensor is both `{kinds[0]}` and `{kinds[1]}`"
-            raise Wrong(facts, "drop one of them", (kinds[1],))
         # Keys of joints have a meaning for poses, and for the body of fields; blocks have a `reflect` of their own.
+        without = (*kinds[1:], *(key for key in self.OF_BODY if kinds and (kinds != ["fields"] or key == "reflect")))
+        # What follows from the kind of a quantity is not said beside it; a map of signs of single joints may be.
+        if self.quantity is not None:
+            without += ("negate", "reflect") + (("signs",) if isinstance(self.signs, tuple) else ())
         for key in self.to_dict():
-            if kinds and key in self.OF_BODY and not (kinds == ["fields"] and key != "reflect"):
-                raise Wrong(f"`{key}` has no meaning beside `{kinds[0]}`", "drop one of them", (key,))
-        self._check_quantity()
-        self.check_layout()
-
-    def _check_quantity(self) -> None:
-        """Raises Wrong where `kind` stands beside what follows from it, or `order` without it."""
+            if key in without:
+                beside = kinds[0] if kinds else f"kind: {self.quantity}"
+                raise Wrong(f"`{key}` has no meaning beside `{beside}`", "drop one of them", (key,))
         refuse_twice(self.dims or (), "dim", ("dims",))
-        if self.quantity is None:
-            if self.order:
-                facts, remedy = "`order` without `kind`", "say what is so ordered: `kind: rotation` or `quaternion`"
-                raise Wrong(facts, remedy, ("order",), kind=MissingKeyError)
-            return
-        check_order(self.quantity, self.order, ("order",))
-        beside = {"negate": self.negate is not None, "reflect": bool(self.reflect)}
-        beside["signs"] = isinstance(self.signs, tuple)  # a map of single joints, which have something else, may stand
-        beside["dims"] = self.dims is not None and self.quantity not in WITH_DIMS
-        for key, is_given in beside.items():
-            if is_given:
-                facts = f"`{key}` beside `kind: {self.quantity}`, from which it follows"
-                raise Wrong(facts, "drop one of them", (key,))
-        for axis in self.dims or ():
-            if axis not in AXES:
-                raise Wrong(f"dim {axis!r} of a vector is no axis of the body", "use x, y and z", ("dims",))
+        if self.quantity is not None or self.order:
+            check_quantity(self.quantity or "vector", self.order, self.dims)
+            for axis in self.dims or ():
+                position_in(AXES, axis, "axis of the body", ("dims",))
+        self.check_layout()
 
     def check_layout(self) -> None:
         """Raises Wrong where the layout does not go with the tensor's kind, or reverses no axis of a picture."""
-        if self.layout is None:
-            if self.mirror:
-                raise Wrong("`mirror` without `layout`", 'name the axes: layout: "b c h w"', ("mirror",))
-            return
-        try:
-            layout = self.plain_layout
-        except SpecError as error:
-            raise Wrong(error.facts, error.remedy, ("layout",)) from None
-        marked = {"fields": "f", "classes": CLASSES}.get(self.kind, "")
-        if marked and ((marked,) not in layout.axes or (marked == "f" and {"j", "d"} & {*layout.words})):
-            facts, remedy = (
-                f"layout {self.layout!r} beside `{self.kind}`",
-                f'mark their axis: "b {marked}", without j, d',
-            )
-            raise Wrong(facts, remedy, ("layout",))
-        if (marked != "f" and "f" in layout) or (self.turned and self.kind not in ("pose", "classes")):
-            facts = f"layout {self.layout!r} has an axis that has no meaning for a tensor of the kind `{self.kind}`"
-            raise Wrong(facts, "f is of `fields`; poses and `classes` may be reversed (~)", ("layout",))
+        layout = self.plain_layout if self.layout is not None else Layout(())
+        words, kind = {*layout.words}, self.kind
+        marked = {"fields": "f", "classes": CLASSES}.get(kind)
+        is_unmarked = self.layout is not None and marked is not None and (marked,) not in layout.axes
+        if is_unmarked or (kind == "fields" and words & {"j", "d"}) or (kind != "fields" and "f" in words):
+            remedy = f'mark their axis: "b {marked}", without j, d' if marked else "f is of `fields`: use another word"
+            raise Wrong(f"layout {self.layout!r} of the kind `{kind}`", remedy, ("layout",))
         for word in self.turned:
-            if word in NOT_REVERSED or word not in layout:
+            if word in NOT_REVERSED or word not in words or kind not in ("pose", "classes"):
                 facts = f"mirror: {word!r} in layout '{layout}' is no axis of a picture"
-                at = "mirror" if word in self.mirror else "layout"
-                raise Wrong(facts, "name the axis that runs from left to right: `mirror: w`", (at,))
+                remedy = 'name the axes of poses or classes, and the one from left to right: layout: "b c h ~w"'
+                raise Wrong(facts, remedy, ("mirror" if word in self.mirror else "layout",))
 
     # ---- reading ------------------------------------------------------------------------------------------
     @property
@@ -214,8 +176,8 @@ class Tensor(Keys):
 
     @property
     def plain_layout(self) -> Layout:
-        """The layout without tildes; only where one is given. Raises WrongValueError."""
-        return parse_layout(split_reversed(self.layout or "")[0], self.where or "layout")
+        """The layout without tildes; only where one is given. Raises Wrong."""
+        return parse_layout(split_reversed(self.layout or "")[0])
 
     @property
     def turned(self) -> dict[str, Fraction | None]:
@@ -239,78 +201,31 @@ class Tensor(Keys):
             raise Wrong(facts, "add `lateral: x` to the skeleton, or y, z", ("kind",), kind=MissingKeyError)
         quantity = Quantity(self.quantity, self.order, self.dims or AXES)
         body = replace(changed(body, self.joints, None, None, None), signs=())
-        return changed(
-            body.with_dims(quantity.names(), quantity.negated(body.lateral or "")), None, None, None, self.signs
-        )
+        body = body.with_dims(quantity.names(), quantity.negated(body.lateral or ""))
+        return changed(body, None, None, None, self.signs)
 
     def check(self, default: Skeleton, io: str) -> None:
         """Raises Wrong or SpecError where the tensor does not fit the body.  io: `input` or `output`."""
-        body = self.skeleton or default
-        known = {"negate": self.negate, "signs": self.signs}
-        if self.dims and not set(self.dims) & set(body.dims) and all(value is None for value in known.values()):
-            if self.quantity is None:
-                facts = f"dims {list(self.dims)}, none of which skeleton {body.name} knows, and no `negate`"
-                raise Wrong(facts, "add `negate: [DIM]` (`negate: []` for none)", ("dims",), kind=MissingKeyError)
+        body, is_said = self.skeleton or default, self.negate is not None or self.signs is not None
+        if self.dims and not set(self.dims) & set(body.dims) and not is_said and self.quantity is None:
+            facts = f"dims {list(self.dims)}, none of which skeleton {body.name} knows, and no `negate`"
+            raise Wrong(facts, "add `negate: [DIM]` (`negate: []` for none)", ("dims",), kind=MissingKeyError)
         body = self.body(default)
         for dim in self.reflect:
             position_in(body.dims, dim, "dim", ("reflect", dim))
-        if self.fields is not None:
-            joined(self.fields, body)
-        if io == "input" and self.feeds is not None:
-            raise Wrong("`feeds` of an input", "an output feeds an input: write it there", ("feeds",))
-        self._check_claims(io)
-
-    def _check_claims(self, io: str) -> None:
-        """Raises Wrong for `unclaimed` in inputs, in an output that feeds one, within blocks, and where all is so."""
         blocks = list(self.fields or ())
-        unclaimed = [block for block in with_parts(blocks) if block.key == "unclaimed"]
-        if not unclaimed and not (self.unclaimed and io == "input"):
-            return
-        at: KeyPath = ("fields",) if unclaimed else ()
-        if io == "input":
-            facts = "`unclaimed`: what is claimed of a network is claimed for all inputs"
-            raise Wrong(facts, "what the mirror leaves as it is: free, or {scalar: n}", at)
-        if not all(block in blocks for block in unclaimed):
-            raise Wrong("`unclaimed` within a block", "write it among the `fields` themselves", at)
-        if len(unclaimed) == len(blocks):
-            facts = "all fields are `unclaimed`: nothing would be claimed of the output"
-            raise Wrong(facts, "say how it is mirrored, or write `unclaimed` for all of it", at)
-        if self.feeds is not None:
-            facts = "`feeds` of an output of which entries are not claimed"
-            raise Wrong(facts, "claim all of it, or drop feeds", ("feeds",))
-
-
-# ---- the whole file ---------------------------------------------------------------------------------------------
-def _by_depth(value: Any) -> Any:
-    """One value, a list by depth, or a map from globs."""
-    return not_empty(value if isinstance(value, Mapping) else as_list(value))
-
-
-def _share(value: Fraction) -> Fraction:
-    if not 0 <= value <= 1:
-        raise Wrong(f"negated share {value} lies outside 0..1", "give a share such as 1/3")
-    return value
-
-
-Pairing = Literal["half", "adjacent", "skeleton", "match"]
-Share = Annotated[Exact, AfterValidator(_share)]
-
-
-class HiddenKeys(Keys):
-    """`hidden: {pairing: half, negated: 1/3}`, each one value, a list by depth or a map glob -> value."""
-
-    pairing: Annotated[tuple[Pairing, ...] | dict[str, Pairing], BeforeValidator(_by_depth)] = ()
-    negated: Annotated[tuple[Share, ...] | dict[str, Share], BeforeValidator(_by_depth)] = (Fraction(0),)
-
-    def policy(self) -> HiddenPolicy:
-        """The same as a policy."""
-        pairing, negated = self.pairing, self.negated
-        return HiddenPolicy(
-            pairing if isinstance(pairing, tuple) else (),
-            negated if isinstance(negated, tuple) else (Fraction(0),),
-            tuple(pairing.items()) if isinstance(pairing, dict) else (),
-            tuple(negated.items()) if isinstance(negated, dict) else (),
-        )
+        if blocks:
+            joined(blocks, body)
+        is_open = [isinstance(block, Listed) and not block.claimed for block in blocks]
+        within = [block for block in with_parts(blocks) if isinstance(block, Listed) and not block.claimed]
+        is_output = io == "output" and len(within) == sum(is_open) < len(blocks) and self.feeds is None
+        if (within and not is_output) or (io == "input" and (self.unclaimed or self.feeds is not None)):
+            facts = f"`{'unclaimed' if within or self.unclaimed else 'feeds'}` has no meaning there"
+            remedy = (
+                "an output may feed an input, be `unclaimed`, or have such `fields` beside others; of an input, what "
+                "the mirror leaves as it is is `free`"
+            )
+            raise Wrong(facts, remedy, ("fields",) if within else ())
 
 
 class FileKeys(SkeletonKeys):
@@ -322,7 +237,7 @@ class FileKeys(SkeletonKeys):
 
     inputs: tuple[Tensor, ...] | None = None
     outputs: tuple[Tensor, ...] | None = None
-    hidden: HiddenKeys = HiddenKeys()
+    hidden: HiddenPolicy = HiddenPolicy()
     activation: Literal["keep", "tanh"] = "keep"
     invariant: Flag = False
     notices: tuple[Prose, ...] = ()

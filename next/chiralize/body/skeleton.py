@@ -21,8 +21,8 @@ import numpy.typing as npt
 
 from chiralize.body.document import to_yaml
 from chiralize.body.naming import side
-from chiralize.body.values import Wrong, did_you_mean, refuse_twice
-from chiralize.errors import NotAnInvolutionError, SpecError, UnknownNameError, UnpairedJointError
+from chiralize.body.values import KeyPath, Wrong, position_in, refuse_twice
+from chiralize.errors import NotAnInvolutionError, SpecError, UnpairedJointError
 from chiralize.errors.words import when
 from chiralize.symmetry.involution import SignedPermutation
 
@@ -65,7 +65,7 @@ class Skeleton:
         for field in ("joints", "dims", "negate", "aliases"):
             object.__setattr__(self, field, tuple(getattr(self, field)))
         for field in ("pairs", "edges"):
-            object.__setattr__(self, field, tuple((int(i), int(j)) for i, j in getattr(self, field)))
+            object.__setattr__(self, field, tuple(map(_integers, getattr(self, field))))
         object.__setattr__(self, "signs", tuple((int(joint), _integers(row)) for joint, row in self.signs))
         # A reflection negates the coordinate across its plane: a single negated axis of space points sideways.
         if self.lateral is None and len(self.negate) == 1 and self.negate[0] in AXES:
@@ -85,19 +85,6 @@ class Skeleton:
     def center(self) -> tuple[int, ...]:
         """Indices of the joints without a partner."""
         return tuple(index for index, partner in enumerate(self._partners) if partner == index)
-
-    @property
-    def has_joint_signs(self) -> bool:
-        """Whether some joint's signs differ from the common ones, so that joints x coordinates is no product."""
-        common = common_signs(self.dims, self.negate)
-        return any(row != common for _, row in self.signs)
-
-    def index(self, joint: str, where: str = "") -> int:
-        """Position of a joint. Raises UnknownNameError.  where: for the message."""
-        if joint not in self.joints:
-            facts = f"no joint is called {joint!r}"
-            raise UnknownNameError(where or f"skeleton {self.name}", facts, did_you_mean(joint, self.joints))
-        return self.joints.index(joint)
 
     @cached_property
     def _partners(self) -> tuple[int, ...]:
@@ -138,11 +125,8 @@ class Skeleton:
         """Signs on the coordinate axis, "dim". Raises SpecError where joints have signs of their own."""
         table = self.sign_table(dims)
         if (table != table[:1]).any():
-            first = int(np.flatnonzero((table != table[:1]).any(axis=1))[0])
-            facts = f"joints {self.joints[0]!r} and {self.joints[first]!r} have different signs: no sign per coordinate"
-            remedy = "merge joints and coordinates in the layout, (j d), or use one coordinate"
+            facts, remedy = "joints have signs of their own: there is no sign per coordinate", "merge both axes: (j d)"
             raise SpecError(f"skeleton {self.name}", facts, remedy)
-        # All rows are the same by now; the first exists, since a skeleton has joints.
         return SignedPermutation(np.arange(table.shape[1]), table[0])
 
     def merged_action(self, dims: Sequence[str] | None = None, *, joint_major: bool = True) -> SignedPermutation:
@@ -154,34 +138,22 @@ class Skeleton:
         4: -(0 2) (1 3)
         """
         table = self.sign_table(dims)
-        joints, size = table.shape
-        partner = np.tile(self.joint_action().partner[:, None], (1, size))  # "joint dim", the partner joint
-        # The number of an entry is joint * dims + dim, or dim * joints + joint.
-        if joint_major:
-            partner = partner * size + np.arange(size)[None, :]
-            return SignedPermutation(partner.reshape(-1), table.reshape(-1))
-        partner = partner + np.arange(size)[None, :] * joints
-        return SignedPermutation(partner.T.reshape(-1), table.T.reshape(-1))
+        numbers = np.arange(table.size).reshape(table.shape if joint_major else table.T.shape)
+        numbers = numbers if joint_major else numbers.T  # "joint dim", the number of every entry
+        order = np.argsort(numbers.reshape(-1))
+        partner = numbers[self.joint_action().partner]
+        return SignedPermutation(partner.reshape(-1)[order], table.reshape(-1)[order])
 
     # ---- making others ------------------------------------------------------------------------------------
-    def with_joints(self, joints: Sequence[str | int], where: str = "") -> Skeleton:
-        """The same body with the chosen joints in the given order; each must come with its partner.
-
-        Raises UnknownNameError, UnpairedJointError, WrongValueError (a joint chosen twice).
-        """
-        where = where or f"skeleton {self.name}"
-        chosen = [joint if isinstance(joint, int) else self.index(joint, where) for joint in joints]
-        for number, index in enumerate(chosen):
-            wrong, name = None, self.joints[index]
-            if index in chosen[:number]:
-                wrong = Wrong(f"joint {name!r} is listed twice", "list each joint once")
-            elif self.partner(index) not in chosen:
+    def with_joints(self, joints: Sequence[str | int]) -> Skeleton:
+        """The same body with the chosen joints in the given order; each must come with its partner. Raises Wrong."""
+        chosen = [position_in(self.joints, joint, "joint", ("joints", at)) for at, joint in enumerate(joints)]
+        for at, index in enumerate(chosen):
+            if self.partner(index) not in chosen:
                 missing = self.joints[self.partner(index)]
-                facts = f"joint {name!r} without its partner {missing!r}"
+                facts = f"joint {self.joints[index]!r} without its partner {missing!r}"
                 remedy = f"add {missing!r} to the same list, which may have both sides"
-                wrong = Wrong(facts, remedy, ("joints", number), kind=UnpairedJointError)
-            if wrong is not None:
-                raise wrong.error(where) from wrong
+                raise Wrong(facts, remedy, ("joints", at), kind=UnpairedJointError)
         position = {index: number for number, index in enumerate(chosen)}
         return replace(
             self,
@@ -194,50 +166,38 @@ class Skeleton:
     def with_dims(self, dims: Sequence[str] | None = None, negate: Sequence[str] | None = None) -> Skeleton:
         """The same body with other coordinates: known ones have their signs, new ones none.
 
-        negate: those that are negated, of every joint. Raises WrongValueError where some are, and joints have signs of
-        their own in dims that stay.
+        negate: those that are negated, of every joint. Raises Wrong where some are, and joints have signs of their own
+        in dims that stay.
         """
         chosen = self.dims if dims is None else tuple(dims)
         # `negate` would silently drop the signs of single joints; where all dims are new ones nothing is dropped.
         if negate and self.signs and set(chosen) & set(self.dims):
             facts = f"`negate: {list(negate)}` is of all joints, and some have signs of their own in {list(self.dims)}"
             remedy = f"say `signs` over {list(chosen)} instead: one list for all joints, or {{joint: [signs]}}"
-            wrong = Wrong(facts, remedy, ("negate",))
-            raise wrong.error(f"skeleton {self.name}") from wrong
-        negated = tuple(dim for dim in self.negate if dim in chosen) if negate is None else tuple(negate)
-        base = replace(self, dims=chosen, negate=negated, signs=(), lateral=self.lateral)
-        if not self.signs or negate is not None:
-            return base
-        # Signs of single joints, in the order of the new dims; of a dim that is new they are 1.
-        table = base.sign_table()
-        for joint, row in self.signs:
-            for dim in set(chosen) & set(self.dims):
-                table[joint, chosen.index(dim)] = row[self.dims.index(dim)]
-        return replace(base, signs=tuple((joint, _integers(table[joint])) for joint, _ in self.signs))
+            raise Wrong(facts, remedy, ("negate",))
+        if negate is not None:
+            return replace(self, dims=chosen, negate=tuple(negate), signs=(), lateral=self.lateral)
+        negated, table = tuple(dim for dim in self.negate if dim in chosen), self.sign_table(chosen)
+        signs = tuple((joint, _integers(table[joint])) for joint, _ in self.signs)
+        return replace(self, dims=chosen, negate=negated, signs=signs, lateral=self.lateral)
 
     # ---- writing ------------------------------------------------------------------------------------------
     def to_dict(self) -> dict[str, object]:
         """The skeleton as the keys of a skeleton file, by names. Reading it again gives an equal skeleton."""
-        fields: dict[str, object] = {"name": self.name}
-        if self.aliases:
-            fields["aliases"] = list(self.aliases)
-        fields["joints"] = list(self.joints)
-        fields["pairs"] = self._by_name(self.pairs)
-        # Needed where a name has a side and the joint no partner; reading would refuse it otherwise.
-        if any(side(self.joints[index]) for index in self.center):
-            fields["center"] = [self.joints[index] for index in self.center]
-        fields["dims"] = list(self.dims)
-        fields["negate"] = list(self.negate)
-        if self.signs:
-            fields["signs"] = {self.joints[index]: list(row) for index, row in self.signs}
-        if self.lateral is not None:
-            fields["lateral"] = self.lateral
-        if self.edges:
-            fields["edges"] = self._by_name(self.edges)
-        for key, text in (("source", self.source), ("note", self.note)):
-            if text:
-                fields[key] = text
-        return fields
+        # `center` is needed where a name has a side and the joint no partner; reading would refuse it otherwise.
+        center = [self.joints[index] for index in self.center]
+        fields: dict[str, object] = {
+            "aliases": list(self.aliases),
+            "center": center if any(map(side, center)) else [],
+            "signs": {self.joints[index]: list(row) for index, row in self.signs},
+            "lateral": self.lateral,
+            "edges": self._by_name(self.edges),
+            "source": self.source,
+            "note": self.note,
+        }
+        fields = {key: value for key, value in fields.items() if value}
+        always = {"name": self.name, "joints": list(self.joints), "pairs": self._by_name(self.pairs)}
+        return {**always, "dims": list(self.dims), "negate": list(self.negate), **fields}
 
     def _by_name(self, pairs: Iterable[tuple[int, int]]) -> list[list[str]]:
         return [[self.joints[i], self.joints[j]] for i, j in pairs]
@@ -245,11 +205,6 @@ class Skeleton:
     def to_yaml(self) -> str:
         """The text of a skeleton file. Reading it again gives an equal skeleton."""
         return to_yaml(self.to_dict())
-
-
-def common_signs(dims: Sequence[str], negate: Sequence[str]) -> tuple[int, ...]:
-    """One sign per dim, which all joints have that list none of their own: -1 for the dims in `negate`."""
-    return tuple(-1 if dim in negate else 1 for dim in dims)
 
 
 def _integers(numbers: Iterable[int]) -> tuple[int, ...]:
@@ -264,30 +219,25 @@ def _renumbered(pairs: Sequence[tuple[int, int]], position: Mapping[int, int]) -
 # ---- checks: every one of them exists here alone, and says where as a path of keys -------------------------------
 def _check(skeleton: Skeleton) -> None:
     """Raises Wrong where T would be no involution, or names and indices do not fit."""
-    if not skeleton.joints:
+    joints = skeleton.joints
+    if not joints:
         raise Wrong("there are no joints", "list the joints in the order of the tensors", ("joints",))
-    refuse_twice(skeleton.joints, "joint", ("joints",))
+    refuse_twice(joints, "joint", ("joints",))
     refuse_twice(skeleton.dims, "dim", ("dims",))
-    check_pairs(skeleton.pairs, skeleton.joints, "joint", ("pairs",))
-    size = len(skeleton.joints)
-    for at, (i, j) in enumerate(skeleton.edges):
-        if not (0 <= i < size and 0 <= j < size) or i == j:
-            raise Wrong(f"edge ({i}, {j}) joins no two joints of {size}", "join two different joints", ("edges", at))
+    check_pairs(skeleton.pairs, joints, "joint", ("pairs",))
+    for at, edge in enumerate(skeleton.edges):
+        check_pairs([edge], joints, "joint", ("edges", at))
     for at, dim in enumerate(skeleton.negate):
-        if dim not in skeleton.dims:
-            facts = f"negated dim {dim!r} is no dim"
-            raise Wrong(facts, did_you_mean(dim, skeleton.dims), ("negate", at), kind=UnknownNameError)
+        position_in(skeleton.dims, dim, "dim", ("negate", at))
     _check_signs(skeleton)
 
 
-def check_pairs(pairs: Sequence[tuple[int, int]], names: Sequence[str], noun: str, at: tuple[str | int, ...]) -> None:
+def check_pairs(pairs: Sequence[tuple[int, int]], names: Sequence[str], noun: str, at: KeyPath) -> None:
     """Raises Wrong unless every pair is of two things that are in no other.  noun: what is paired."""
     seen: dict[int, tuple[int, int]] = {}
     for number, pair in enumerate(pairs):
         for index in pair:
-            if not 0 <= index < len(names):
-                facts = f"pair {pair} lies outside 0..{len(names) - 1}"
-                raise Wrong(facts, f"count {noun}s from 0", (*at, number))
+            position_in(names, index, noun, (*at, number))
             if index in seen:
                 both = [[names[i] for i in listed] for listed in (seen[index], pair)]
                 facts = f"{noun} {names[index]!r} is in two pairs, {both[0]} and {both[1]}"
@@ -302,18 +252,13 @@ def _check_signs(skeleton: Skeleton) -> None:
     """Raises Wrong unless a joint has one sign a dim, and partners share theirs: T T x = s[j] s[p(j)] x."""
     joints = skeleton.joints
     for joint, row in skeleton.signs:
-        if not 0 <= joint < len(joints):
-            facts = f"signs of joint {joint}, which does not exist"
-            raise Wrong(facts, "count joints from 0", ("signs",))
-        if len(row) != len(skeleton.dims) or any(sign not in (-1, 1) for sign in row):
+        position_in(joints, joint, "joint", ("signs",))
+        if len(row) != len(skeleton.dims) or not {*row} <= {-1, 1}:
             facts = f"joint {joints[joint]!r} has signs {list(row)} for dims {list(skeleton.dims)}"
             raise Wrong(facts, "give one sign, 1 or -1, per dim", ("signs", joints[joint]))
     table, listed = skeleton.sign_table(), {joint for joint, _ in skeleton.signs}
     for i, j in skeleton.pairs:
         if (table[i] != table[j]).any():
-            facts = (
-                f"partners {joints[i]!r} and {joints[j]!r} have signs {table[i].tolist()} and {table[j].tolist()}, "
-                "so the mirror twice is not the identity"
-            )
+            facts = f"partners {joints[i]!r} and {joints[j]!r} have signs {table[i].tolist()} and {table[j].tolist()}"
             at = ("signs", joints[i if i in listed else j])
             raise Wrong(facts, "give both partners the same signs", at, kind=NotAnInvolutionError)

@@ -155,14 +155,13 @@ def _read_one(document: Document, notices: list[str]) -> Spec:
         for number, tensor in enumerate(tensors or ()):
             with document.within((f"{io}s", number)):
                 tensor.check(skeleton, io)
-    hidden = keys.hidden.policy()
-    if keys.activation == "keep" and hidden.any_negated:
+    if keys.activation == "keep" and keys.hidden.any_negated:
         remedy = "`activation: tanh` lets them stay negated"
         where = document.where(("hidden",))
         notices.append(f"{where}: negated hidden channels meet activations that are not odd: {remedy}")
     name = keys.name or stem or skeleton.name
     said = (*keys.notices, *notices)
-    return Spec(name, skeleton, keys.inputs, keys.outputs, hidden, keys.activation, keys.invariant, notices=said)
+    return Spec(name, skeleton, keys.inputs, keys.outputs, keys.hidden, keys.activation, keys.invariant, notices=said)
 
 
 def _check_together(specs: Mapping[str, Spec]) -> None:

@@ -11,15 +11,15 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from fractions import Fraction
-from typing import Annotated, Any, ClassVar, Literal, NoReturn, TypeVar
+from typing import Annotated, Any, ClassVar, NoReturn, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-from pydantic.functional_validators import AfterValidator, BeforeValidator, PlainValidator
+from pydantic.functional_validators import AfterValidator, BeforeValidator, PlainValidator, WrapValidator
 
 from chiralize.errors import MissingKeyError, SpecError, UnknownKeyError, UnknownNameError, WrongValueError
-from chiralize.errors.words import when
+from chiralize.errors.words import listed
 
 KeyPath = tuple[str | int, ...]
 """Keys of maps and positions in lists, from the top of a document down."""
@@ -30,10 +30,9 @@ _LONGEST_NUMBER = 320
 _BOOLEANS = {"yes": True, "no": False, "on": True, "off": False, "true": True, "false": False}
 _NULLS = ("", "~", "null")
 _INTEGER = re.compile(r"[-+]?\d{1,18}")
-_NUMBER = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d{1,2})?|[-+]?\d+/\d+")
+_NUMBER = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d{1,2})?|[-+]?\d+/0*[1-9]\d*")
 M = TypeVar("M", bound="Keys")
 T = TypeVar("T")
-PairList = tuple[tuple[str | int, str | int], ...]
 
 
 class Wrong(ValueError):  # noqa: N818 (it is raised as "wrong", and never reaches users)
@@ -105,9 +104,7 @@ def did_you_mean(value: str, options: Iterable[str]) -> str:
     option = nearest(value, options)
     if option:
         return f"did you mean {option!r}?"
-    if not options:
-        return "remove it"
-    return "use one of " + ", ".join(options[:12]) + when(len(options) > 12, ", ...")
+    return f"use one of {listed(options, 12)}" if options else "remove it"
 
 
 # ---- what a scalar is read as ---------------------------------------------------------------------------------------
@@ -115,62 +112,65 @@ def _refuse(facts: str, remedy: str) -> NoReturn:
     raise Wrong(facts, remedy, continues=True)
 
 
+def _reader(expected: str, read: Callable[[Any], T | None]) -> Callable[[Any], T]:
+    """A validator that refuses what `read` answers None to."""
+
+    def checked(value: Any) -> T:
+        result = read(value)
+        return result if result is not None else _refuse(f"must be {expected}, not {shown(value)}", f"write {expected}")
+
+    return checked
+
+
 def read_name(value: object) -> str:
     """A text that no YAML reader takes for anything else: a joint called `on` would be another one for other tools."""
-    if isinstance(value, Plain) and value.lower() in _NULLS:
-        _refuse("is empty", "give a name")
-    if isinstance(value, Plain):
+    if isinstance(value, Plain) and value.lower() not in _NULLS:
         _refuse(f"{shown(value)} is a number or a boolean for YAML, not a name", f'quote it: "{value}"')
-    if not isinstance(value, str):
+    if not isinstance(value, str) or isinstance(value, Plain) or not value.strip():
         _refuse(f"must be a name, not {shown(value)}", "give one name")
-    if not value.strip():
-        _refuse("is empty", "give a name")
     return str(value)
 
 
-def _prose(value: object) -> str:
+def _text(value: Any) -> str | None:
     if not isinstance(value, str):
-        _refuse(f"must be text, not {shown(value)}", "write one line of text, in quotes if need be")
+        return None
     return "" if isinstance(value, Plain) and value.lower() in _NULLS else str(value)
 
 
-def _whole(value: object) -> int:
-    if isinstance(value, int) and not isinstance(value, bool):
-        return value
-    if not isinstance(value, Plain) or not _INTEGER.fullmatch(value):
-        _refuse(f"must be a whole number of at most 18 digits, not {shown(value)}", "write digits only")
-    return int(value)
+def _integer(value: Any) -> int | None:
+    if isinstance(value, Plain) and _INTEGER.fullmatch(value):
+        return int(value)
+    return value if type(value) is int else None
 
 
-def _flag(value: object) -> bool:
-    if isinstance(value, bool):
-        return value
-    if not isinstance(value, Plain) or value.lower() not in _BOOLEANS:
-        _refuse(f"must be true or false, not {shown(value)}", "write true or false")
-    return _BOOLEANS[value.lower()]
-
-
-def read_sign(value: object) -> int:
-    if str(value) not in ("1", "+1", "-1") or not isinstance(value, (Plain, int)):
-        _refuse(f"must be 1 or -1, not {shown(value)}", "write 1 (stays) or -1 (negated)")
-    return int(value)
-
-
-def _exact(value: object) -> Fraction:
+def _fraction(value: Any) -> Fraction | None:
     """1/3 and 0.25 become fractions, in quotes too, as JSON writes them."""
     text = str(value).strip()
-    if isinstance(value, bool) or not _NUMBER.fullmatch(text) or len(text) > _LONGEST_NUMBER:
-        _refuse(f"must be a number such as 0.25 or 1/3, not {shown(value)}", "write a number")
-    try:
-        return Fraction(text)
-    except ZeroDivisionError:
-        _refuse(f"{text} divides by zero", "write a number")
+    is_number = _NUMBER.fullmatch(text) and len(text) <= _LONGEST_NUMBER and not isinstance(value, bool)
+    return Fraction(text) if is_number else None
+
+
+def _boolean(value: Any) -> bool | None:
+    return value if isinstance(value, bool) else _BOOLEANS.get(value.lower()) if isinstance(value, Plain) else None
+
+
+_whole = _reader("a whole number of at most 18 digits", _integer)
+read_sign = _reader(
+    "1 (stays) or -1 (negated)",
+    lambda value: int(value) if isinstance(value, (Plain, int)) and str(value) in ("1", "+1", "-1") else None,
+)
+
+
+def _count(value: object) -> int:
+    """How many there are."""
+    count = _whole(value)
+    return count if 1 <= count <= MOST_ENTRIES else _refuse(f"is {count}", f"give 1 to {MOST_ENTRIES}")
 
 
 def _reference(value: object) -> str | int:
     """The position in a list of names where it is a number without quotes, else one of the names."""
-    is_position = isinstance(value, int) or (isinstance(value, Plain) and _INTEGER.fullmatch(value))
-    return _whole(value) if is_position else read_name(value)
+    position = _integer(value)
+    return read_name(value) if position is None else position
 
 
 def as_list(value: object) -> object:
@@ -180,9 +180,7 @@ def as_list(value: object) -> object:
 
 def not_empty(items: T) -> T:
     """Raises Wrong for an empty list."""
-    if not items:
-        _refuse("is empty", "list one or more")
-    return items
+    return items or _refuse("is empty", "list one or more")
 
 
 def _distinct(names: tuple[str, ...]) -> tuple[str, ...]:
@@ -193,11 +191,8 @@ def _distinct(names: tuple[str, ...]) -> tuple[str, ...]:
 def _entries(value: object) -> int | tuple[str, ...]:
     """How many entries, or their names."""
     if isinstance(value, (list, tuple)):
-        return _distinct(tuple(map(read_name, value)))
-    count = _whole(value)
-    if not 1 <= count <= MOST_ENTRIES:
-        _refuse(f"has {count} entries", f"give 1 to {MOST_ENTRIES}")
-    return count
+        return not_empty(_distinct(tuple(map(read_name, value))))
+    return _count(value)
 
 
 def _signs(value: object) -> tuple[int, ...] | dict[str, tuple[int, ...]]:
@@ -205,42 +200,23 @@ def _signs(value: object) -> tuple[int, ...] | dict[str, tuple[int, ...]]:
     if isinstance(value, Mapping):
         rows = {str(name): row if isinstance(row, (list, tuple)) else [row] for name, row in value.items()}
         return {name: tuple(map(read_sign, row)) for name, row in rows.items()}
-    if not isinstance(value, (list, tuple)):
-        _refuse(f"must be a list or a map, not {shown(value)}", "write [1, -1] or {name: -1}")
-    return tuple(map(read_sign, value))
-
-
-def _pairs_or_infer(value: object) -> Literal["infer"] | PairList:
-    """Pairs, or the word `infer`."""
-    return "infer" if value == "infer" else _pairs(value)
-
-
-def _pairs(value: object) -> PairList:
-    """Pairs of names or positions."""
-    if not isinstance(value, (list, tuple)):
-        _refuse(f"must be a list of pairs, not {shown(value)}", "write [[left_hip, right_hip], ...]")
-    pairs: list[tuple[str | int, str | int]] = []
-    for number, pair in enumerate(value):
-        if not isinstance(pair, (list, tuple)) or len(pair) != 2:
-            facts = f"lists {shown(pair)} where a pair should be"
-            raise Wrong(facts, "write [[left_hip, right_hip], ...], two names each", (number,), continues=True)
-        pairs.append((_reference(pair[0]), _reference(pair[1])))
-    return tuple(pairs)
+    return tuple(map(read_sign, value if isinstance(value, (list, tuple)) else [value]))
 
 
 Name = Annotated[str, BeforeValidator(read_name)]
-Prose = Annotated[str, BeforeValidator(_prose)]
+Prose = Annotated[str, BeforeValidator(_reader("text in one line", _text))]
 Whole = Annotated[int, BeforeValidator(_whole)]
-Flag = Annotated[bool, BeforeValidator(_flag)]
-Sign = Annotated[int, BeforeValidator(read_sign)]
-Exact = Annotated[Fraction, BeforeValidator(_exact)]
-Reference = Annotated[str | int, BeforeValidator(_reference)]
+Count = Annotated[int, BeforeValidator(_count)]
+Flag = Annotated[bool, BeforeValidator(_reader("true or false", _boolean))]
+Exact = Annotated[Fraction, BeforeValidator(_reader("a number such as 0.25 or 1/3", _fraction))]
+Reference = Annotated[str | int, PlainValidator(_reference)]
 Names = Annotated[tuple[Name, ...], AfterValidator(not_empty), AfterValidator(_distinct)]
 """One name or more, none of them twice."""
 Entries = Annotated[int | tuple[str, ...], PlainValidator(_entries)]
 SignRows = Annotated[tuple[int, ...] | dict[str, tuple[int, ...]], PlainValidator(_signs)]
-Pairs = Annotated[PairList, PlainValidator(_pairs)]
-PairsOrInfer = Annotated[Literal["infer"] | PairList, PlainValidator(_pairs_or_infer)]
+Pairs = tuple[tuple[Reference, Reference], ...]
+PairsOrInfer = Annotated[Pairs, WrapValidator(lambda value, read: value if value == "infer" else read(value))]
+"""Pairs, or the word `infer`."""
 
 
 def position_in(names: Sequence[str], reference: str | int, what: str, at: KeyPath = ()) -> int:
@@ -259,11 +235,10 @@ def positions_of(
     pairs: Sequence[Sequence[str | int]], names: Sequence[str], noun: str, key: str
 ) -> tuple[tuple[int, int], ...]:
     """Pairs by name or position as positions. Raises Wrong at the pair below the key."""
-    listed: list[tuple[int, int]] = []
-    for at, pair in enumerate(pairs):
-        one, other = (position_in(names, end, noun, (key, at, number)) for number, end in enumerate(pair))
-        listed.append((one, other))
-    return tuple(listed)
+    positions: list[tuple[int, int]] = []
+    for at, (one, other) in enumerate(pairs):
+        positions.append((position_in(names, one, noun, (key, at, 0)), position_in(names, other, noun, (key, at, 1))))
+    return tuple(positions)
 
 
 def refuse_twice(names: Sequence[str | int], what: str, at: KeyPath = ()) -> None:
@@ -285,14 +260,19 @@ class Keys(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _known(cls, data: Any) -> Any:
-        if isinstance(data, Map):
-            known = cls._attributes()
-            for key in data:
-                if key not in known:
-                    remedy = cls.ELSEWHERE.get(key) or did_you_mean(key, known)
-                    raise Wrong(f"there is no key {key!r} here", remedy, (key,), kind=UnknownKeyError)
-            return {**data, "where": data.where}
-        return data
+        if not isinstance(data, Map):
+            return data
+        keys, known = cls.spelled(dict(data)), cls._attributes()
+        for key in keys:
+            if key not in known:
+                remedy = cls.ELSEWHERE.get(key) or did_you_mean(key, known)
+                raise Wrong(f"there is no key {key!r} here", remedy, (key,), kind=UnknownKeyError)
+        return {**keys, "where": data.where}
+
+    @classmethod
+    def spelled(cls, keys: dict[str, Any]) -> dict[str, Any]:
+        """The keys as the record has them, of a file that may spell them otherwise."""
+        return keys
 
     @model_validator(mode="after")
     def _checked(self: M) -> M:
@@ -329,18 +309,21 @@ def read_record(model: type[M], data: object, context: object = None) -> M:
         return model.model_validate(data, context=context)
     except ValidationError as errors:
         error = errors.errors(include_url=False)[0]
-    path, kind, value = error["loc"], error["type"], shown(error["input"])
-    wrong = error.get("ctx", {}).get("error")
+    path, value, details = error["loc"], shown(error["input"]), error.get("ctx", {})
+    wrong = details.get("error")
     if isinstance(wrong, Wrong):
         raise Wrong(wrong.facts, wrong.remedy, (*path, *wrong.at), kind=wrong.kind, continues=wrong.continues)
-    if kind == "missing":
+    if error["type"] == "missing" and isinstance(path[-1], str):
         raise Wrong(f"`{path[-1]}` is missing", f"add `{path[-1]}: ...`", path[:-1], kind=MissingKeyError)
-    if kind == "literal_error":
-        expected = error.get("ctx", {})["expected"]
-        raise Wrong(f"is {value}, not one of {expected}", f"write {expected}", path, continues=True)
-    if kind in ("tuple_type", "list_type"):
-        raise Wrong(f"must be a list, not {value}", "write it as [a, b, ...]", path, continues=True)
-    raise Wrong(f"must be a map, not {value}", "write it as `key: value` lines", path, continues=True)
+    expected = details.get("expected") or _EXPECTED.get(error["type"], "a map of `key: value` lines")
+    raise Wrong(f"must be {expected}, not {value}", f"write {expected}", path, continues=True)
+
+
+_EXPECTED = {
+    **dict.fromkeys(("tuple_type", "list_type"), "a list, [a, b, ...]"),
+    **dict.fromkeys(("too_long", "missing"), "a pair of two, [left, right]"),
+}
+"""What pydantic misses, by the type of its complaint."""
 
 
 def as_json(value: Any) -> Any:

@@ -17,7 +17,7 @@ from chiralize.body.fields import Block, joined
 from chiralize.body.resolve import resolve
 from chiralize.body.skeleton import Skeleton
 from chiralize.body.spec import Spec, load_spec, parse_spec
-from chiralize.body.things import partners_of
+from chiralize.body.naming import partners_of
 from chiralize.body.values import Wrong
 from chiralize.errors import NotAnInvolutionError, SpecError, UnpairedJointError, WrongValueError
 from chiralize.symmetry.involution import SignedPermutation
@@ -352,7 +352,6 @@ BAD = {
     "{name: v}": "CH103",
     "{vector: v, scalar: 2}": "CH106",
     "{vector: v, swap: []}": "CH103",
-    "{vector: v, name: w}": "CH106",
     "{vector: v, dims: [w]}": "CH104",
     "{vector: v, dims: []}": "CH106",
     "{vector: v, reflect: {x: 1}}": "CH100",

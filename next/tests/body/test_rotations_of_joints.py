@@ -75,7 +75,7 @@ outputs:
 @pytest.mark.parametrize(
     ("keys", "code"),
     [
-        ("order: matrix", "CH107"),
+        ("order: matrix", "CH106"),
         ("kind: rotation", "CH107"),
         ("kind: rotation, order: rows", "CH106"),
         ("kind: axial, signs: [1, -1, -1]", "CH106"),

@@ -108,7 +108,7 @@ def test_rotations_keep_the_part_about_x(name):
 def test_robots_have_signs_per_joint(name):
     skeleton = load_skeleton(name)
     assert (skeleton.dims, skeleton.negate, skeleton.lateral) == (("q",), (), "y")
-    assert skeleton.has_joint_signs
+    assert skeleton.signs
     assert {row for _, row in skeleton.signs} == {(-1,)}
 
 

@@ -112,7 +112,7 @@ def test_only_pairs_that_nobody_named_have_alternatives():
     open_, by_name, by_glob = (
         parse_spec(negated % more).hidden for more in ("", ", pairing: half", ", pairing: {head: half}")
     )
-    other = HiddenPolicy(("adjacent",), (THIRD,))
+    other = HiddenPolicy(pairing=("adjacent",), negated=(THIRD,))
     assert open_.alternatives == (open_, other)
     assert by_name.alternatives == (by_name,) and by_glob.alternatives == (by_glob,)
     assert "pairing" not in open_.to_dict() and by_name.to_dict() == {"pairing": "half", "negated": "1/3"}
