@@ -17,20 +17,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from chiralize.infer.rule import Call, Operand, Shape, demand_plain
-from chiralize.infer.solver.terms import Conflict, Wait, part_ends, product, var_of
 from chiralize.infer.solver.unify import Solver
 from chiralize.infer.symbolic import (
     Abs,
     Axis,
+    Conflict,
     Known,
     Sign,
     Sum,
     SymbolicRepresentation,
     Term,
     Var,
+    Wait,
+    action_of,
     is_known,
     known_axis,
+    part_ends,
     trivial,
+    var_of,
 )
 from chiralize.symmetry.involution import SignedPermutation
 
@@ -182,7 +186,7 @@ def multiply(left: Axis, right: Axis, solver: Solver, at_once: Sides = (True, Tr
     """Axis of an elementwise product. Raises Conflict where the factors move differently, Wait unless `at_once`."""
     a, b = solver.resolve(left), solver.resolve(right)
     if is_known(a) and is_known(b):
-        return _multiply_known(product(a), product(b))
+        return _multiply_known(action_of(a), action_of(b))
     out: list[Term] = []
     # Terms from the front, in pairs of the same size, as in `Solver.same`; signs of one entry go to the result.
     while a and b:

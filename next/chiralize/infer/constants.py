@@ -22,7 +22,6 @@ from torch import Tensor
 
 from chiralize.graph.model import CapturedModel, Leaf
 from chiralize.infer.exchange import Exchange
-from chiralize.infer.solver.terms import unknowns_in
 from chiralize.infer.solver.unify import Solver
 from chiralize.infer.symbolic import (
     Axis,
@@ -33,6 +32,7 @@ from chiralize.infer.symbolic import (
     is_known,
     signed,
     trivial,
+    unknowns_in,
     variables,
 )
 from chiralize.symmetry.action import rounding_scale

@@ -28,8 +28,7 @@ from chiralize.graph.model import Node
 from chiralize.graph.traits import Extremum, Scaling, Sum
 from chiralize.infer.algebra import without_axis
 from chiralize.infer.rule import Call, traits
-from chiralize.infer.solver.terms import Conflict, product
-from chiralize.infer.symbolic import Axis, SymbolicRepresentation, is_known, known_axis
+from chiralize.infer.symbolic import Axis, Conflict, SymbolicRepresentation, action_of, is_known, known_axis
 from chiralize.infer.wiring import AxisOf, Taken, Wiring, settings
 from chiralize.symmetry.involution import IntArray, SignedPermutation
 
@@ -188,7 +187,7 @@ class Exchange:
             call.solver.equal(axis, known_axis(involution(partner, np.ones_like(partner))))
             call.solver.watch.guessed = True
         self.open.discard(source_axis)
-        action = product(call.solver.resolve(axis))
+        action = action_of(call.solver.resolve(axis))
         # Where the source is exchanged itself, its entries have their partners in the source's partner.
         is_side = self.is_exchanged(source_axis.source)
         if not is_side and any(action.partner[entry] != other for entry, other in images):

@@ -25,8 +25,7 @@ from chiralize.infer.canonical import canonical
 from chiralize.infer.records import Known, RepMap, Representations, Space, Tensor, random_numbers, refusal
 from chiralize.infer.rule import Result, rule_of
 from chiralize.infer.search import settled
-from chiralize.infer.solver.terms import Conflict
-from chiralize.infer.symbolic import SymbolicRepresentation, Var, known_axis, trivial, variables
+from chiralize.infer.symbolic import Conflict, SymbolicRepresentation, Var, known_axis, trivial, variables
 from chiralize.symmetry.involution import SignedPermutation
 from chiralize.symmetry.representation import TensorRepresentation
 

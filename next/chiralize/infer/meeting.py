@@ -16,9 +16,17 @@ from chiralize.graph.model import Node
 from chiralize.graph.traits import Join, Sum
 from chiralize.infer.exchange import Exchange, involution
 from chiralize.infer.rule import Call, Result, traits
-from chiralize.infer.solver.terms import Conflict, Wait, product
 from chiralize.infer.solver.unify import Solver
-from chiralize.infer.symbolic import Axis, SymbolicRepresentation, axis_size, is_known, known_axis
+from chiralize.infer.symbolic import (
+    Axis,
+    Conflict,
+    SymbolicRepresentation,
+    Wait,
+    action_of,
+    axis_size,
+    is_known,
+    known_axis,
+)
 from chiralize.infer.wiring import settings
 from chiralize.symmetry.involution import SignedPermutation
 
@@ -54,7 +62,7 @@ def join(exchange: Exchange, node: Node, call: Call, asked: Result) -> SymbolicR
         # How the whole moves is written down entry by entry, which takes the sizes and actions of all parts.
         if not is_known(axis):
             raise Wait("exchanged branches are concatenated along an axis that is not known yet")
-        parts.append(-product(axis) if sign < 0 else product(axis))
+        parts.append(-action_of(axis) if sign < 0 else action_of(axis))
     whole = known_axis(_side_by_side(parts, order))
     axes = (*first.axes[:dim], whole, *first.axes[dim if trait.adds_axis else dim + 1 :])
     return call.solver.representation(SymbolicRepresentation(axes, first.sign))
@@ -68,7 +76,7 @@ def _learn_parts(axes: Sequence[Axis], order: Sequence[int], whole: Axis, solver
     whole = solver.resolve(whole)
     if not is_known(whole):
         return
-    action = product(whole)
+    action = action_of(whole)
     starts = np.cumsum([0, *map(axis_size, axes)])
     for axis, image, start, stop in zip(axes, order, starts, starts[1:], strict=False):
         if not is_known(solver.resolve(axis)):

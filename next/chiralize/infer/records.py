@@ -19,8 +19,7 @@ from chiralize.errors.words import when
 from chiralize.graph.model import CapturedModel, Leaf, Node, Where
 from chiralize.graph.traits import Attention, Product, Recurrence, Scaling
 from chiralize.infer.rule import traits
-from chiralize.infer.solver.terms import Conflict
-from chiralize.infer.symbolic import Axis, SymbolicRepresentation, evaluate
+from chiralize.infer.symbolic import Axis, Conflict, SymbolicRepresentation, evaluate
 from chiralize.infer.wiring import Wiring
 from chiralize.symmetry.involution import SignedPermutation
 from chiralize.symmetry.representation import TensorRepresentation

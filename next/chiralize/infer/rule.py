@@ -30,9 +30,8 @@ import chiralize.infer.rules
 from chiralize.errors import InternalError
 from chiralize.graph.model import overload
 from chiralize.graph.traits import Pointwise, Trait, Traits
-from chiralize.infer.solver.terms import Conflict
 from chiralize.infer.solver.unify import Solver
-from chiralize.infer.symbolic import SymbolicRepresentation
+from chiralize.infer.symbolic import Conflict, SymbolicRepresentation
 
 Shape = tuple[int, ...]
 """Number of entries along every axis."""

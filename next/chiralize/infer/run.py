@@ -32,10 +32,9 @@ from chiralize.infer.exchange import Exchange
 from chiralize.infer.meeting import even_and_odd, join
 from chiralize.infer.records import Known, Repair, refusal, site_of
 from chiralize.infer.rule import Call, Operand, Result, Shape, Uniform, rule_of
-from chiralize.infer.solver.terms import Conflict, Wait
 from chiralize.infer.solver.unify import Solver
 from chiralize.infer.solver.unknowns import Leave
-from chiralize.infer.symbolic import SymbolicRepresentation, lower, sign_of
+from chiralize.infer.symbolic import Conflict, SymbolicRepresentation, Wait, lower, sign_of
 
 Outputs = tuple[Result, ...]
 """How every output of a node transforms."""

@@ -18,17 +18,34 @@ Inference writes these, and `infer/solver` solves equations between them. Of lin
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import accumulate
 from math import prod
+from types import MappingProxyType
+
+import numpy as np
 
 from chiralize.symmetry.involution import SignedPermutation
 from chiralize.symmetry.representation import Representation, TensorRepresentation
 
 
 class Wait(Exception):  # noqa: N818
-    """Nothing can be said before something else is known."""
+    """Nothing can be said before something else is known: the rule is run again when more is."""
+
+
+class Conflict(Exception):  # noqa: N818
+    """Two demands on an axis cannot both hold. The text says which, for a message with the user's line.
+
+    negated: the demand was "no signs", and some entries carry one.  site: whose demand it was, where that is known.
+    """
+
+    def __init__(self, reason: str, *, negated: bool = False, site: str = "") -> None:
+        self.negated = negated
+        self.site = site
+        super().__init__(reason)
 
 
 @dataclass(frozen=True)
@@ -210,14 +227,22 @@ def variables(axes: Iterable[Axis]) -> Iterator[Var]:
     for axis in axes:
         for term in axis:
             match term:
-                case Var():
-                    yield term
-                case Abs(var):
-                    yield var
+                case Var() | Abs():
+                    yield var_of(term)
                 case Sum(parts):
                     yield from variables(parts)
                 case Known():
                     pass
+
+
+def unknowns_in(axes: Iterable[Axis]) -> set[int]:
+    """The numbers of the unknowns that occur."""
+    return {var.id for var in variables(axes)}
+
+
+def var_of(term: Var | Abs) -> Var:
+    """The unknown of a term T or |T|."""
+    return term if isinstance(term, Var) else term.var
 
 
 def is_known(axis: Axis) -> bool:
@@ -228,7 +253,13 @@ def is_known(axis: Axis) -> bool:
     return True
 
 
-def action_of(axis: Axis, assignment: Assignment) -> SignedPermutation:
+def part_ends(term: Term) -> list[int]:
+    """Where the parts of a direct sum end; any other term is one part."""
+    return [*accumulate(map(axis_size, term.parts))] if isinstance(term, Sum) else [term.size]
+
+
+# ---- axes without unknowns -------------------------------------------------------------------------------------------
+def action_of(axis: Axis, assignment: Assignment = MappingProxyType({})) -> SignedPermutation:
     """The signed permutation of a whole axis. Raises KeyError for an unknown without a value."""
     actions = [_term_action(term, assignment) for term in axis]
     if actions:
@@ -237,7 +268,6 @@ def action_of(axis: Axis, assignment: Assignment) -> SignedPermutation:
 
 
 def _term_action(term: Term, assignment: Assignment) -> SignedPermutation:
-    """The signed permutation of one factor. Raises KeyError for an unknown without a value."""
     match term:
         case Known(action):
             return action
@@ -248,6 +278,31 @@ def _term_action(term: Term, assignment: Assignment) -> SignedPermutation:
         case Sum(parts):
             actions = [action_of(part, assignment) for part in parts]
             return actions[0].direct_sum(*actions[1:])
+
+
+def restricted(axis: Axis, entries: Sequence[int]) -> Axis:
+    """A known axis on the chosen entries, in their order. Raises Conflict where they are not closed under the mirror.
+
+    Of 3 entries with 0 and 1 exchanged, [1, 0] are closed and exchanged, [0, 2] are not: entry 0 goes to 1.
+    """
+    whole = action_of(axis)
+    action = whole.restrict(entries)
+    if action is not None:
+        return known_axis(action)
+    chosen = Counter(entries)
+    inside = next(entry for entry in entries if chosen[int(whole.partner[entry])] != chosen[entry])
+    partner = int(whole.partner[inside])
+    raise Conflict(
+        f"the choice of {len(entries)} out of {whole.size} entries is not closed under the mirror: "
+        f"entry {inside} is in it {chosen[inside]} times, its partner {partner} {chosen[partner]} times"
+    )
+
+
+def difference(x: SignedPermutation, y: SignedPermutation) -> str:
+    """The first entry at which two actions differ, in words."""
+    entry = int(np.argmax((x.partner != y.partner) | (x.sign != y.sign)))
+    ours, theirs = (f"{'-' if action.sign[entry] < 0 else ''}{int(action.partner[entry])}" for action in (x, y))
+    return f"two different mirrors meet on an axis of {x.size} entries: entry {entry} goes to {ours} and to {theirs}"
 
 
 def evaluate(representation: SymbolicRepresentation, assignment: Assignment) -> TensorRepresentation:

@@ -6,9 +6,8 @@ import pytest
 
 from chiralize.infer.rule import Call, Operand
 from chiralize.infer.rules._equation import Token, apply, parse
-from chiralize.infer.solver.terms import Conflict, Wait
 from chiralize.infer.solver.unify import Solver
-from chiralize.infer.symbolic import Known, SymbolicRepresentation, axis_size, trivial
+from chiralize.infer.symbolic import Conflict, Known, SymbolicRepresentation, Wait, axis_size, trivial
 from chiralize.symmetry.involution import SignedPermutation
 
 SWAP = SignedPermutation.of([(0, 1)], size=2)

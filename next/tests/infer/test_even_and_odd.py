@@ -14,9 +14,8 @@ from chiralize.errors import UnsupportedError
 from chiralize.infer.exchange import Exchange
 from chiralize.infer.meeting import even_and_odd
 from chiralize.infer.rule import Call, Operand
-from chiralize.infer.solver.terms import Conflict
 from chiralize.infer.solver.unify import Solver
-from chiralize.infer.symbolic import SymbolicRepresentation, known_axis
+from chiralize.infer.symbolic import Conflict, SymbolicRepresentation, known_axis
 from chiralize.infer.wiring import Wiring
 from chiralize.symmetry.involution import SignedPermutation
 from tests.infer.nets import ROUNDING, Net, graph_of, inferred, normal, rep, residual, turn_of

@@ -10,9 +10,8 @@ import torch
 from chiralize.graph.windows import Windows
 from chiralize.infer.rule import Answer, Call, OpRule, rule_of
 from chiralize.infer.rules.sliding import from_one_end, reversal
-from chiralize.infer.solver.terms import Conflict
 from chiralize.infer.spelling import SPELLED
-from chiralize.infer.symbolic import SymbolicRepresentation, axis_size, known_axis, trivial
+from chiralize.infer.symbolic import Conflict, SymbolicRepresentation, axis_size, known_axis, trivial
 from chiralize.symmetry.representation import TensorRepresentation
 from tests.infer.samples import data, normal, sample, weighted
 from tests.support import oracle

@@ -11,11 +11,10 @@ from chiralize.graph.model import Node, Ref, Where
 from chiralize.infer.rule import Call, Operand, Uniform, rule_of
 from chiralize.infer.rules.contraction import letters_of
 from chiralize.infer.rules.elementwise import ACTIVATIONS, divisor
-from chiralize.infer.solver.terms import Conflict, Wait
 from chiralize.infer.solver.unify import Solver
 from chiralize.infer.solver.unknowns import Leave
 from chiralize.infer.spelling import SPELLED, WHOLE, spelled
-from chiralize.infer.symbolic import Axis, Known, SymbolicRepresentation, Var, is_known, trivial
+from chiralize.infer.symbolic import Axis, Conflict, Known, SymbolicRepresentation, Var, Wait, is_known, trivial
 from chiralize.symmetry.involution import SignedPermutation
 
 PAIRS = SignedPermutation.of([(0, 1), (2, 3)], size=4)

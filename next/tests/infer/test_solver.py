@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chiralize.infer.algebra import multiply
-from chiralize.infer.solver.terms import product
 from chiralize.infer.solver.unify import Conflict, Solver, Wait
 from chiralize.infer.solver.unknowns import NOTES, Leave
 from chiralize.infer.symbolic import (
@@ -184,7 +183,7 @@ def test_unknown_signs_cancel() -> None:
     one, two = solver.unknown_sign(), solver.unknown_sign()
     axis = solver.concatenate([(*one, *two, *one, *two), (*one, *one)])
     assert solver.resolve((*one, *two, *one)) == two
-    assert is_known(axis) and product(axis).is_identity
+    assert is_known(axis) and action_of(axis).is_identity
 
 
 def test_a_sign_that_is_not_known_is_not_compared() -> None:
@@ -269,7 +268,7 @@ def test_signs_of_two_factors_cancel(a: SignedPermutation, b: SignedPermutation)
     terms: tuple[Term, ...] = (Known(-abs(a)), Known(-abs(b)))
     solver = Solver()
     solver.sign_free(terms)
-    assert product(terms).is_sign_free
+    assert action_of(terms).is_sign_free
     assert solver.same(terms, (Known(abs(a)), Known(abs(b)))) == 1
 
 

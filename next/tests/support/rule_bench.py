@@ -16,7 +16,7 @@ import torch
 
 from chiralize.graph.model import overload
 from chiralize.infer.rule import OpRule, Uniform
-from chiralize.infer.solver.terms import Conflict
+from chiralize.infer.symbolic import Conflict
 from chiralize.symmetry.representation import TensorRepresentation
 from tests.support import oracle
 from tests.support.oracle import Matrix

@@ -10,11 +10,10 @@ import torch
 from chiralize.graph.model import Node, Where
 from chiralize.infer.algebra import equal_sum
 from chiralize.infer.rule import Call, Operand, Uniform
-from chiralize.infer.solver.terms import Wait
 from chiralize.infer.solver.unify import Solver
 from chiralize.infer.solver.unknowns import Leave
 from chiralize.infer.spelling import spelled
-from chiralize.infer.symbolic import SymbolicRepresentation, Var, evaluate, lower, variables
+from chiralize.infer.symbolic import SymbolicRepresentation, Var, Wait, evaluate, lower, variables
 from chiralize.symmetry.representation import TensorRepresentation
 from tests.support import oracle
 from tests.support.rule_values import Drawn, representation

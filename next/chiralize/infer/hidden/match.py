@@ -22,7 +22,6 @@ from chiralize.graph.model import CapturedModel
 from chiralize.infer.hidden.choose import Chosen
 from chiralize.infer.hidden.pairing import Score, best_involution
 from chiralize.infer.records import RepMap, Space
-from chiralize.infer.solver.terms import unknowns_in, var_of
 from chiralize.infer.symbolic import (
     Abs,
     Assignment,
@@ -35,6 +34,8 @@ from chiralize.infer.symbolic import (
     action_of,
     axis_size,
     is_known,
+    unknowns_in,
+    var_of,
 )
 from chiralize.symmetry.action import act
 from chiralize.symmetry.involution import SignedPermutation

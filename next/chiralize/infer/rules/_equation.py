@@ -26,9 +26,8 @@ from dataclasses import dataclass
 from functools import cache
 
 from chiralize.infer.rule import Call, Operand
-from chiralize.infer.solver.terms import Conflict, Wait
 from chiralize.infer.solver.unify import Solver, times
-from chiralize.infer.symbolic import Axis, OpenSign, Sign, SymbolicRepresentation, is_known, trivial
+from chiralize.infer.symbolic import Axis, Conflict, OpenSign, Sign, SymbolicRepresentation, Wait, is_known, trivial
 
 _TOKEN = re.compile(r"(\+?)(?:(\.\.\.)|\|(\w)\||(1)?(\w))$")
 

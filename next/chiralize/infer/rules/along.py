@@ -29,8 +29,7 @@ from typing import Literal
 from chiralize.graph.traits import Movement, Total, Trait
 from chiralize.infer.algebra import even_of, multiplied, widened
 from chiralize.infer.rule import Answer, Call, Uniform, demand_plain, rule
-from chiralize.infer.solver.terms import Conflict
-from chiralize.infer.symbolic import Axis, SymbolicRepresentation, trivial
+from chiralize.infer.symbolic import Axis, Conflict, SymbolicRepresentation, trivial
 
 Along = Literal["plain", "any", "still"]
 Others = Literal["odd", "even", "plain"]

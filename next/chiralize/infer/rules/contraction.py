@@ -26,9 +26,8 @@ from chiralize.graph.traits import Attention, Contraction, Einsum, Product
 from chiralize.infer.algebra import equal_sum, matrix_product, multiply
 from chiralize.infer.rule import Answer, Call, Operand, demand_plain, rule
 from chiralize.infer.rules.declare import equation, layer, tensor
-from chiralize.infer.solver.terms import Conflict
 from chiralize.infer.solver.unify import Solver
-from chiralize.infer.symbolic import Axis, Sign, SymbolicRepresentation, is_known
+from chiralize.infer.symbolic import Axis, Conflict, Sign, SymbolicRepresentation, is_known
 
 layer(
     "linear",

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from chiralize.graph.traits import Trait
 from chiralize.infer.rule import Answer, Call, Operand, Uniform, rule
 from chiralize.infer.rules import _equation
-from chiralize.infer.solver.terms import Conflict
+from chiralize.infer.symbolic import Conflict
 
 
 def layer(

@@ -31,8 +31,7 @@ from chiralize.graph.traits import Copy, Extremum, Movement, Pointwise, Scaling,
 from chiralize.infer.algebra import element_product, equal_sum, even_of, following, plain_together
 from chiralize.infer.rule import Answer, Call, Operand, Uniform, demand_plain, describe, overloads, rule, rule_by_tag
 from chiralize.infer.rules.declare import demand_eval
-from chiralize.infer.solver.terms import Conflict
-from chiralize.infer.symbolic import SymbolicRepresentation
+from chiralize.infer.symbolic import Conflict, SymbolicRepresentation
 
 _CHOICE = Movement(blends=True, fills=("self", "other", "value"))
 _TABLE: list[tuple[str, str, Trait]] = [

@@ -12,9 +12,20 @@ from math import prod
 
 from chiralize.infer.algebra import equal_sum, even_of, multiplied, widened, without_axis
 from chiralize.infer.rule import Answer, Call, Operand, rule
-from chiralize.infer.solver.terms import Conflict, Wait, product
 from chiralize.infer.solver.unify import times
-from chiralize.infer.symbolic import Axis, Sign, Sum, SymbolicRepresentation, axis_size, is_known, sign_of, signed
+from chiralize.infer.symbolic import (
+    Axis,
+    Conflict,
+    Sign,
+    Sum,
+    SymbolicRepresentation,
+    Wait,
+    action_of,
+    axis_size,
+    is_known,
+    sign_of,
+    signed,
+)
 
 
 @rule(
@@ -62,7 +73,7 @@ def handedness(space: Axis) -> Sign | None:
     An axis that was cut into single entries has unknown signs and exchanges nothing: its determinant is their product.
     """
     if is_known(space):
-        action = product(space)
+        action = action_of(space)
         return (-1) ** (len(action.pairs) + int((action.sign < 0).sum()))
     # (x) + (y) + (z), each with a sign of its own that may be unknown: det is x's sign times y's times z's.
     entries: list[Axis] = []

@@ -13,9 +13,8 @@ from chiralize.graph.traits import Join, Movement, Padding
 from chiralize.infer.rule import Answer, Call, demand_plain, rule
 from chiralize.infer.rules.selection import picked
 from chiralize.infer.rules.sliding import end_to_end, reversal, turned_or_still
-from chiralize.infer.solver.terms import product
 from chiralize.infer.solver.unify import times
-from chiralize.infer.symbolic import Axis, SymbolicRepresentation, axis_size, is_known, known_axis, trivial
+from chiralize.infer.symbolic import Axis, SymbolicRepresentation, action_of, axis_size, is_known, known_axis, trivial
 
 
 def _joined(reps: Sequence[SymbolicRepresentation], dim: int, call: Call) -> SymbolicRepresentation:
@@ -110,9 +109,9 @@ def _filled_up(axis: Axis, dim: int, before: int, after: int, are_zero: bool, ca
     size = axis_size(axis)
     # Entry e of the axis is entry before + e now, and goes to before + (size - 1 - e): so both add up to the center.
     # With more padding at one end than at the other, the entries too many stay.
-    if is_known(axis) and product(axis).is_reversal:
+    if is_known(axis) and action_of(axis).is_reversal:
         return known_axis(reversal(before + size + after, 2 * before + size - 1))
-    is_still = is_known(axis) and product(axis).is_identity
+    is_still = is_known(axis) and action_of(axis).is_identity
     parts: list[Axis] = []
     for name, count in (("before", before), ("", size), ("after", after)):
         if not name:

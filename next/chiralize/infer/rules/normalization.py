@@ -26,8 +26,7 @@ from chiralize.graph.traits import BatchNorm, Normalised
 from chiralize.infer.rule import Answer, Call, Operand, demand_plain, describe, rule
 from chiralize.infer.rules.declare import equation, tensor, unless_zero
 from chiralize.infer.rules.sliding import blocks_move
-from chiralize.infer.solver.terms import Conflict
-from chiralize.infer.symbolic import SymbolicRepresentation, is_known
+from chiralize.infer.symbolic import Conflict, SymbolicRepresentation, is_known
 
 _NAMES = "input weight bias running_mean running_var"
 _STORED = "+b c +..., |c|, c, c, |c| -> +b c +..."

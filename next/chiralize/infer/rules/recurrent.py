@@ -28,9 +28,8 @@ from functools import partial
 from chiralize.graph.traits import Cell, Recurrence
 from chiralize.infer.rule import Answer, Call, Operand, rule
 from chiralize.infer.rules.declare import demand_eval
-from chiralize.infer.solver.terms import Conflict
 from chiralize.infer.solver.unify import Solver, times
-from chiralize.infer.symbolic import Axis, OpenSign, SymbolicRepresentation, trivial
+from chiralize.infer.symbolic import Axis, Conflict, OpenSign, SymbolicRepresentation, trivial
 
 Gates = Callable[[Axis, Solver], Axis]
 """From the hidden space to the axis of all gates of a cell, stacked."""

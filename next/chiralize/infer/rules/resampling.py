@@ -16,8 +16,7 @@ from functools import partial
 from chiralize.graph.traits import Movement
 from chiralize.infer.rule import Answer, Call, describe, rule
 from chiralize.infer.rules.sliding import end_to_end, reversal, turned_or_still
-from chiralize.infer.solver.terms import product
-from chiralize.infer.symbolic import Axis, SymbolicRepresentation, axis_size, is_known, known_axis, trivial
+from chiralize.infer.symbolic import Axis, SymbolicRepresentation, action_of, axis_size, is_known, known_axis, trivial
 from chiralize.symmetry.involution import SignedPermutation
 
 _MEAN = Movement(blends=True)
@@ -61,7 +60,7 @@ def _resampled(call: Call, axis: Axis, factor: float | None, dim: int, is_neares
     if is_nearest and new % old == 0 and exact:
         if not is_known(axis):
             return (*axis, *trivial(new // old))
-        turned = product(axis) == reversal(old)
+        turned = action_of(axis) == reversal(old)
         copies = reversal(new // old) if turned else SignedPermutation.identity(new // old)
         return (*axis, *known_axis(copies))
     # With corners aligned, one entry alone would be the first of the axis.

@@ -27,9 +27,8 @@ from chiralize.infer.rule import Answer, Call, Operand, demand_plain, rule
 from chiralize.infer.rules.declare import tensor
 from chiralize.infer.rules.views import copies, keeps_one_number
 from chiralize.infer.solver import lists
-from chiralize.infer.solver.terms import Conflict
 from chiralize.infer.solver.unify import Solver
-from chiralize.infer.symbolic import Axis, Sign, SymbolicRepresentation, axis_size, is_known, trivial
+from chiralize.infer.symbolic import Axis, Conflict, Sign, SymbolicRepresentation, axis_size, is_known, trivial
 
 Indices = Sequence[Operand | None]
 """As `x[:, rows, columns]` has them: a list for each axis, None where all entries are taken."""

@@ -27,12 +27,14 @@ from chiralize.graph.traits import MeanPooling, Movement, Pooling
 from chiralize.graph.windows import Windows
 from chiralize.infer.rule import Answer, Call, demand_plain, rule
 from chiralize.infer.rules.declare import per_axis
-from chiralize.infer.solver.terms import Conflict, Wait, product
 from chiralize.infer.solver.unify import Solver
 from chiralize.infer.symbolic import (
     Axis,
+    Conflict,
     Known,
     SymbolicRepresentation,
+    Wait,
+    action_of,
     axis_size,
     is_known,
     known_axis,
@@ -101,7 +103,7 @@ def turned_or_still(
             solver.default(turn.axis, trivial(axis_size(turn.axis)))
         return solver.unknown_at(key, count)
     if says and not possible:
-        raise Conflict(refusal or _order_matters(count), sized=bool(refusal))
+        raise Conflict(refusal or _order_matters(count))
     for turn in turns:
         if says:
             _turn(turn, solver, refusal)
@@ -138,10 +140,10 @@ def _check(turn: Turn, axis: Axis, refusal: str) -> None:
     """Raises Conflict where an axis is known, and the mirror does something else to it."""
     if not is_known(axis):
         return
-    action = product(axis)
+    action = action_of(axis)
     if not turn.is_of(action):
         if refusal and action == reversal(action.size):
-            raise Conflict(refusal, sized=True)
+            raise Conflict(refusal)
         raise Conflict(_order_matters(action.size))
 
 
@@ -301,7 +303,7 @@ def _pooled(call: Call, axis: Axis, windows: _Read, dim: int) -> Axis:
         solver.sign_free(axis)
         return ()
     if is_known(axis):
-        return known_axis(_moved(product(axis), windows))
+        return known_axis(_moved(action_of(axis), windows))
     if windows.are_blocks:
         count = len(entries)
         # To split an unknown axis at a place where no factor ends is a guess.
@@ -317,7 +319,7 @@ def _pooled(call: Call, axis: Axis, windows: _Read, dim: int) -> Axis:
 def blocks_move(axis: Axis, size: int, solver: Solver) -> None:
     """Demand of a known axis that the mirror takes its blocks of `size` entries to each other. Raises Conflict."""
     count = axis_size(axis)
-    _moved(product(solver.resolve(axis)), _Read(_blocks(count, size), count))
+    _moved(action_of(solver.resolve(axis)), _Read(_blocks(count, size), count))
 
 
 def _moved(action: SignedPermutation, windows: _Read) -> SignedPermutation:
@@ -338,7 +340,7 @@ def _moved(action: SignedPermutation, windows: _Read) -> SignedPermutation:
         # One sign a window: the mean of (a, -b) is not plus or minus that of (a, b).
         if image is None or len(inside) != 1 or not windows.inside or len(positions) < len(entries):
             if windows.sliding is not None and action == reversal(action.size):
-                raise Conflict(from_one_end(windows.sliding), sized=True)
+                raise Conflict(from_one_end(windows.sliding))
             raise Conflict(f"windows along an axis of {action.size} entries that the mirror moves in another way")
         partners.append(image)
         signs.append(inside.pop())

@@ -33,8 +33,7 @@ import torch
 from chiralize.graph.traits import Copy, Filled, Layout, Movement, Transpose
 from chiralize.infer.algebra import even_of, left_alone, stretched, widened
 from chiralize.infer.rule import Answer, Call, Operand, Uniform, describe, rule
-from chiralize.infer.solver.terms import Conflict
-from chiralize.infer.symbolic import Axis, SymbolicRepresentation, Var, trivial
+from chiralize.infer.symbolic import Axis, Conflict, SymbolicRepresentation, Var, trivial
 
 
 # ---- one repeated number ------------------------------------------------------------------------------------------

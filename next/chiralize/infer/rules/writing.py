@@ -23,8 +23,7 @@ from chiralize.infer.rule import Answer, Call, Operand, demand_plain, rule
 from chiralize.infer.rules.declare import tensor
 from chiralize.infer.rules.selection import along_list, at_places, is_computed, lists_by_axis, named, picked
 from chiralize.infer.solver.lists import decided
-from chiralize.infer.solver.terms import Conflict
-from chiralize.infer.symbolic import Axis, SymbolicRepresentation
+from chiralize.infer.symbolic import Axis, Conflict, SymbolicRepresentation
 
 _REPLACED = "what is written transforms as what it replaces"
 _PAIRED = f"{_REPLACED}, and of several ways to pair the copies of an entry one is chosen"

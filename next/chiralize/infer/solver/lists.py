@@ -23,10 +23,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from chiralize.infer.solver.terms import Conflict, Wait, product
 from chiralize.infer.solver.unify import Solver
 from chiralize.infer.solver.unknowns import NOTES
-from chiralize.infer.symbolic import Axis, axis_size, is_known, known_axis
+from chiralize.infer.symbolic import Axis, Conflict, Wait, action_of, axis_size, is_known, known_axis
 from chiralize.symmetry.involution import SignedPermutation
 
 if TYPE_CHECKING:
@@ -105,7 +104,7 @@ def along(call: Call, axis: Axis, entries: Sequence[int], name: str = "list") ->
         return _of_unknown(call, axis, chosen, name)
     if len(set(chosen)) == len(chosen):
         return solver.pick(axis, chosen)
-    action = product(axis)
+    action = action_of(axis)
     labels = np.array(chosen)
     # x[parents] has an entry for every joint, its parent: where partners have partners for parents, positions move as
     # the joints do. x - x[parents] needs that.
@@ -129,7 +128,7 @@ def together(call: Call, axes: Sequence[Axis], lists: Sequence[Sequence[int]], n
         positions = slot.positions(len(lists[0]))
         slot.tie(Part(unknown[0], positions, ()))
         return positions
-    actions = [product(axis) for axis in resolved]
+    actions = [action_of(axis) for axis in resolved]
     rows: list[list[int]] = []
     images: list[list[int]] = []
     signs = np.ones(len(lists[0]), np.int64)
@@ -173,7 +172,7 @@ def settled(call: Call, tie: Tie, name: str, words: str) -> Axis:
     slot.tie(replace(tie, axis=axis))
     # A reader has decided: that is taken, if the list allows it.
     if is_known(axis):
-        if not tie.fits(product(axis)):
+        if not tie.fits(action_of(axis)):
             raise Conflict(f"{words} is read with another mirror than the one that moves it")
         return axis
     # No reader has. Lists whose positions have become one unknown are paired together, or they could contradict.
@@ -217,7 +216,7 @@ def _learnt(parts: Sequence[Part], size: int, solver: Solver) -> SignedPermutati
         positions = solver.resolve(part.positions)
         if is_known(positions) and part.entries:
             entries = np.array(part.entries)
-            action = product(positions)
+            action = action_of(positions)
             partner[entries], sign[entries] = entries[action.partner], action.sign
     if solver.lists_choose and all(is_known(solver.resolve(part.positions)) for part in parts):
         partner = np.where(partner < 0, np.arange(size), partner)

@@ -31,26 +31,30 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from math import gcd
 
-from chiralize.infer.solver.terms import Conflict, Wait, difference, part_ends, product, restricted, var_of
 from chiralize.infer.solver.unknowns import NOTES, Unknowns
 from chiralize.infer.symbolic import (
     Abs,
     Axis,
+    Conflict,
     Known,
     OpenSign,
     Sign,
     Sum,
     Term,
     Var,
+    Wait,
+    action_of,
     axis_size,
     bare,
+    difference,
     is_known,
     known_axis,
+    part_ends,
+    restricted,
     signed,
+    var_of,
 )
 from chiralize.symmetry.involution import SignedPermutation
-
-__all__ = ["Conflict", "Solver", "Wait", "negated", "part_ends", "product", "times"]
 
 
 class Solver(Unknowns):
@@ -127,7 +131,7 @@ class Solver(Unknowns):
             return a, b
         # (2 x 3) and (3 x 2) have no factors in common and may be the same action all the same.
         if is_known(a) and is_known(b):
-            return known_axis(product(a)) or a[:1], known_axis(product(b)) or b[:1]
+            return known_axis(action_of(a)) or a[:1], known_axis(action_of(b)) or b[:1]
         # The longer first term is the one that splits; the sides are exchanged back.
         if a[0].size < b[0].size:
             b, a = self._level(b, a)
@@ -136,7 +140,7 @@ class Solver(Unknowns):
         # write it as a product would demand that all its rows are the same.
         if isinstance(a[0], Sum) and is_known(b):
             if len(a) == 1:
-                return a, known_axis(product(b))
+                return a, known_axis(action_of(b))
             return tuple(self.split(a, b[0].size)) + a[1:], b
         return self.resolve(tuple(self.split(a, b[0].size)) + a[1:]), self.resolve(b)
 
@@ -415,5 +419,5 @@ def times(axis: Axis, sign: Sign) -> Axis:
 def negated(axis: Axis) -> Axis:
     """The same known axis with every sign changed."""
     if axis:
-        return known_axis(-product(axis))
+        return known_axis(-action_of(axis))
     return (Known(-SignedPermutation.identity(1)),)

@@ -19,10 +19,10 @@ from enum import IntEnum
 from math import prod
 from typing import Any
 
-from chiralize.infer.solver.terms import Conflict, direct_sum, product, unknowns_in, var_of
 from chiralize.infer.symbolic import (
     Abs,
     Axis,
+    Conflict,
     Known,
     OpenSign,
     Sign,
@@ -30,12 +30,15 @@ from chiralize.infer.symbolic import (
     SymbolicRepresentation,
     Term,
     Var,
+    action_of,
     bare,
     is_known,
     known_axis,
     sign_of,
     signed,
     trivial,
+    unknowns_in,
+    var_of,
     variables,
 )
 from chiralize.symmetry.involution import SignedPermutation
@@ -295,7 +298,7 @@ class Unknowns:
         if len(flat) == 1:
             return flat[0]
         if all(map(is_known, flat)):
-            return known_axis(direct_sum(flat))
+            return known_axis(action_of((Sum(tuple(flat)),)))
         return (Sum(tuple(flat)),)
 
     def representation(self, rep: SymbolicRepresentation) -> SymbolicRepresentation:
@@ -357,7 +360,7 @@ class Unknowns:
         """The axis, as one term where everything is known: (-A) x (-B) carries no signs."""
         axis = self.resolve(axis)
         if is_known(axis):
-            return known_axis(product(axis))
+            return known_axis(action_of(axis))
         return axis
 
     def trivial(self, axis: Axis) -> None:
