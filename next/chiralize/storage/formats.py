@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,10 +17,12 @@ import numpy as np
 import torch
 
 from chiralize.errors import ModelFileError, UnsafeFileError
-from chiralize.storage.files import Content, unknown
+from chiralize.storage.files import Content, content_of, packed, unknown
 from chiralize.storage.pickles import Foreign, ForeignError, read_pickle
 from chiralize.storage.torch_file import read_torch
 
+_POLICY = "policy.pth"
+_ACTIVATION = re.compile(r"torch\.nn\.modules\.activation\.(\w+)")
 _METADATA = "chirality"
 """The entry of a safetensors header that holds the passport."""
 
@@ -31,6 +34,7 @@ class Source:
     kind: of file.  tree: dicts, lists, plain values, tensors that are views of the file's own memory, Foreign objects.
     passport: the text of one, "" where none travels along.  foreign: classes that only the file's code could restore.
     written: the file with whatever the views hold now, and with a passport; None where it is not written back.
+    activation: of a policy, where the file says it.
     """
 
     kind: str
@@ -39,6 +43,7 @@ class Source:
     passport: str = ""
     foreign: tuple[str, ...] = ()
     written: Callable[[str], bytes] | None = None
+    activation: str = ""
 
     @property
     def is_pickled_module(self) -> bool:
@@ -87,6 +92,32 @@ def _torch(content: Content) -> Source | None:
     if file is None:
         return None
     return Source("torch", content, file.tree, file.passport, file.foreign, file.written)
+
+
+def _sb3(content: Content) -> Source | None:
+    """A model of Stable-Baselines3: a zip with the file of torch that holds its policy; its pickles stay unread."""
+    if not {"data", _POLICY} <= set(content.members):
+        return None
+    inner = read_torch(content_of(content.member(_POLICY), f"{content.where}: {_POLICY}"))
+    if inner is None:
+        raise ModelFileError(content.where, f"its member {_POLICY} is no file of torch.save", "save the model again")
+
+    def written(passport: str) -> bytes:
+        """The archive with the policy as it is now."""
+        members = {name: content.member(name) for name in content.members}
+        return packed({**members, _POLICY: inner.written(passport)})
+
+    activation = _activation_in(bytes(content.member("data")))
+    return Source("sb3", content, inner.tree, inner.passport, inner.foreign, written, activation)
+
+
+def _activation_in(data: bytes) -> str:
+    """The activation that the JSON of a file of Stable-Baselines3 names; "" for its default."""
+    try:
+        said = _ACTIVATION.search(json.dumps(json.loads(data).get("policy_kwargs", "")))
+    except (ValueError, AttributeError, RecursionError):
+        return ""
+    return said[1] if said else ""
 
 
 _SAFE_KINDS: Mapping[str, torch.dtype] = {
@@ -200,7 +231,7 @@ def unsafe(where: str, names: str) -> UnsafeFileError:
     return UnsafeFileError(where, facts, "save weights by torch.save; or, if you trust its code, add --unsafe-pickle")
 
 
-FORMATS: Sequence[Callable[[Content], Source | None]] = (_torch, _safetensors, _numpy, _pickle)
+FORMATS: Sequence[Callable[[Content], Source | None]] = (_torch, _sb3, _safetensors, _numpy, _pickle)
 
 
 def source_of(content: Content) -> Source:

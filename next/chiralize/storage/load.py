@@ -8,7 +8,7 @@ module      a pickled module, by consent
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -34,6 +34,7 @@ from chiralize.storage.factory import (
 from chiralize.storage.files import read
 from chiralize.storage.formats import Source, source_of, trainer_of, unsafe
 from chiralize.storage.passport import Passport
+from chiralize.storage.policies import AUTO, policy_in
 from chiralize.storage.pt2 import is_program, load_program, program_module
 from chiralize.storage.script import is_script, load_script
 from chiralize.storage.tables import (
@@ -58,7 +59,8 @@ _ROWS = 2**22
 class Wanted:
     """What the user said about the file.
 
-    model: "package.module:attribute" that builds the network, the class or function, or a module.  args: its arguments,
+    model: "package.module:attribute" that builds the network, the class or function, or a module; "auto" for the
+    policy in a trainer's file.  args: its arguments,
     texts of YAML or values.  key: entry of a checkpoint that holds the weights.  prefix: of their names.
     normalizer: file of statistics beside it.  unsafe_pickle: the file's own code may run.
     """
@@ -168,10 +170,15 @@ def _weights(source: Source, wanted: Wanted, path: Path) -> Loaded:
     if wanted.model is None:
         layers = layers_of(shapes_of(nearest(tables, {}).weights))
         raise UsageError(where, f"holds weights, and no network ({layers})", "add --model PKG.MOD:NAME with its class")
+    idle = trainer.idle
+    if wanted.model == AUTO:
+        policy = policy_in(source, tables)
+        wanted, tables, idle = replace(wanted, model=policy.build), [policy.table], policy.idle
+    assert wanted.model is not None
     name = name_of(wanted.model)
-    module, findings = _built(source, wanted, tables, trainer.idle)
+    module, findings = _built(source, wanted, tables, idle)
     expected = Expected.of(module)
-    fit = choose(tables, expected, wanted.prefix, trainer.idle, name, where)
+    fit = choose(tables, expected, wanted.prefix, idle, name, where)
     _check_plain(fit, where)
     weights = expected.with_ties(fit.weights)
     fill(module, weights, name, where)

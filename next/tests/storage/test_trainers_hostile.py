@@ -267,6 +267,7 @@ ATTACKED = {
     "_torch": "test_trainers_hostile.py: test_objects_beside_the_weights_are_not_restored",
     "_safetensors": "test_trainers_hostile.py: test_headers_that_lie",
     "_numpy": "test_trainers_hostile.py: test_hostile_numpy_file",
+    "_sb3": "test_policies.py: test_stable_baselines3",
     "_pickle": "test_trainers_hostile.py: test_files_of_code_alone",
 }
 
