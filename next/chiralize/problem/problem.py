@@ -19,6 +19,7 @@ from chiralize.errors import Finding
 from chiralize.graph.model import Where
 from chiralize.graph.rewrite import Moved
 from chiralize.infer.records import Choice, RepMap
+from chiralize.problem.inputs import Inputs
 from chiralize.problem.mirror import Inferred, WeightAction
 from chiralize.problem.network import Network
 from chiralize.problem.request import Progress, Request, silent
@@ -98,6 +99,7 @@ class Problem:
     network: under the first of its mirrors.  mirrors: the network under each of its mirrors, by name; one or several.
     method: the one that was asked for; where that is `auto`, the request tells which of its candidates is being tried.
     inferred: what inference said of the network at the beginning; None where nobody asked.
+    inputs: the user's, or drawn ones; None where there are none.
     """
 
     network: Network
@@ -106,6 +108,7 @@ class Problem:
     mirrors: Mapping[str, Network] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
     inferred: Inferred | None = None
+    inputs: Inputs | None = None
 
     @property
     def max_drift(self) -> float | None:
