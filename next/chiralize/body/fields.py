@@ -299,7 +299,7 @@ class Joints(Block):
     ELSEWHERE = dict.fromkeys(("order", "each"), "rotations of joints are those of {bodies: [...], kind: rotation}")
     joints: Name
     of: Names | None = None
-    dims: Names | None = None
+    dims: tuple[Name, ...] | None = None
     kind: Literal["scalar"] | None = None
     reflect: Centres = {}
 

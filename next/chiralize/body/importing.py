@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import ast
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -119,35 +119,38 @@ def _of_coco(path: Path, category: Mapping[str, Any], notices: list[str]) -> Ske
 
 def _of_keys(path: Path, content: Any, notices: list[str]) -> Skeleton:
     """The other tools: one table of keys."""
-    names, sides, flip = _names(content), _sides(content), _first(content, "flip_idx")
-    pairs: Any = _first(content, *_PAIRS)
-    if isinstance(flip, list) and all(isinstance(other, int) for other in flip):
-        pairs = list(enumerate(flip))
-        if any(flip[other] != one for one, other in pairs) or (names is not None and len(names) != len(flip)):
-            raise Wrong("flip_idx is no list of mutual partners, one a joint", "correct it")
-        pairs = [pair for pair in pairs if pair[0] != pair[1]]
-    elif isinstance(flip, list):
-        pairs = flip
-    elif sides:
-        if len(sides[0]) != len(sides[1]):
-            facts = f"{len(sides[0])} joints on the left, {len(sides[1])} on the right"
-            raise Wrong(facts, "give two lists of one length, in the same order")
-        pairs = list(zip(*sides, strict=True))
-    shape, parents = _first(content, "kpt_shape"), _first(content, "parents")
-    parents = parents if isinstance(parents, list) else []
+    names, pairs = _names(content), _pairs(content)
+    parents, bones = _first(content, "parents"), _first(content, "skeleton") or ()
     if names is None:
         if not pairs:
             raise Wrong("neither names of joints nor partners are in it", _REMEDY, kind=ImportFormatError)
+        shape, flip = _first(content, "kpt_shape") or [0], _first(content, "flip_idx") or []
         least = 1 + max(max(pair) for pair in pairs)
-        count = max(least, len(parents), shape[0] if shape else _first(content, "num_joints") or 0)
+        count = max(least, len(parents or []), len(flip), shape[0], _first(content, "num_joints") or 0)
         if count > _MOST_JOINTS:
             raise Wrong(f"{shown(count)} joints, more than {_MOST_JOINTS}", "correct the numbers")
         names = [f"joint{index}" for index in range(count)]
         notices.append(f"{path}: the file names no joints: they are called joint0 to joint{count - 1}")
-    edges = [(parent, child) for child, parent in enumerate(parents) if parent >= 0]
-    edges += [tuple(bone) for bone in _first(content, "skeleton") or () if isinstance(bone, list) and len(bone) > 1]
-    pairs = pairs or _read_from_names(path, names, notices)
-    return _built(path, _first(content, "Task"), names, pairs, edges)
+    edges = [(parent, child) for child, parent in enumerate(parents or []) if parent >= 0]
+    edges += [tuple(bone) for bone in bones if isinstance(bone, list) and len(bone) > 1]
+    return _built(path, _first(content, "Task"), names, pairs or _read_from_names(path, names, notices), edges)
+
+
+def _pairs(content: Any) -> list[Any]:
+    """Partners as pairs, as a permutation, or in two parallel lists; empty where none are written."""
+    flip = _first(content, "flip_idx")
+    if isinstance(flip, list) and all(isinstance(other, int) for other in flip):
+        if any(flip[other] != one for one, other in enumerate(flip)):
+            raise Wrong("flip_idx is no list of mutual partners, one a joint", "correct it")
+        return [pair for pair in enumerate(flip) if pair[0] != pair[1]]
+    sides = _first(content, "keypoints_symmetry") or ()
+    for keys in _SIDES:
+        lists = [_first(content, key) for key in keys]
+        sides = lists if all(isinstance(side, list) for side in lists) else sides
+    if len({len(side) for side in sides}) > 1:
+        facts = f"{len(sides[0])} joints on the left, {len(sides[1])} on the right"
+        raise Wrong(facts, "give two lists of one length, in the same order")
+    return flip or list(zip(*sides, strict=True)) or _first(content, *_PAIRS) or []
 
 
 def _names(content: Any) -> list[Any] | None:
@@ -158,17 +161,6 @@ def _names(content: Any) -> list[Any] | None:
             value = next(iter(value.values()), None)
         if isinstance(value, list) and value:
             return [*value, *(_first(content, "uniquebodyparts", "unique_bodyparts") or [])]
-    return None
-
-
-def _sides(content: Any) -> tuple[list[Any], list[Any]] | None:
-    """Two parallel lists of joints."""
-    symmetry = _first(content, "keypoints_symmetry")
-    if symmetry:
-        return symmetry[0], symmetry[1]
-    for left, right in _SIDES:
-        if isinstance(_first(content, left), list) and isinstance(_first(content, right), list):
-            return _first(content, left), _first(content, right)
     return None
 
 
@@ -272,26 +264,34 @@ def _python(text: str) -> dict[str, Any]:
 
 def _literal(node: ast.expr, values: Mapping[str, Any]) -> Any:
     """The value of an expression; `_OPEN` where only running the file would tell it."""
-    reader = _LITERALS.get(type(node))
-    return reader(node, values) if reader is not None else _OPEN
+    if isinstance(node, ast.Name):
+        return values.get(node.id, _OPEN)
+    if isinstance(node, (ast.List, ast.Tuple, ast.Set)):
+        return [_literal(item, values) for item in node.elts]
+    if isinstance(node, ast.Dict):
+        keys = [_literal(key, values) if key is not None else _OPEN for key in node.keys]
+        entries = zip(keys, node.values, strict=True)
+        return {key: _literal(value, values) for key, value in entries if isinstance(key, (str, int))}
+    if isinstance(node, ast.Call):
+        return _of_call(node, values)
+    if isinstance(node, ast.BinOp) and isinstance(node.op, (ast.Add, ast.Mult)):
+        return _of_operation(node, values)
+    try:
+        return ast.literal_eval(node)
+    except (ValueError, TypeError, SyntaxError, RecursionError):
+        return _OPEN
 
 
-def _of_dict(node: Any, values: Mapping[str, Any]) -> Any:
-    keys = [_OPEN if key is None else _literal(key, values) for key in node.keys]
-    entries = zip(keys, [_literal(value, values) for value in node.values], strict=True)
-    return {key: value for key, value in entries if isinstance(key, (str, int))}
-
-
-def _of_operation(node: Any, values: Mapping[str, Any]) -> Any:
+def _of_operation(node: ast.BinOp, values: Mapping[str, Any]) -> Any:
     """[1] + [2], and [0.1] * 17."""
     left, right = _literal(node.left, values), _literal(node.right, values)
-    if isinstance(node.op, ast.Add) and isinstance(left, list) and isinstance(right, list):
-        return left + right
-    is_repeated = isinstance(node.op, ast.Mult) and isinstance(left, list) and isinstance(right, int)
-    return left * right if is_repeated and len(left) * right <= _MOST_JOINTS else _OPEN
+    if isinstance(node.op, ast.Add):
+        return left + right if isinstance(left, list) and isinstance(right, list) else _OPEN
+    is_repeated = isinstance(left, list) and isinstance(right, int) and len(left) * right <= _MOST_JOINTS
+    return left * right if is_repeated else _OPEN
 
 
-def _of_call(node: Any, values: Mapping[str, Any]) -> Any:
+def _of_call(node: ast.Call, values: Mapping[str, Any]) -> Any:
     """dict(name="nose"), list(...), np.array(...), range(3)."""
     called = getattr(node.func, "id", getattr(node.func, "attr", ""))
     given = [_literal(argument, values) for argument in node.args]
@@ -301,25 +301,3 @@ def _of_call(node: Any, values: Mapping[str, Any]) -> Any:
         return given[0]
     is_range = called == "range" and given and all(isinstance(bound, int) for bound in given)
     return list(range(*given)) if is_range and len(range(*given)) <= _MOST_JOINTS else _OPEN
-
-
-def _of_list(node: Any, values: Mapping[str, Any]) -> Any:
-    return [_literal(item, values) for item in node.elts]
-
-
-def _of_sign(node: Any, values: Mapping[str, Any]) -> Any:
-    value = _literal(node.operand, values)
-    return -value if isinstance(node.op, ast.USub) and isinstance(value, (int, float)) else _OPEN
-
-
-_LITERALS: Mapping[type[ast.expr], Callable[[Any, Mapping[str, Any]], Any]] = {
-    ast.Constant: lambda node, values: node.value,
-    ast.Name: lambda node, values: values.get(node.id, _OPEN),
-    ast.List: _of_list,
-    ast.Tuple: _of_list,
-    ast.Set: _of_list,
-    ast.Dict: _of_dict,
-    ast.UnaryOp: _of_sign,
-    ast.BinOp: _of_operation,
-    ast.Call: _of_call,
-}

@@ -16,16 +16,15 @@ come out without a representation, joined to each other, and handed from call to
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from fractions import Fraction
 
 import numpy as np
 
-from chiralize.body.fields import Block, Listed, Run, chained, run_of
-from chiralize.body.fitting import Pose, centers, fit, fitting_poses, infer_pose, over_dims, represent, reversals
-from chiralize.body.layout import CLASSES, Layout, free_names, parse_layout
-from chiralize.body.resolved import Handed, Joined, OnTensor, Resolved, TensorKey
+from chiralize.body.fields import chained, run_of
+from chiralize.body.fitting import Pose, centers, fit, fitting_poses, infer_pose, over_dims, represent, reversal
+from chiralize.body.layout import CLASSES, free_names, parse_layout
+from chiralize.body.resolved import Handed, Joined, OnTensor, Resolved
 from chiralize.body.schema import Tensor
 from chiralize.body.skeleton import Skeleton
 from chiralize.body.spec import Spec
@@ -75,7 +74,7 @@ def _tensors(
         facts = "all outputs are `unclaimed`: nothing would be claimed of the network"
         raise SpecError(entries[0].where or "outputs", facts, "say how one of them is mirrored")
     tensors = [
-        OnTensor(io, index, tuple(map(int, shape)), entry, entry.kind, layout=entry.kind)
+        OnTensor(io, index, tuple(map(int, shape)), entry, layout=entry.kind)
         for index, (entry, shape) in enumerate(zip(entries, shapes, strict=True))
     ]
     return [_on_one(tensor, spec.skeleton) for tensor in tensors]
@@ -133,11 +132,10 @@ def _of_joints(tensor: OnTensor, body: Skeleton, skeleton: Skeleton) -> OnTensor
 def _check_reflect(entry: Tensor, pose: Pose, where: str) -> None:
     """Raises SpecError where `reflect` gives a centre of what is no coordinate, or is not negated for every joint."""
     table = pose.body.sign_table()
-    if entry.reflect and pose.layout.has_matrices:
-        raise SpecError(where, f"layout '{pose.layout}' has matrices, which have no centre", "leave reflect out")
     for dim in entry.reflect:
-        if (table[:, position_in(pose.body.dims, dim, "dim")] > 0).any():
-            raise SpecError(where, f"reflect gives a centre of {dim!r}, which is not negated", f"add {dim} to negate")
+        if pose.layout.has_matrices or (table[:, position_in(pose.body.dims, dim, "dim")] > 0).any():
+            facts = f"reflect gives a centre of {dim!r}, which is not negated, or of a matrix in '{pose.layout}'"
+            raise SpecError(where, facts, f"add {dim} to negate, or leave reflect out")
 
 
 def _of_classes(tensor: OnTensor) -> OnTensor:
@@ -151,13 +149,16 @@ def _of_classes(tensor: OnTensor) -> OnTensor:
     if count != shape[axis] or len(classes.labels) > count:
         facts = f"{len(classes.labels)} classes, but axis {axis} has size {shape[axis]}"
         raise LayoutSizeError(where, facts, f'list every class once, or mark another axis: layout: "b {CLASSES} t"')
-    axes = [Representation.trivial(length) for length in shape]
-    axes[axis] = Representation.of(SignedPermutation.of(classes.pairs, size=shape[axis]))
-    for number, action in _turned_axes(layout, tensor).items():
-        axes[number] = Representation.of(action)
+    actions = {axis: SignedPermutation.of(classes.pairs, size=shape[axis])}
+    for word, cell in entry.turned.items():
+        if (word,) not in layout.axes:
+            facts = f"axis {word!r} is reversed, and layout '{layout}' merges it with others"
+            raise LayoutSizeError(where, facts, "give it an axis of its own beside `classes`")
+        number = layout.axes.index((word,))
+        actions[number] = reversal(shape[number], cell, f"{where}: axis {word}")
     return replace(
         tensor,
-        representation=TensorRepresentation(tuple(axes)),
+        representation=_on_axes(shape, actions),
         layout=str(layout),
         free_axes=layout.free_axes((CLASSES, *entry.turned)),
         names=classes.names,
@@ -165,15 +166,12 @@ def _of_classes(tensor: OnTensor) -> OnTensor:
     )
 
 
-def _turned_axes(layout: Layout, tensor: OnTensor) -> dict[int, SignedPermutation]:
-    """The axes of a picture of scores that the mirror reverses. Raises LayoutSizeError where one is merged."""
-    sizes = {word: tensor.shape[number] for word, number in layout.free_axes()}
-    merged = [word for word in tensor.entry.turned if word not in sizes]
-    if merged:
-        facts = f"axis {merged[0]!r} is reversed, and layout '{layout}' merges it with others"
-        raise LayoutSizeError(tensor.spot, facts, "give it an axis of its own beside `classes`")
-    turned = reversals(tuple(tensor.entry.turned.items()), sizes, tensor.spot)
-    return {layout.axes.index((word,)): action for word, action in turned.items()}
+def _on_axes(shape: Sequence[int], actions: Mapping[int, SignedPermutation]) -> TensorRepresentation:
+    """T with these actions by axis, and none along the others."""
+    axes = [Representation.trivial(size) for size in shape]
+    for axis, action in actions.items():
+        axes[axis] = Representation.of(action)
+    return TensorRepresentation(tuple(axes))
 
 
 def _of_fields(tensor: OnTensor, body: Skeleton) -> OnTensor:
@@ -181,24 +179,25 @@ def _of_fields(tensor: OnTensor, body: Skeleton) -> OnTensor:
     shape, where, blocks = tensor.shape, tensor.spot, tensor.entry.fields or ()
     plain = tensor.entry.plain_layout if tensor.entry.layout else parse_layout("... f")
     layout = plain.expanded(len(shape), where)
-    axis = layout.axis_of("f")
-    if axis is None or not shape:
-        raise LayoutSizeError(where, f"fields need an axis, shape {shape} and layout '{layout}'", "mark it with f")
+    axis = layout.axes.index(("f",))
     runs = [run_of(block, body) for block in blocks]
-    whole, parts = chained(runs), _parts(blocks, runs)
-    if len(whole.labels) != shape[axis]:
-        raise _of_another_width(parts, body, axis, shape[axis], where)
+    whole, ends = chained(runs), np.cumsum([len(run.labels) for run in runs]).tolist()
+    places = [slice(end - len(run.labels), end) for run, end in zip(runs, ends, strict=True)]
+    parts = tuple((block.title or block.KEYS[0], place) for block, place in zip(blocks, places, strict=True))
+    if ends[-1] != shape[axis]:
+        listed = " + ".join(f"{name} {place.stop - place.start}" for name, place in parts)
+        facts = f"the fields make {ends[-1]} entries ({listed}), but axis {axis} has size {shape[axis]}"
+        remedy = f"correct the list; a body of {len(body.joints)} joints: {{joints: NAME}}, what stays: {{scalar: N}}"
+        raise LayoutSizeError(where, facts, remedy)
     unclaimed: list[int] = []
-    for block, (_, part) in zip(blocks, parts, strict=True):
-        unclaimed += range(part.start, part.stop) if isinstance(block, Listed) and not block.claimed else ()
+    for block, place in zip(blocks, places, strict=True):
+        unclaimed += [] if getattr(block, "claimed", True) else range(place.start, place.stop)
     if unclaimed and axis != len(shape) - 1:
         facts = f"entries are `unclaimed` along an axis that is not the last ({layout})"
         raise SpecError(where, facts, "only the last axis of an output can be claimed in part")
-    axes = [Representation.trivial(size) for size in shape]
-    axes[axis] = Representation.of(whole.action)
     tensor = replace(
         tensor,
-        representation=TensorRepresentation(tuple(axes)),
+        representation=_on_axes(shape, {axis: whole.action}),
         layout=str(layout),
         free_axes=layout.free_axes(),
         names=whole.labels,
@@ -210,37 +209,11 @@ def _of_fields(tensor: OnTensor, body: Skeleton) -> OnTensor:
     if not center.any():
         return tensor
     # One number an entry of the axis, broadcast along all others; a block's values lie half its largest centre apart.
-    along = [1] * len(shape)
-    along[axis] = shape[axis]
     spread = np.ones(len(center))
-    for _, part in parts:
-        spread[part] = np.abs(center[part]).max(initial=0) / 2 or 1.0
+    for place in places:
+        spread[place] = np.abs(center[place]).max(initial=0) / 2 or 1.0
+    along = [-1 if number == axis else 1 for number in range(len(shape))]
     return replace(tensor, center=center.reshape(along), spread=spread.reshape(along))
-
-
-def _parts(blocks: Sequence[Block], runs: Sequence[Run]) -> tuple[tuple[str, slice], ...]:
-    """(name, positions) of every block along their axis."""
-    parts, start = list[tuple[str, slice]](), 0
-    for block, run in zip(blocks, runs, strict=True):
-        parts.append((block.title or block.KEYS[0], slice(start, start + len(run.labels))))
-        start += len(run.labels)
-    return tuple(parts)
-
-
-def _of_another_width(
-    parts: Sequence[tuple[str, slice]], body: Skeleton, axis: int, size: int, where: str
-) -> LayoutSizeError:
-    """The refusal of blocks that are not as long together as their axis."""
-    total = parts[-1][1].stop
-    listed = " + ".join(f"{name} {part.stop - part.start}" for name, part in parts)
-    facts = f"the fields make {total} entries ({listed}), but axis {axis} has size {size}"
-    if size > total and (size - total) % len(body.joints) == 0:
-        remedy = f"{size - total} are missing, a multiple of the {len(body.joints)} joints: add {{joints: NAME}}"
-    else:
-        remedy = (
-            "correct the list: {joints: NAME}, {vector: NAME}, {axial: NAME}; {scalar: N, name: ...} for what stays"
-        )
-    return LayoutSizeError(where, facts, remedy)
 
 
 # ---- pictures -----------------------------------------------------------------------------------------------------
@@ -258,13 +231,13 @@ def _as_pictures(spec: Spec, inputs: Sequence[Sequence[int]], outputs: Sequence[
     for shape in maps:  # a cell of a map is a square of pixels
         if len(shape) != 4 or shape[1] != len(spec.skeleton.joints) or min(shape[2:]) < 2:
             return spec
-        if Fraction(picture[2], shape[2]) != Fraction(picture[3], shape[3]):
+        if picture[2] * shape[3] != picture[3] * shape[2]:
             return spec
     if any(fitting_poses(shape, spec.skeleton, False, "a tensor") for shape in (picture, *maps)):
         return spec
-    listed = " and ".join(f"b j h ~w = {shape}" for shape in maps)
+    shapes = " and ".join(f"b j h ~w = {shape}" for shape in maps)
     notice = (
-        f"taken as pictures b c h ~w = {picture}, whose width the mirror reverses, and {listed}; if not, say layouts"
+        f"taken as pictures b c h ~w = {picture}, whose width the mirror reverses, and {shapes}; if not, say layouts"
     )
     out = (Tensor(layout="b j h ~w"),) * len(maps)
     return replace(spec, inputs=(Tensor(layout="b c h ~w"),), outputs=out, notices=(*spec.notices, notice))
@@ -278,7 +251,6 @@ def _check_pictures(entries: Sequence[Tensor]) -> None:
     described = [entry for entry in entries if entry.layout is not None]
     turned = {word: entry for entry in described for word in entry.turned}
     for entry in described:
-        # Words that are reversed elsewhere and stand here without a tilde.
         for word in sorted({*entry.plain_layout.words} & turned.keys() - entry.turned.keys()):
             facts = f"axis {word!r} of '{entry.layout}' is not reversed, that of '{turned[word].layout}' is"
             remedy = f"write ~{word}, or give the axis another name where it is not the same one"
@@ -292,116 +264,105 @@ def _together(spec: Spec, inputs: list[OnTensor], outputs: list[OnTensor]) -> Re
     for group in (inputs, outputs):
         for position, tensor in enumerate(group):
             if tensor.kind == "like":
-                target = _target(tensor, [*inputs, *outputs])
+                target = _named(tensor, "like", [*inputs, *outputs])
                 # Of another shape they share axes that the mirror moves, and no representation as a whole.
                 if tensor.shape == target.shape or target.representation is None:
-                    joined.append(((target.io, target.index), (tensor.io, tensor.index)))
+                    joined.append((target.number, tensor.number))
                 group[position] = _copied(tensor, target, spec.skeleton)
-    named = {first for first, _ in joined}
     # What an output feeds, and nobody has described, transforms as the output does; the other way round as well.
-    fed = [_fed(tensor, inputs) for tensor in outputs if tensor.entry.feeds is not None]
-    for number, step in enumerate(fed):
-        _check_fed(outputs[step.output], inputs[step.input], step.axis, fed[:number])
-        if inputs[step.input].representation is None or outputs[step.output].representation is None:
-            joined.append((("input", step.input), ("output", step.output)))
-            named |= {("input", step.input), ("output", step.output)}
+    handed: list[Handed] = []
+    for tensor in outputs:
+        if tensor.entry.feeds is not None:
+            step = _fed(tensor, _named(tensor, "feeds", inputs), handed)
+            handed.append(step)
+            if tensor.representation is None or inputs[step.input].representation is None:
+                joined.append((inputs[step.input].number, tensor.number))
     # A state that an output is like is taken; the others belong together in their order.
-    joined += zip(_open_states(inputs, named), _open_states(outputs, named), strict=False)
-    return Resolved(spec, tuple(inputs), tuple(outputs), tuple(joined), _handed(inputs, outputs, joined, fed))
+    named = {number for pair in joined for number in pair}
+    first, second = (
+        [t.number for t in group if t.kind == "state" and t.number not in named] for group in (inputs, outputs)
+    )
+    joined += zip(first, second, strict=False)
+    return Resolved(
+        spec, tuple(inputs), tuple(outputs), tuple(joined), tuple(_with_states(handed, inputs, outputs, joined))
+    )
 
 
-def _open_states(tensors: Sequence[OnTensor], named: Container[TensorKey]) -> list[TensorKey]:
-    """States that no tensor is said to be like; the first among the inputs belongs to the first of the outputs, ..."""
-    states = [(tensor.io, tensor.index) for tensor in tensors if tensor.kind == "state"]
-    return [state for state in states if state not in named]
-
-
-def _handed(
-    inputs: Sequence[OnTensor], outputs: Sequence[OnTensor], joined: Sequence[Joined], fed: Sequence[Handed]
-) -> tuple[Handed, ...]:
-    """Outputs that the next call reads: those that feed an input, which count first, and states of one shape."""
+def _with_states(
+    fed: Sequence[Handed], inputs: Sequence[OnTensor], outputs: Sequence[OnTensor], joined: Sequence[Joined]
+) -> list[Handed]:
+    """What outputs feed, and the states of one shape that the next call reads, where nothing else feeds them."""
     handed = list(fed)
-    pairs = [(first, second) for (io, first), (other_io, second) in joined if (io, other_io) == ("input", "output")]
-    for first, second in sorted(pairs):
-        is_state = inputs[first].kind == "state" and inputs[first].shape == outputs[second].shape
-        if is_state and all(step.output != second and step.input != first for step in handed):
-            handed.append(Handed(second, first, None, True))
-    return tuple(handed)
+    for (io, into), (other_io, out) in sorted(joined):
+        is_state = (io, other_io) == ("input", "output") and inputs[into].kind == "state"
+        is_open = all(step.output != out and step.input != into for step in handed)
+        if is_state and is_open and inputs[into].shape == outputs[out].shape:
+            handed.append(Handed(out, into, None, True))
+    return handed
 
 
-def _fed(tensor: OnTensor, inputs: Sequence[OnTensor]) -> Handed:
-    """An output that feeds an input. Raises SpecError where no such input exists, or it has other sizes.
+def _named(tensor: OnTensor, key: str, tensors: Sequence[OnTensor]) -> OnTensor:
+    """The tensor that a key names by number, `input 1`, or by name. Raises UnknownNameError, WrongValueError."""
+    text = " ".join((getattr(tensor.entry, key) or "").split())
+    known = {f"{other.io} {other.index}": other for other in tensors}
+    known |= {other.entry.name: other for other in tensors if other.entry.name and other.entry.name not in known}
+    if text not in known:
+        raise UnknownNameError(tensor.spot, f"{key}: no tensor is called {text!r}", did_you_mean(text, known))
+    if known[text].kind in ("like", "unclaimed"):
+        facts = f"{key}: {text!r} is itself `{known[text].kind}`"
+        raise WrongValueError(tensor.spot, facts, "name a tensor that is described")
+    return known[text]
+
+
+def _fed(tensor: OnTensor, target: OnTensor, before: Sequence[Handed]) -> Handed:
+    """An output that feeds an input. Raises SpecError where another does, its sizes are others, or T acts otherwise.
 
     Three ways, for an input "b t j d" of 10 frames: an output of its sizes takes its place; 3 frames "b t j d" are put
-    behind its last 7; a single frame "b j d" behind its last 9.
+    behind its last 7; a single frame "b j d" behind its last 9.  before: what other outputs feed.
     """
-    target = _named(tensor.entry.feeds or "", inputs, "feeds", tensor.spot)
+    feeds = f"feeds {tensor.entry.feeds!r}"
+    if any(step.input == target.index for step in before):
+        remedy = "let one output feed it: the next call reads one value there"
+        raise WrongValueError(tensor.spot, f"{feeds}, as another output does", remedy)
+    frames = dict(target.free_axes).get("t")
     if tensor.shape == target.shape:
-        return Handed(tensor.index, target.index, None, target.kind == "state")
-    for word, axis in target.free_axes:
-        before, behind = target.shape[:axis], target.shape[axis + 1 :]
-        is_single = tensor.shape == (*before, *behind)
-        frames = tensor.shape[axis] if len(tensor.shape) == len(target.shape) else 0
-        is_shorter = tensor.shape == (*before, frames, *behind) and 0 < frames < target.shape[axis]
-        if word == "t" and (is_single or (is_shorter and (word, axis) in tensor.free_axes)):
-            return Handed(tensor.index, target.index, axis)
-    facts = f"feeds {tensor.entry.feeds!r}: shape {tensor.shape}, but that input has shape {target.shape}"
-    remedy = (
-        "an output feeds an input of its own sizes, or of more frames (`t` in both layouts, or a single one without)"
+        frames = None
+    elif frames is None or not _is_shorter(tensor, target, frames):
+        facts = f"{feeds}: shape {tensor.shape}, but that input has shape {target.shape}"
+        remedy = "an output feeds an input of its sizes, or of more frames (`t` in both layouts, or one without)"
+        raise LayoutSizeError(tensor.spot, facts, remedy)
+    is_known = tensor.representation is not None and target.representation is not None
+    if is_known and not _acts_alike(tensor, target, frames):
+        facts = f"the mirror acts on {tensor.where} otherwise than on {target.where}, which it feeds"
+        raise WrongValueError(tensor.spot, facts, "give both one layout, or `like` the other in place of the layout")
+    return Handed(tensor.index, target.index, frames, frames is None and target.kind == "state")
+
+
+def _is_shorter(tensor: OnTensor, target: OnTensor, frames: int) -> bool:
+    """Whether the tensor is one frame of the target, without that axis, or some of its frames."""
+    if len(tensor.shape) < len(target.shape):
+        return tensor.shape == (*target.shape[:frames], *target.shape[frames + 1 :])
+    pairs = list(zip(tensor.shape, target.shape, strict=False))
+    return ("t", frames) in tensor.free_axes and all(
+        one == other for one, other in pairs[:frames] + pairs[frames + 1 :]
     )
-    raise LayoutSizeError(tensor.spot, facts, remedy)
 
 
-def _check_fed(output: OnTensor, target: OnTensor, axis: int | None, before: Sequence[Handed]) -> None:
-    """Raises WrongValueError where another output feeds the same input, or T acts on the two otherwise.
-
-    axis: of frames, see `Handed`.  before: what other outputs feed.
-    """
-    for step in before:
-        if step.input == target.index:
-            facts = f"{target.where} is fed by output {step.output} and by output {output.index}"
-            raise WrongValueError(output.spot, facts, "let one of them feed it: the next call reads one value there")
-    ours, theirs = output.representation, target.representation
-    if ours is None or theirs is None:
-        return
-    # A single frame has no axis of time; along the frames T leaves everything as it is, and lengths do not count.
-    frames = len(theirs.axes) if axis is None else axis
-    one = [part for number, part in enumerate(ours.axes) if number != frames or len(ours.axes) < len(theirs.axes)]
-    other = [part for number, part in enumerate(theirs.axes) if number != frames]
-    are_alike = one == other and ours.sign == theirs.sign and _same_center(output, target, axis)
-    if not are_alike:
-        facts = f"the mirror acts on {output.where} otherwise than on {target.where}, which it feeds"
-        raise WrongValueError(output.spot, facts, "give both one layout, or `like` the other in place of the layout")
-
-
-def _same_center(output: OnTensor, target: OnTensor, axis: int | None) -> bool:
-    """Whether both are mirrored at one point: the centre of frames has length 1 along them."""
-    ours, theirs = (np.zeros(1) if tensor.center is None else tensor.center for tensor in (output, target))
-    if axis is not None and theirs.ndim > ours.ndim and target.center is not None:
-        theirs = np.squeeze(theirs, axis)
-    one, other = np.broadcast_arrays(ours, theirs)
-    return bool((one == other).all())
-
-
-def _named(text: str, tensors: Sequence[OnTensor], key: str, where: str) -> OnTensor:
-    """The tensor of that number, `input 1`, or name. Raises UnknownNameError.  key: that says it."""
-    text = " ".join(text.split())
-    numbered = {f"{tensor.io} {tensor.index}": tensor for tensor in tensors}
-    named = {tensor.entry.name: tensor for tensor in tensors if tensor.entry.name}
-    target = numbered.get(text) or named.get(text)
-    if target is None:
-        remedy = did_you_mean(text, [*numbered, *named])
-        raise UnknownNameError(where, f"{key}: no tensor is called {text!r}", remedy)
-    return target
-
-
-def _target(tensor: OnTensor, tensors: Sequence[OnTensor]) -> OnTensor:
-    """The tensor that another one is like. Raises SpecError where it is like another one itself, or not claimed."""
-    target = _named(tensor.entry.like or "", tensors, "like", tensor.spot)
-    if target.kind in ("like", "unclaimed"):
-        facts = f"like: {tensor.entry.like!r} is itself `{target.kind}`"
-        raise WrongValueError(tensor.spot, facts, "name a tensor that is described")
-    return target
+def _acts_alike(tensor: OnTensor, target: OnTensor, frames: int | None) -> bool:
+    """Whether T acts on both in one way; along the frames it leaves everything as it is, and lengths do not count."""
+    mirrored: list[np.ndarray] = []
+    for one in (tensor, target):
+        assert one.representation is not None
+        shape, axes = list(one.shape), list(enumerate(one.representation.axes))
+        if frames is not None and len(shape) == len(target.shape):
+            shape[frames] = 1
+            del axes[frames]
+        center = np.zeros(1) if one.center is None else one.center
+        values = np.arange(1.0, 1 + np.prod(shape)).reshape(shape) - center
+        for axis, along in axes:
+            values = along.action.act(values, axis)
+        mirrored.append((values * one.representation.sign + center).reshape(-1))
+    return np.array_equal(*mirrored)
 
 
 def _copied(tensor: OnTensor, target: OnTensor, skeleton: Skeleton) -> OnTensor:
@@ -417,13 +378,10 @@ def _copied(tensor: OnTensor, target: OnTensor, skeleton: Skeleton) -> OnTensor:
     if len(tensor.shape) != len(target.shape) or not differing <= free:
         facts = f"like {tensor.entry.like!r}: shape {tensor.shape}, but that tensor has shape {target.shape}"
         raise LayoutSizeError(tensor.spot, facts, "give the layout instead of `like`")
-    if differing and not target.is_free:  # the target's layout is fitted anew to this shape
-        turned = target.entry.turned
-        entry = target.entry.model_copy(update={"layout": target.layout, "mirror": turned})
-        target = _on_one(replace(target, shape=tensor.shape, entry=entry), skeleton)
-    elif differing:
-        target = _on_one(replace(target, shape=tensor.shape), skeleton)
-    return replace(target, io=tensor.io, index=tensor.index, entry=tensor.entry, kind=tensor.kind)
+    if differing:  # the target's layout is fitted anew to this shape
+        layout = {} if target.is_free else {"layout": target.layout, "mirror": target.entry.turned}
+        target = _on_one(replace(target, shape=tensor.shape, entry=target.entry.model_copy(update=layout)), skeleton)
+    return replace(target, io=tensor.io, index=tensor.index, entry=tensor.entry)
 
 
 def _check_inputs_move(resolved: Resolved) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from chiralize.body.fitting import Pose
-from chiralize.body.layout import CLASSES, KNOWN, parse_layout
+from chiralize.body.layout import CLASSES, parse_layout
 from chiralize.body.schema import Tensor
 from chiralize.body.spec import Spec
 from chiralize.errors.words import when
@@ -46,7 +46,6 @@ class Handed:
 class OnTensor:
     """One tensor: its shape, its entry and how the mirror acts on it, T x = c + R (x - c).
 
-    kind: `pose`, `fields`, `classes`, `free`, `invariant`, `unclaimed`, `like` or `state`.
     representation: R; None where inference has to find it (`state`, `like` of such a one) and where nothing is claimed.
     center: c, broadcastable to the tensor, None for 0.  spread: how far values lie apart where c is not 0.
     layout: the layout as text.  free_axes: (word, position) of the axes that the mirror leaves alone.
@@ -58,7 +57,6 @@ class OnTensor:
     index: int
     shape: Shape
     entry: Tensor
-    kind: str
     representation: TensorRepresentation | None = None
     center: Array | None = field(default=None, compare=False)
     spread: Array | None = field(default=None, compare=False)
@@ -69,6 +67,16 @@ class OnTensor:
     unclaimed: tuple[int, ...] = ()
     names: tuple[str, ...] = ()
     name_axis: int | None = None
+
+    @property
+    def kind(self) -> str:
+        """`pose`, `fields`, `classes`, `free`, `invariant`, `unclaimed`, `like` or `state`."""
+        return self.entry.kind
+
+    @property
+    def number(self) -> TensorKey:
+        """`input` or `output`, and the position among those."""
+        return self.io, self.index
 
     @property
     def has_rows(self) -> bool:
@@ -84,14 +92,6 @@ class OnTensor:
     def starts_with_body(self) -> bool:
         """Whether its first axis holds joints, coordinates or fields: neither samples nor frames lie along it."""
         return bool(self.shape) and all(axis for _, axis in self.free_axes)
-
-    @property
-    def is_map(self) -> bool:
-        """Whether it holds a map, or bins, for every joint and nothing else, by its layout: `b j h w`, `b j x`."""
-        axes = self.pose.layout.axes if self.pose is not None else ()
-        return (
-            len(axes) > 2 and axes[1] == ("j",) and all(len(words) == 1 and words[0] not in KNOWN for words in axes[2:])
-        )
 
     @property
     def where(self) -> str:
