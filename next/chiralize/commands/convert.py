@@ -97,7 +97,7 @@ def _inferred(problem: Problem) -> Problem:
 
     Raises UnsupportedError where every candidate needs a graph of which an op or a constant refuses.
     """
-    if "average" in candidates(problem):
+    if any(candidate.method == "average" for candidate in candidates(problem)):
         return problem
     problem.request.progress("inferring how every tensor transforms")
     inferred = Inferred.of(problem.network)

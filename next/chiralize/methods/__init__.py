@@ -1,6 +1,7 @@
 """How hidden units become partners, and how weights are filled in.
 
-    match     partners among the units, by their weights; the nearest weights that commute with the mirror   one pass
+    reduce    a share of the units, each with its mirror image; what reads them refitted to inputs           one pass
+    match     partners among the units; the nearest weights that commute with the mirror, or refitted ones   one pass
     project   partners as the specification says, or a guess; the nearest weights                            one pass
     average   both views, (f(x) + T f(T x)) / 2: exact, no weight changes                                     two passes
     auto      the first of its candidates that stays near the original
@@ -17,6 +18,12 @@ from chiralize.errors import UsageError
 
 if TYPE_CHECKING:
     from chiralize.problem.problem import Method
+
+
+def _reduce() -> Method:
+    from chiralize.methods.reduce import REDUCE
+
+    return REDUCE
 
 
 def _match() -> Method:
@@ -37,7 +44,12 @@ def _average() -> Method:
     return AVERAGE
 
 
-METHODS: Mapping[str, Callable[[], Method]] = {"match": _match, "project": _project, "average": _average}
+METHODS: Mapping[str, Callable[[], Method]] = {
+    "reduce": _reduce,
+    "match": _match,
+    "project": _project,
+    "average": _average,
+}
 
 
 def method_of(name: str) -> Method:

@@ -1,4 +1,4 @@
-"""Which draft of a method is taken, and which method `auto` takes.
+"""Which draft of a method is taken, and which candidate `auto` takes.
 
 Drafts are measured beside each other. Whoever loses left and right, or much of it, comes last; the others go by rho:
 
@@ -12,16 +12,21 @@ Drafts are measured beside each other. Whoever loses left and right, or much of 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from chiralize.errors import Finding, UnsupportedError, VerificationError
 from chiralize.methods import method_of
+from chiralize.problem.mirror import mirror_at_rest, mirror_if_known
 from chiralize.problem.problem import Draft, Method, Problem
-from chiralize.verification.measure import Figures, figures, with_dead_inputs
+from chiralize.verification.measure import Figures, figures, measure, with_dead_inputs
 
 KEPT = 0.6
 """Share of what is odd that a draft has to keep, or come last: above one half, since few samples measure it."""
+WIDTHS = (0.5, 0.707)
+"""Widths of `reduce` that `auto` tries: as many units as the original has, and as many as cost what both views do."""
+_MEASURED, _WORK, _FEWEST = 2_000, 2e11, 32
+"""Held-out samples that figures are taken from, at most; multiplications that they may cost; and how many at least."""
 T = TypeVar("T")
 
 
@@ -60,21 +65,53 @@ def best(problem: Problem, method: Method) -> Measured:
 
 
 def _figures_of(problem: Problem, draft: Draft) -> Figures:
-    """How far a draft is from the original's average of both views, and what it still tells left from right by."""
+    """How far a draft is from the original's average of both views, and what it still tells left from right by.
+
+    On inputs that were held out where there are any, else on random ones.
+    """
+    network, inputs, module = problem.network, problem.inputs, draft.module
     forced = draft.repmap.forced if draft.repmap is not None else ()
     zeroed = tuple(weight.name for weight in draft.moved if weight.zeroed)
-    module = draft.module
-    return figures(problem.network, module, draft.repmap, is_average=draft.is_average, forced=forced, zeroed=zeroed)
+    mirror = mirror_if_known(network, draft.repmap) or mirror_at_rest(network)
+    if inputs is None or mirror is None:
+        return figures(network, module, draft.repmap, is_average=draft.is_average, forced=forced, zeroed=zeroed)
+    calls = inputs.measured(network.rows, network.affordable(_WORK, _FEWEST, _MEASURED))
+    measured, degeneracy = measure(network, mirror, calls, module)
+    degeneracy = replace(degeneracy, forced=tuple(forced), zeroed=zeroed)
+    return Figures(replace(measured, source=inputs.source), degeneracy)
 
 
-def candidates(problem: Problem) -> tuple[str, ...]:
-    """The methods that are tried, the cheapest result first: the one that was asked for, or those of `auto`.
+@dataclass(frozen=True)
+class Candidate:
+    """What `auto` tries.  width: of `reduce`."""
 
-    Without inputs of the user nothing tells how near one pass would be, so that `auto` runs both views.
+    method: str
+    width: float | None = None
+
+    @property
+    def title(self) -> str:
+        """In words, for the report: `reduce at width 0.5`."""
+        return self.method if self.width is None else f"{self.method} at width {self.width:g}"
+
+    def put(self, problem: Problem) -> Problem:
+        """The problem with this candidate asked for. An average takes neither a width nor a target."""
+        if problem.request.method != "auto":
+            return problem
+        target = None if self.method == "average" else problem.request.target
+        return problem.asking(width=self.width, target=target)
+
+
+def candidates(problem: Problem) -> tuple[Candidate, ...]:
+    """What is tried, the cheapest result first: the method that was asked for, or the candidates of `auto`.
+
+    Without inputs nothing tells how near one pass would be, so that `auto` runs both views.
     """
-    if problem.request.method != "auto":
-        return (problem.request.method,)
-    return ("average",)
+    request = problem.request
+    if request.method != "auto":
+        return (Candidate(request.method),)
+    widths = WIDTHS if request.width is None else (request.width,)
+    fitted = [] if problem.inputs is None else [Candidate("reduce", width) for width in widths]
+    return (*fitted, Candidate("average"))
 
 
 def first_accepted(problem: Problem, attempt: Callable[[Problem, Method], T]) -> tuple[T, tuple[Finding, ...]]:
@@ -82,14 +119,15 @@ def first_accepted(problem: Problem, attempt: Callable[[Problem, Method], T]) ->
 
     attempt: raises UnsupportedError or VerificationError for what it does not accept; the last error is raised on.
     """
-    names, refused = candidates(problem), list[Finding]()
-    for number, name in enumerate(names):
-        method = method_of(name)
-        problem.request.checked_for(method)
+    tried, refused = candidates(problem), list[Finding]()
+    for number, candidate in enumerate(tried):
+        method, asked = method_of(candidate.method), candidate.put(problem)
+        asked.request.checked_for(method)
         try:
-            return attempt(problem, method), tuple(refused)
+            return attempt(asked, method), tuple(refused)
         except (UnsupportedError, VerificationError) as error:
-            if number + 1 == len(names):
+            if number + 1 == len(tried):
                 raise
-            refused.append(Finding("drift", "note", f"{name} was not taken: {error.where}: {error.facts}"))
+            facts = f"{candidate.title} was not taken: {error.where}: {error.facts}"
+            refused.append(Finding("drift", "note", facts))
     raise AssertionError("auto has no candidates")

@@ -1,7 +1,8 @@
 """`match` and `project`: hidden units in pairs, and every weight made symmetric for them.
 
 Both end alike, and differ in who says which units are partners: the weights (`match`), or the specification
-(`project`). Class, names and shapes of the network stay.
+(`project`). Class, names and shapes of the network stay. With inputs `match` goes by what units do, and refits the
+weights layer by layer, as `reduce` does.
 
     chooser  ->  how T acts on every hidden space  ->  on every weight  ->  P(W) = (W + T W) / 2, the Reynolds operator
 
@@ -14,13 +15,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from chiralize.errors import Finding
+from chiralize.errors import Finding, UnsupportedError
 from chiralize.graph import rewrite
 from chiralize.infer.capture import captured
 from chiralize.infer.hidden.choose import Chooser, Imposed
 from chiralize.infer.hidden.match import FromWeights
 from chiralize.infer.rules.elementwise import ACTIVATIONS
 from chiralize.infer.symbolic import evaluate
+from chiralize.methods.reduce import rematched
 from chiralize.problem.mirror import WeightAction, analyse, with_tables
 from chiralize.problem.network import Network
 from chiralize.problem.problem import Draft, Method, Problem
@@ -69,8 +71,18 @@ def _with_activation(network: Network) -> Network:
 
 
 def _matched(problem: Problem) -> Iterator[Draft]:
-    """A draft in which a unit may be its own partner, and one of pairs alone, which keeps more of the odd part."""
+    """A draft in which a unit may be its own partner, and one of pairs alone, which keeps more of the odd part.
+
+    With inputs weights are refitted; where they cannot be, they are projected, and a finding says why.
+    """
     network = _prepared(problem)
+    if problem.inputs is not None and network.spec.activation != "tanh":
+        try:
+            yield from rematched(replace(problem, network=network))
+            return
+        except UnsupportedError as error:
+            facts = f"weights projected, not refitted: {error.where}: {error.facts}"
+            network = network.with_findings(Finding("inputs", "note", facts))
     for fixed_points in (True, False):
         yield projected(network, "match", FromWeights(network.graph(), fixed_points))
 
