@@ -226,9 +226,25 @@ class Request(Judging):
     method: str = option(
         "auto",
         CONVERT,
-        "match: one pass, partners among the hidden units; project: one pass, partners that the specification names; "
-        "average: both views, exact, two passes; auto: the cheapest that stays near the original.",
-        choices=("auto", "match", "project", "average"),
+        "reduce: one pass, units with their mirror images, fitted to inputs; match: one pass, partners among the units "
+        "that there are; project: one pass, partners that the specification names; average: both views, exact, two passes; "
+        "auto: the cheapest that stays near the original.",
+        choices=("auto", "reduce", "match", "project", "average"),
+    )
+    width: float | None = option(
+        None,
+        CONVERT,
+        "Share of the units of both views that reduce keeps: 0.5 is as many as the original has.",
+        above=0.0,
+        most=1.0,
+        needs="takes_width",
+    )
+    target: str | None = option(
+        None,
+        CONVERT,
+        "What fits aim at: the mean of both views, or the answers to the inputs as they are. Left out, inputs decide.",
+        choices=("views", "answers"),
+        needs="is_fitted",
     )
     symmetrize_constants: bool = option(False, CONVERT, "Change stored constants that the mirror does not leave alone.")
     max_drift: float | None = option(
