@@ -50,10 +50,8 @@ class Document:
     def keys(self) -> Map:
         """The map on the top level. Raises WrongValueError where the document is none."""
         if not isinstance(self.data, Map):
-            remedy = "write `key: value` lines, such as `joints: [...]` and `pairs: [...]`"
-            raise WrongValueError(
-                self.where(()), f"the file must be a map (key: value), not {shown(self.data)}", remedy
-            )
+            facts = f"the file must be a map (key: value), not {shown(self.data)}"
+            raise WrongValueError(self.where(()), facts, "write lines such as `joints: [...]` and `pairs: [...]`")
         return self.data
 
     def where(self, path: Iterable[str | int]) -> str:
@@ -83,32 +81,28 @@ class Document:
         """Whatever a record that is built inside says of itself is said of this path's file and line."""
         try:
             yield
-        except Wrong as wrong:
+        except (Wrong, SpecError) as error:
+            wrong = error if isinstance(error, Wrong) else error.__cause__
+            if not isinstance(wrong, Wrong):
+                raise
             raise wrong.error(self.where((*path, *wrong.at))) from None
-        except SpecError as error:
-            wrong = error.__cause__
-            if isinstance(wrong, Wrong):
-                raise wrong.error(self.where((*path, *wrong.at))) from None
-            raise
 
 
 # ---- text and Python values in --------------------------------------------------------------------------------------
 def read_text(path: Path, limit: int = SIZE_LIMIT) -> str:
     """A text file as str; a byte order mark is dropped. Raises YamlSyntaxError unless it is UTF-8 of moderate size."""
-    where = str(path)
+    text, facts = "", ""
     try:
         with path.open("rb") as stream:
             raw = stream.read(limit + 1)  # one byte more than allowed tells that there are too many
+        text = raw[:limit].decode("utf-8-sig") if len(raw) <= limit else "\0"
+        facts = f"is larger than {limit} bytes, or holds NUL bytes" if "\0" in text else ""
     except OSError as error:
-        raise YamlSyntaxError(where, f"cannot be read ({error.strerror or error})", "check the path") from None
-    if len(raw) > limit:
-        raise YamlSyntaxError(where, f"larger than {limit} bytes", "give the description file, not data")
-    try:
-        text = raw.decode("utf-8-sig")
+        facts = f"cannot be read ({error.strerror or error})"
     except UnicodeDecodeError as error:
-        raise YamlSyntaxError(where, f"not UTF-8 text (byte {error.start})", "save the file as UTF-8 text") from None
-    if "\0" in text:
-        raise YamlSyntaxError(where, "not text: it holds NUL bytes", "save the file as UTF-8 text")
+        facts = f"is no UTF-8 text (byte {error.start})"
+    if facts:
+        raise YamlSyntaxError(str(path), facts, "give the path of a description file, saved as UTF-8 text")
     return text
 
 
@@ -122,15 +116,12 @@ def parse_yaml(text: str, source: str, path: Path | None = None) -> Document:
     try:
         _check_plain(text, source)
         root = yaml.compose(text, Loader=_LOADER)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
         # The end of the text may lie a line behind its last one.
         where = f"{source}:{min(mark.line, text.count(chr(10))) + 1}" if mark else source
-        line = "".join(text.splitlines()[mark.line : mark.line + 1]) if mark else ""
-        remedy = "indent with spaces, not tabs" if "\t" in line else "mend the YAML syntax there"
-        raise YamlSyntaxError(where, str(error.problem or error.context or "not YAML"), remedy) from None
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise YamlSyntaxError(source, first_line(error), "save it as plain UTF-8 YAML") from None
+        facts = str(getattr(error, "problem", None) or first_line(error))
+        raise YamlSyntaxError(where, facts, "mend the YAML syntax there; indent with spaces, not tabs") from None
     if root is None:
         raise YamlSyntaxError(source, "the file is empty", "write at least `joints` and `pairs`, or `skeleton: NAME`")
     return Document(_value_of(root, source), source, path)
@@ -140,15 +131,12 @@ def _check_plain(text: str, source: str) -> None:
     """Raises YamlSyntaxError on a tag, which could ask for any object, on anchors and aliases, and on depth."""
     depth = 0
     for event in yaml.parse(text, Loader=_LOADER):
-        where = f"{source}:{event.start_mark.line + 1}"
-        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None) is not None:
-            remedy = "write the value out where it is needed, or write the file with json.dump"
-            raise YamlSyntaxError(where, f"anchors and aliases are not read ({event.anchor})", remedy)
-        if getattr(event, "tag", None) is not None:
-            raise YamlSyntaxError(where, f"tag {event.tag} is not read", "write plain values without tags")
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-        if depth > DEPTH_LIMIT:
-            raise YamlSyntaxError(where, f"nested deeper than {DEPTH_LIMIT}", "a skeleton needs three levels or so")
+        anchor, tag = getattr(event, "anchor", None), getattr(event, "tag", None)
+        if anchor is not None or tag is not None or depth > DEPTH_LIMIT:
+            facts = f"an anchor or alias ({anchor}), a tag ({tag}), or more than {DEPTH_LIMIT} levels are not read"
+            remedy = "write plain values where they are needed, or write the file with json.dump"
+            raise YamlSyntaxError(f"{source}:{event.start_mark.line + 1}", facts, remedy)
 
 
 def _value_of(node: Any, source: str) -> Any:
@@ -187,27 +175,20 @@ def from_python(value: object, source: str) -> Document:
 
     Raises WrongValueError on values nested without end and on numbers too long to write.
     """
-    return Document(_from_python(value, source, 0), source)
+    try:
+        return Document(_from_python(value, source), source)
+    except (ValueError, RecursionError):  # thousands of digits, or an object that holds itself
+        raise WrongValueError(source, "a value that cannot be written", "give plain, flat, short values") from None
 
 
-def _from_python(value: object, source: str, depth: int) -> Any:
-    if depth > DEPTH_LIMIT:  # x = []; x.append(x) would be read for ever
-        facts = f"nested deeper than {DEPTH_LIMIT}, or a value that holds itself"
-        raise WrongValueError(source, facts, "give plain, flat values")
+def _from_python(value: object, source: str) -> Any:
     if isinstance(value, Mapping):
-        return Map({_text(key, source): _from_python(item, source, depth + 1) for key, item in value.items()}, {})
+        return Map({str(key): _from_python(item, source) for key, item in value.items()}, {})
     if isinstance(value, Sequence) and not isinstance(value, str | bytes):
-        return Items([_from_python(item, source, depth + 1) for item in value], [0] * len(value))
+        return Items([_from_python(item, source) for item in value], [0] * len(value))
     if isinstance(value, str):  # in Python "on" is a text, and no boolean
         return _scalar(value, not isinstance(value, Plain), source)
-    return Plain("null" if value is None else _text(value, source))
-
-
-def _text(value: object, source: str) -> str:
-    try:
-        return str(value)
-    except (ValueError, RecursionError):  # thousands of digits, or an object that holds itself
-        raise WrongValueError(source, "a value that cannot be written", "give plain, short values") from None
+    return Plain("null" if value is None else str(value))
 
 
 # ---- and out --------------------------------------------------------------------------------------------------------

@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import ast
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from chiralize.body.document import Items, parse_yaml, read_text
-from chiralize.body.naming import infer_pairs, orient
+from chiralize.body.naming import infer_pairs
 from chiralize.body.skeleton import Skeleton
 from chiralize.body.values import Map, Plain, Wrong, positions_of, shown
 from chiralize.errors import ImportFormatError, SpecError
@@ -38,21 +39,27 @@ _OPEN: Any = object()
 """What only running the file would tell."""
 
 
+_REMEDY = "write `joints: [...]` and `pairs: [...]` (or `pairs: infer`) by hand: a file of ten lines"
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a file says.  names: None where it has none.  pairs: by name or position, a pair once or both ways."""
+
+    name: Any
+    names: Sequence[Any] | None
+    pairs: Sequence[Any]
+    edges: Sequence[Any]
+
+
 def import_skeleton(path: Path, notices: list[str]) -> Skeleton:
     """The skeleton that another tool's file describes.
 
     Raises ImportFormatError where it names neither joints nor partners, SpecError where these contradict each other.
     """
     content = _content(path)
-    points, category = _first(content, "keypoint_info"), _category(content)
     try:
-        if isinstance(points, Mapping):
-            return _of_mmpose(path, content, points)
-        if isinstance(_first(content, "links"), list):
-            return _of_sleap(path, content, notices)
-        if category is not None:
-            return _of_coco(path, category, notices)
-        return _of_keys(path, content, notices)
+        return _built(path, _said(content), content, notices)
     except Wrong as wrong:
         raise wrong.error(str(path)) from None
     except SpecError as error:
@@ -62,42 +69,56 @@ def import_skeleton(path: Path, notices: list[str]) -> Skeleton:
         raise ImportFormatError(str(path), facts, _REMEDY) from None
 
 
-_REMEDY = "write `joints: [...]` and `pairs: [...]` (or `pairs: infer`) by hand: a file of ten lines"
-
-
-def _built(path: Path, name: Any, names: Sequence[Any], pairs: Iterable[Any], edges: Iterable[Any]) -> Skeleton:
-    """The skeleton; pairs and edges by name or position, a pair listed once or both ways."""
-    joints = [joint for joint in names if isinstance(joint, str) and joint]
-    if not joints or len(joints) != len(names):
-        raise Wrong("names of joints that only running the file would tell", _REMEDY, kind=ImportFormatError)
-    known = {*joints, *range(len(joints))}  # a file may hold stale bones
-    bones = positions_of([tuple(edge[:2]) for edge in edges if {*edge[:2]} <= known], joints, "joint", "edges")
-    positions = positions_of([tuple(pair) for pair in pairs], joints, "joint", "pairs")
-    listed = tuple(orient(pair, joints) for pair in dict.fromkeys((min(pair), max(pair)) for pair in positions))
-    bones = tuple(bone for bone in bones if bone[0] != bone[1])
-    name = name if isinstance(name, str) and name else path.stem
-    return Skeleton(name, tuple(joints), listed, edges=bones, source=f"imported from {path.name}")
-
-
-def _read_from_names(path: Path, names: Sequence[Any], notices: list[str]) -> list[tuple[int, int]]:
-    """The pairs that names tell, for a file that has none. Raises Wrong where they tell none."""
-    pairs = infer_pairs([str(name) for name in names]).pairs
+def _built(path: Path, said: Said, content: Any, notices: list[str]) -> Skeleton:
+    """The skeleton, with names made up and pairs read from names where the file has none. Raises Wrong."""
+    names, pairs = said.names, said.pairs
+    if names is None and pairs:
+        shape, flip = _first(content, "kpt_shape") or [0], _first(content, "flip_idx") or []
+        count = max(1 + max(map(max, pairs)), len(flip), shape[0], _first(content, "num_joints") or 0)
+        names = [f"joint{index}" for index in range(count)] if count <= _MOST_JOINTS else []
+        notices.append(f"{path}: the file names no joints: they are called joint0 to joint{len(names) - 1}")
+    joints = [joint for joint in names or () if isinstance(joint, str) and joint]
+    if not joints or len(joints) != len(names or ()):
+        facts = f"neither names nor partners, or those of more than {_MOST_JOINTS} joints, or only running it would tell"
+        raise Wrong(facts, _REMEDY, kind=ImportFormatError)
+    if not pairs:
+        pairs = infer_pairs(joints).pairs
+        told = ", ".join(f"{joints[left]}/{joints[right]}" for left, right in pairs)
+        notices.append(f"{path}: no pairs are in it: {len(pairs)} are read from the names, check them: {told}")
     if not pairs:
         raise Wrong("the file has no pairs, and no two joints' names are a left and a right one", _REMEDY)
-    listed = ", ".join(f"{names[left]}/{names[right]}" for left, right in pairs)
-    notices.append(f"{path}: no pairs are in it: {len(pairs)} are read from the names, check them: {listed}")
-    return list(pairs)
+    known = {*joints, *range(len(joints))}  # a file may hold stale bones
+    bones = positions_of([edge[:2] for edge in said.edges if {*edge[:2]} <= known], joints, "joint", "edges")
+    listed: list[tuple[int, int]] = []
+    for i, j in dict.fromkeys((min(pair), max(pair)) for pair in positions_of(pairs, joints, "joint", "pairs")):
+        listed.append((j, i) if infer_pairs([joints[i], joints[j]]).pairs == ((1, 0),) else (i, j))
+    edges = tuple(bone for bone in bones if bone[0] != bone[1])
+    name = said.name if isinstance(said.name, str) and said.name else path.stem
+    return Skeleton(name, tuple(joints), tuple(listed), edges=edges, source=f"imported from {path.name}")
 
 
 # ---- by tool ----------------------------------------------------------------------------------------------------
-def _of_mmpose(path: Path, content: Any, points: Mapping[Any, Any]) -> Skeleton:
-    """`keypoint_info={0: dict(name="nose", id=0, swap=""), ...}`."""
-    ordered = [points[index] for index in range(len(points))]
-    names = [point["name"] for point in ordered]
-    pairs = [(point["name"], point["swap"]) for point in ordered if point.get("swap")]
-    bones = _first(content, "skeleton_info")
-    edges = [bone["link"] for bone in bones.values()] if isinstance(bones, Mapping) else []
-    return _built(path, _first(content, "dataset_name"), names, pairs, edges)
+def _said(content: Any) -> Said:
+    """What the file says, by the tool that wrote it."""
+    points, category = _first(content, "keypoint_info"), _category(content)
+    if isinstance(points, Mapping):  # mmpose: keypoint_info={0: dict(name="nose", id=0, swap=""), ...}
+        ordered, bones = [points[index] for index in range(len(points))], _first(content, "skeleton_info")
+        pairs = [(point["name"], point["swap"]) for point in ordered if point.get("swap")]
+        edges = [bone["link"] for bone in bones.values()] if isinstance(bones, Mapping) else []
+        return Said(_first(content, "dataset_name"), [point["name"] for point in ordered], pairs, edges)
+    if isinstance(_first(content, "links"), list):
+        return _of_sleap(content)
+    if category is not None:  # COCO: bones count from 1, and nothing says partners
+        bones = category.get("skeleton") or []
+        if any(min(bone) < 1 for bone in bones):
+            facts = "a bone of joint 0: COCO counts keypoints from 1"
+            raise Wrong(facts, "add 1 to every index", kind=ImportFormatError)
+        edges = [[end - 1 for end in bone] for bone in bones]
+        return Said(category.get("name"), category["keypoints"], [], edges)
+    parents, bones = _first(content, "parents"), _first(content, "skeleton") or ()
+    edges = [(parent, child) for child, parent in enumerate(parents or []) if parent >= 0]
+    edges += [bone for bone in bones if isinstance(bone, list) and len(bone) > 1]
+    return Said(_first(content, "Task"), _names(content), _pairs(content), edges)
 
 
 def _category(content: Any) -> Mapping[str, Any] | None:
@@ -106,34 +127,6 @@ def _category(content: Any) -> Mapping[str, Any] | None:
     listed = categories if isinstance(categories, list) else [content]
     with_points = (each for each in listed if isinstance(each, Mapping) and isinstance(each.get("keypoints"), list))
     return next(with_points, None)
-
-
-def _of_coco(path: Path, category: Mapping[str, Any], notices: list[str]) -> Skeleton:
-    """Bones count from 1, and nothing says partners."""
-    names, bones = category["keypoints"], category.get("skeleton") or []
-    if any(min(bone) < 1 for bone in bones):
-        raise Wrong("a bone of joint 0: COCO counts keypoints from 1", "add 1 to every index", kind=ImportFormatError)
-    pairs = _read_from_names(path, names, notices)
-    return _built(path, category.get("name"), names, pairs, [[end - 1 for end in bone] for bone in bones])
-
-
-def _of_keys(path: Path, content: Any, notices: list[str]) -> Skeleton:
-    """The other tools: one table of keys."""
-    names, pairs = _names(content), _pairs(content)
-    parents, bones = _first(content, "parents"), _first(content, "skeleton") or ()
-    if names is None:
-        if not pairs:
-            raise Wrong("neither names of joints nor partners are in it", _REMEDY, kind=ImportFormatError)
-        shape, flip = _first(content, "kpt_shape") or [0], _first(content, "flip_idx") or []
-        least = 1 + max(max(pair) for pair in pairs)
-        count = max(least, len(parents or []), len(flip), shape[0], _first(content, "num_joints") or 0)
-        if count > _MOST_JOINTS:
-            raise Wrong(f"{shown(count)} joints, more than {_MOST_JOINTS}", "correct the numbers")
-        names = [f"joint{index}" for index in range(count)]
-        notices.append(f"{path}: the file names no joints: they are called joint0 to joint{count - 1}")
-    edges = [(parent, child) for child, parent in enumerate(parents or []) if parent >= 0]
-    edges += [tuple(bone) for bone in bones if isinstance(bone, list) and len(bone) > 1]
-    return _built(path, _first(content, "Task"), names, pairs or _read_from_names(path, names, notices), edges)
 
 
 def _pairs(content: Any) -> list[Any]:
@@ -165,7 +158,7 @@ def _names(content: Any) -> list[Any] | None:
 
 
 # ---- SLEAP: jsonpickle of a graph, never unpickled ---------------------------------------------------------------
-def _of_sleap(path: Path, content: Any, notices: list[str]) -> Skeleton:
+def _of_sleap(content: Any) -> Said:
     """Objects are numbered from 1 in the order in which they first appear, and `{"py/id": n}` refers to number n.
 
     In a labels file nodes stand in a list of their own, to which skeletons refer by number, from 0.
@@ -185,8 +178,7 @@ def _of_sleap(path: Path, content: Any, notices: list[str]) -> Skeleton:
     for link in graph["links"]:
         links[resolved(link["type"])].append((resolved(link["source"]), resolved(link["target"])))
     names = [resolved(node["id"]) for node in graph["nodes"]]
-    pairs = links[_SYMMETRY] or _read_from_names(path, names, notices)
-    return _built(path, (graph.get("graph") or {}).get("name"), names, pairs, links[_BONE])
+    return Said((graph.get("graph") or {}).get("name"), names, links[_SYMMETRY], links[_BONE])
 
 
 def _objects(value: Any) -> Iterator[Any]:

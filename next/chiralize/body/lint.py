@@ -14,7 +14,7 @@ involution in all of these cases, and perhaps not the mirror:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +23,6 @@ import numpy as np
 from chiralize.body.document import Document, read_yaml
 from chiralize.body.naming import infer_pairs, partner_name, side
 from chiralize.body.resolve import OnTensor
-from chiralize.body.schema import Tensor
 from chiralize.body.skeleton import AXES, Skeleton
 from chiralize.body.spec import Spec, load_spec
 from chiralize.errors import SpecError
@@ -52,7 +51,7 @@ def lint_file(path: Path | str) -> list[Warned]:
         return [Warned("error", error.where, f"{type(error).__name__} {error.code}: {error.facts}", error.remedy)]
     findings = [Warned("warning", str(path), notice) for notice in spec.notices]
     for one in spec.named().values():
-        findings += [*lint_skeleton(one.skeleton, document), *_lint_tensors(one, str(path))]
+        findings += [*lint_skeleton(one.skeleton, document), *_lint_missing(one, str(path))]
     return list(dict.fromkeys(findings))
 
 
@@ -63,114 +62,66 @@ def lint_skeleton(skeleton: Skeleton, document: Document | None = None) -> Itera
         return Warned("warning", document.where(at) if document else f"skeleton {skeleton.name}", message, remedy)
 
     names = skeleton.joints
-    inferred = infer_pairs(names).pairs
-    if not skeleton.pairs and inferred:
-        listed = " and ".join(names[index] for index in inferred[0])
-        message = f"no pairs, but the names tell {len(inferred)}, such as {listed}"
-        yield warned(message, "use `pairs: infer`, or list them", "pairs")
-    for number, (left, right) in enumerate(skeleton.pairs):
-        first, second = side(names[left]), side(names[right])
-        expected = partner_name(names[left])
-        if first == "right" and second == "left":
-            yield warned(
-                f"pair [{names[left]}, {names[right]}] is written right first", "write [left, right]", "pairs", number
-            )
-        elif (first and first == second) or (expected in names and expected != names[right]):
-            message = f"{names[left]!r} is paired with {names[right]!r}, against what the names say"
-            yield warned(message, "check the pair", "pairs", number)
-    for number, message in _open_edges(skeleton):
-        yield warned(message, "add it, or check the pairs", "edges", number)
-    doubt = _unmirrored(skeleton)
-    if doubt:
-        yield warned(doubt, "negate the coordinate that points sideways", "negate")
+    yield from _lint_pairs(skeleton, warned)
+    # With P the matrix that swaps partners, P A P is not A where an edge has no mirror image.
+    edges = set(map(frozenset, skeleton.edges))
+    for number, edge in enumerate(skeleton.edges):
+        if frozenset(map(skeleton.partner, edge)) not in edges:
+            message = f"edge {' - '.join(names[end] for end in edge)} has no mirror image"
+            yield warned(message, "add it, or check the pairs", "edges", number)
+    axes, negated = {*skeleton.dims} & {*AXES}, (skeleton.sign_table() < 0).any(axis=0)
+    sideways = [dim for dim in skeleton.dims if dim == (skeleton.lateral or dim) and dim in AXES]
+    # Where dims do not hold the lateral axis, as of a body seen from the side, nothing is negated, and that is right.
+    if sideways and len(axes) > 1 and not any(negated[skeleton.dims.index(dim)] for dim in sideways):
+        message = f"nothing is negated along {', '.join(sideways)}: left stays left"
+        yield warned(message, "negate the coordinate that points sideways", "negate")
     if skeleton.lateral is None:
         yield warned("no `lateral` axis: vectors cannot be described", "add `lateral: y`, or x, z")
-    elif set(skeleton.dims) & set(AXES) and skeleton.negate and skeleton.lateral not in skeleton.negate:
+    elif axes and skeleton.negate and skeleton.lateral not in skeleton.negate:
         message = f"lateral is {skeleton.lateral}, but {', '.join(skeleton.negate)} is negated"
         yield warned(message, "positions are negated along the lateral axis", "lateral")
 
 
-def _open_edges(skeleton: Skeleton) -> Iterator[tuple[int, str]]:
-    """Edges without their mirror image, by number. With P the matrix that swaps partners, P A P is not A then."""
-    edges = set(map(frozenset, skeleton.edges))
-    for number, edge in enumerate(skeleton.edges):
-        mirrored = [skeleton.partner(index) for index in edge]
-        if frozenset(mirrored) not in edges:
-            names = [f"{skeleton.joints[i]} - {skeleton.joints[j]}" for i, j in (edge, mirrored)]
-            yield number, f"edge {names[0]} has no mirror image {names[1]}"
+def _lint_pairs(skeleton: Skeleton, warned: Callable[..., Warned]) -> Iterator[Warned]:
+    """Warnings about pairs that are not those of the names."""
+    names, inferred = skeleton.joints, infer_pairs(skeleton.joints).pairs
+    if not skeleton.pairs and inferred:
+        yield warned(f"no pairs, but the names tell {len(inferred)}", "use `pairs: infer`, or list them", "pairs")
+    for number, (left, right) in enumerate(skeleton.pairs):
+        expected = partner_name(names[left])
+        if side(names[left]) == "right" and side(names[right]) == "left":
+            message = f"pair [{names[left]}, {names[right]}] is written right first"
+            yield warned(message, "write [left, right]", "pairs", number)
+        elif expected in names and expected != names[right]:
+            message = f"{names[left]!r} is paired with {names[right]!r}, against what the names say"
+            yield warned(message, "check the pair", "pairs", number)
 
 
-def _unmirrored(skeleton: Skeleton) -> str:
-    """A doubt about coordinates of space none of which is negated: a left hand is put where the right one is, as it is.
-
-    Where dims do not hold the lateral axis, as of a body seen from the side, that is right.
-    """
-    axes, table = [dim for dim in skeleton.dims if dim in AXES], skeleton.sign_table()
-    if not skeleton.pairs and (table > 0).all():
-        return "no pairs, and nothing is negated: the mirror leaves everything as it is"
-    if skeleton.lateral in axes and (table[:, skeleton.dims.index(skeleton.lateral)] > 0).all():
-        return f"nothing is negated along the lateral axis {skeleton.lateral}: left stays left"
-    if skeleton.lateral is None and len(axes) > 1 and (table > 0).all():
-        return f"nothing is negated, though dims are coordinates of space ({', '.join(axes)}): left stays left"
-    return ""
-
-
-def _lint_tensors(spec: Spec, source: str) -> Iterator[Warned]:
-    """Warnings about tensors: other signs than the skeleton's, and missing joints that are stored as 0."""
-    for tensor in spec.tensors:
-        where = tensor.where or source
-        doubt = _unmirrored(tensor.body(spec.skeleton)) if tensor.negate == () and tensor.fields is None else ""
-        if doubt:
-            yield Warned("warning", where, doubt, "negate the coordinate that points sideways")
-        # (0, 0) in a picture that is mirrored at x = 320 goes to (640, 0): a position, and no longer missing.
-        if tensor.is_affine and _is_among(tensor, spec.inputs or ()) and tensor.missing == "none":
+def _lint_missing(spec: Spec, source: str) -> Iterator[Warned]:
+    """(0, 0) in a picture that is mirrored at x = 320 goes to (640, 0): a position, and no longer missing."""
+    for tensor in spec.inputs or ():
+        if tensor.is_affine and tensor.missing == "none":
             message = "reflect without `missing`: joints stored as 0 where they are missing would be mirrored to 2 c"
-            yield Warned("warning", where, message, "add `missing: zero` where the data has such joints")
+            yield Warned("warning", tensor.where or source, message, "add `missing: zero` where there are such joints")
 
 
-def _is_among(tensor: Tensor, tensors: tuple[Tensor, ...]) -> bool:
-    return any(tensor is other for other in tensors)  # equal entries may be of inputs and outputs
+def listing(tensor: OnTensor) -> list[str]:
+    """T entry by entry, `17 left_foot.y -> -23 right_foot.y` where the mirrored tensor has -x[23] at 17.
 
-
-@dataclass(frozen=True)
-class Entry:
-    """One entry of a tensor.  partner: the entry that comes here in the mirror.  sign: 0 where nothing is claimed."""
-
-    index: int
-    label: str
-    sign: int
-    partner: int
-    partner_label: str
-
-    def __str__(self) -> str:
-        """`17 left_foot.y -> -23 right_foot.y`: the mirrored tensor has -x[23] at 17."""
-        if not self.sign:
-            return f"{self.index:4d} {self.label}: nothing is claimed of it"
-        return f"{self.index:4d} {self.label} -> {'-' if self.sign < 0 else '+'}{self.partner} {self.partner_label}"
-
-    def to_dict(self) -> dict[str, object]:
-        """The entry as the JSON output has it."""
-        keys: dict[str, object] = {"index": self.index, "name": self.label, "sign": self.sign}
-        return keys | {"partner": self.partner, "partner_name": self.partner_label}
-
-
-def listing(tensor: OnTensor) -> list[Entry]:
-    """Every entry of a tensor with T, but along batch and frames the first alone: T is the same for all of them."""
+    Along batch and frames of the first alone: T is the same for all of them.
+    """
     if tensor.representation is None:
         return []
     free = {axis for _, axis in tensor.free_axes}
     sizes = [1 if axis in free else size for axis, size in enumerate(tensor.shape)]
     # Entries are numbered from 1, so that each has a sign: where T x holds -7, the seventh entry came, negated.
-    numbers = np.arange(1, int(np.prod(sizes)) + 1).reshape(sizes)
-    moved = numbers
+    moved = np.arange(1, int(np.prod(sizes)) + 1).reshape(sizes)
     for axis, representation in enumerate(tensor.representation.axes):
-        if axis not in free:
-            moved = representation.action.act(moved, axis)
-    moved = moved.reshape(-1) * tensor.representation.sign
+        moved = moved if axis in free else representation.action.act(moved, axis)
     labels = [tensor.label(index) for index in np.ndindex(*sizes)]
-    entries: list[Entry] = []
-    for index, value in enumerate(moved.tolist()):
-        partner = abs(value) - 1
-        sign = 0 if index in tensor.unclaimed else int(np.sign(value))
-        entries.append(Entry(index, labels[index], sign, partner, labels[partner]))
-    return entries
+    rows: list[str] = []
+    for index, value in enumerate((moved * tensor.representation.sign).reshape(-1).tolist()):
+        image = f"{'-' if value < 0 else '+'}{abs(value) - 1} {labels[abs(value) - 1]}"
+        image = "nothing is claimed of it" if index in tensor.unclaimed else image
+        rows.append(f"{index:4d} {labels[index]} -> {image}")
+    return rows

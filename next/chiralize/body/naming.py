@@ -14,10 +14,10 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import combinations
-from typing import TYPE_CHECKING
+from itertools import chain, combinations
+from typing import TYPE_CHECKING, NoReturn
 
 from chiralize.body.values import Wrong
 from chiralize.errors import UnpairedJointError
@@ -151,22 +151,6 @@ def _existing_partners(names: Sequence[str]) -> dict[int, list[tuple[int, str]]]
     return options
 
 
-def orient(pair: tuple[int, int], names: Sequence[str]) -> tuple[int, int]:
-    """(left, right) by the names where they tell, else as given."""
-    first, second = names[pair[0]], names[pair[1]]
-    if _side_beside(first, second) == "right" and _side_beside(second, first) == "left":
-        return pair[1], pair[0]
-    return pair
-
-
-def _side_beside(name: str, other: str) -> str | None:
-    """The side of `name` given that `other` is its partner: leg codes and bare prefixes are told apart by it."""
-    for reading in readings(name):
-        if reading.partner.casefold() == other.casefold():
-            return reading.side
-    return side(name)
-
-
 # ---- partners of things -------------------------------------------------------------------------------------------
 def partners_of(items: Sequence[str], body: Skeleton, has_ends: bool = False) -> tuple[tuple[int, int], ...]:
     """Pairs of positions in `items`; what is in none is its own partner.
@@ -179,33 +163,28 @@ def partners_of(items: Sequence[str], body: Skeleton, has_ends: bool = False) ->
     Raises Wrong where a name has a side and its partner is not listed.
     """
     image = {joint: body.joints[body.partner(index)] for index, joint in enumerate(body.joints)}
-    words = _exchanged_words(body)
-    position = {item: number for number, item in enumerate(items)}
-    partner: dict[int, int] = {}
-    for number, item in enumerate(items):
-        joints = _joints_in(item, image)
+    words, partner, silent = _exchanged_words(body), dict[str, str](), list[str]()
+    for item in items:
+        joints, split = _joints_in(item, image), _WORDS.findall(item)
         named = [_BETWEEN.join([image[joint] for joint in joints])] if joints else []
         if joints and not has_ends:  # the distance left_hip-right_knee may be listed as left_knee-right_hip
             named.append(_BETWEEN.join(image[joint] for joint in reversed(joints)))
-        split: list[str] = _WORDS.findall(item)
-        if not named and any(word in words for word in split):
+        if not joints and any(word in words for word in split):
             named = ["".join(words.get(word, word) for word in split)]
-        if named and item not in named:
-            partner[number] = _listed(named, position, item)
-        elif named:
-            partner[number] = number
-    pairs = {(min(pair), max(pair)) for pair in partner.items() if pair[0] != pair[1]}
-    silent = [number for number in range(len(items)) if number not in partner]
-    return tuple(sorted(pairs | _by_names(items, silent, body)))
+        silent += [] if named else [item]
+        listed = item if item in named else next((name for name in named if name in items), None)
+        if named and listed is None:
+            _refuse(f"{item!r} without its partner {named[0]!r}")
+        partner[item] = listed or item
+    for one, other in _by_names(silent, body):
+        partner[one], partner[other] = other, one
+    pairs = {tuple(sorted((items.index(one), items.index(other)))) for one, other in partner.items() if one != other}
+    return tuple(sorted((one, other) for one, other in pairs))
 
 
-def _listed(named: Sequence[str], position: Mapping[str, int], item: str) -> int:
-    """Where the first of the partner's names is listed. Raises Wrong."""
-    for name in named:
-        if name in position:
-            return position[name]
-    remedy = f"add {named[0]!r}, or give the pairs: swap: [[A, B], ...] (`swap: []` for none)"
-    raise Wrong(f"{item!r} without its partner {named[0]!r}", remedy, kind=UnpairedJointError)
+def _refuse(facts: str) -> NoReturn:
+    remedy = "list both, mend the skeleton's pairs, or give those of the items: swap: [[A, B], ...] (`swap: []`: none)"
+    raise Wrong(facts, remedy, kind=UnpairedJointError)
 
 
 def _joints_in(item: str, joints: Iterable[str]) -> list[str]:
@@ -241,21 +220,13 @@ def _exchanged_words(body: Skeleton) -> dict[str, str]:
     return {word: other for word, other in words.items() if word not in dropped and other not in dropped}
 
 
-def _by_names(items: Sequence[str], silent: Sequence[int], body: Skeleton) -> set[tuple[int, int]]:
-    """Pairs by names, of the items of which the skeleton says nothing.
+def _by_names(names: Sequence[str], body: Skeleton) -> list[tuple[str, str]]:
+    """Pairs by names alone, of items of which the skeleton says nothing. Raises Wrong.
 
-    silent: their positions. Raises Wrong where a name tells a side, and the skeleton's pairs are others than those of
-    its names, as those of a mirror between front and back; or where a partner is missing.
+    Names count where the skeleton pairs its own joints by name, too, which a mirror between front and back does not.
     """
-    names = [items[number] for number in silent]
-    sided = [name for name in names if any(reading.certain or reading.partner in names for reading in readings(name))]
-    against = [(i, j) for i, j in infer_pairs(body.joints).pairs if body.partner(i) != j]
-    if sided and against:
-        apart = " and ".join(repr(body.joints[index]) for index in against[0])
-        facts = f"{sided[0]!r} names a side, but {body.name} does not pair left with right: {apart} are no pair"
-        remedy = "mend the skeleton's pairs, or give those of the items: swap: [[A, B], ...] (`swap: []` for none)"
-        raise Wrong(facts, remedy, kind=UnpairedJointError)
-    proposal = infer_pairs(names)
-    for index in proposal.sided:
-        _listed([partner_name(names[index]) or ""], {}, names[index])
-    return {(min(silent[i], silent[j]), max(silent[i], silent[j])) for i, j in proposal.pairs}
+    proposal, of_body = infer_pairs(names), infer_pairs(body.joints).pairs
+    sided = [*proposal.sided, *chain.from_iterable(proposal.pairs)]
+    if proposal.sided or (sided and any(body.partner(i) != j for i, j in of_body)):
+        _refuse(f"{names[sided[0]]!r} names a side, and its partner is not listed, or {body.name} pairs other sides")
+    return [(names[i], names[j]) for i, j in proposal.pairs]

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chiralize.body.naming import infer_pairs, orient, partner_name, side
+from chiralize.body.naming import infer_pairs, partner_name, side
 
 SIDED = {
     "left_hip": "right_hip",
@@ -73,7 +73,6 @@ def test_names_that_do_not_tell(name):
 def test_pairs_that_only_both_names_tell(pair):
     assert side(pair[0]) is None
     assert infer_pairs([pair[1], "x", pair[0]]).pairs == ((2, 0),)
-    assert orient((0, 1), [pair[1], pair[0]]) == (1, 0)
 
 
 def test_all_sides_of_a_name_are_exchanged():
