@@ -24,8 +24,10 @@ from typing import NamedTuple
 from chiralize.errors import ModelFileError, OutputFileError, UnsafeFileError
 
 _MOST_PACKED = 64
-"""How many times its size in the file an archive may have unpacked: floats of a network shrink to a half at best, masks
-and one-hot tables to a fortieth."""
+"""How many times its size in the file a large archive may have unpacked: floats of a network shrink to a half at best,
+masks and one-hot tables to a fortieth."""
+_SMALL = 2**27
+"""Bytes that any archive may unpack to: 128 MB do no harm."""
 _ALIGNED = 64
 """Bytes at whose multiples torch has the storages of a zip begin, so that they can be mapped into memory."""
 _LOCAL_HEADER = 30
@@ -92,7 +94,7 @@ class Content:
         if min((info.header_offset for info in archive.infolist()), default=0):
             raise ModelFileError(self.where, "is a damaged archive (its end is missing)", "copy or download it again")
         unpacked = sum(info.file_size for info in archive.infolist())
-        if unpacked > _MOST_PACKED * len(self.view) + 2**20:
+        if unpacked > max(_MOST_PACKED * len(self.view), _SMALL):
             facts = f"would unpack from {len(self.view):,} to {unpacked:,} bytes"
             raise UnsafeFileError(self.where, facts, "do not use this file")
         return archive

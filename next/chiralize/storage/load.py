@@ -24,6 +24,7 @@ from chiralize.storage.factory import (
     built,
     called_by,
     fill,
+    importable,
     layers_of,
     name_of,
     parse_value,
@@ -61,15 +62,13 @@ class Wanted:
 
     model: "package.module:attribute" that builds the network, the class or function, or a module; "auto" for the
     policy in a trainer's file.  args: its arguments,
-    texts of YAML or values.  key: entry of a checkpoint that holds the weights.  prefix: of their names.
-    normalizer: file of statistics beside it.  unsafe_pickle: the file's own code may run.
+    texts of YAML or values.  key: entry of a checkpoint that holds the weights, or the beginning of
+    their names.  unsafe_pickle: the file's own code may run.
     """
 
     model: str | nn.Module | Callable[..., nn.Module] | None = None
     args: Mapping[str, Any] = field(default_factory=dict)
     key: str | None = None
-    prefix: str | None = None
-    normalizer: Path | None = None
     unsafe_pickle: bool = False
 
 
@@ -142,7 +141,7 @@ def _example(program: torch.export.ExportedProgram) -> Call | None:
 
 def _pickled(source: Source, path: Path) -> Loaded:
     """A module restored by the code of its file, which the user allowed. Raises ModelFileError."""
-    with quiet():
+    with quiet(), importable():
         module = loaded_by_its_code(source.content)
     if not isinstance(module, nn.Module):
         facts = f"holds a {type(module).__name__}, not a network"
@@ -156,8 +155,7 @@ def _pickled(source: Source, path: Path) -> Loaded:
 def _back_of(source: Source, module: nn.Module) -> Back | None:
     """Where the weights of a restored module lie in its file; None where they are not stored by name."""
     expected = Expected.of(module)
-    tables = tables_meant(source.tree, None, (), source.content.where)
-    ways = [fit for table in tables for fit in fits(table, expected)]
+    ways = [fit for table in tables_in(source.tree) for fit in fits(table, expected)]
     return Back(source, expected.with_ties(ways[0].weights)) if ways else None
 
 
@@ -166,7 +164,7 @@ def _weights(source: Source, wanted: Wanted, path: Path) -> Loaded:
     where, trainer = str(path), trainer_of(source.tree)
     if source.foreign and (wanted.model is None and source.is_pickled_module or not tables_in(source.tree)):
         raise unsafe(where, listed(source.foreign, 3))
-    tables = tables_meant(source.tree, wanted.key, trainer.tables, where)
+    tables, prefix = tables_meant(source.tree, wanted.key, trainer.tables, where)
     if wanted.model is None:
         layers = layers_of(shapes_of(nearest(tables, {}).weights))
         raise UsageError(where, f"holds weights, and no network ({layers})", "add --model PKG.MOD:NAME with its class")
@@ -178,7 +176,7 @@ def _weights(source: Source, wanted: Wanted, path: Path) -> Loaded:
     name = name_of(wanted.model)
     module, findings = _built(source, wanted, tables, idle)
     expected = Expected.of(module)
-    fit = choose(tables, expected, wanted.prefix, idle, name, where)
+    fit = choose(tables, expected, prefix, idle, name, where)
     _check_plain(fit, where)
     weights = expected.with_ties(fit.weights)
     fill(module, weights, name, where)
@@ -211,7 +209,7 @@ def _built(
     except FactoryError as error:
         failure = error
     # A class that cannot be built so, and one that is built with other sizes, are alike: arguments are missing.
-    if module is not None and (wanted.prefix is not None or _fits(tables, module, idle)):
+    if module is not None and _fits(tables, module, idle):
         return module, findings
     if isinstance(wanted.model, nn.Module):
         assert module is not None

@@ -97,18 +97,25 @@ def _entries(part: Any) -> Mapping[str, Any]:
     return {}
 
 
-def tables_meant(tree: Any, key: str | None, usual: Sequence[str], where: str) -> list[Table]:
-    """The tables under the key that the user names, else the trainer's usual ones, else all. Raises ModelFileError."""
+def tables_meant(tree: Any, key: str | None, usual: Sequence[str], where: str) -> tuple[list[Table], str | None]:
+    """The tables under the key that the user names, else the trainer's usual ones, else all; and a prefix of names.
+
+    A key is the way to the weights: `state_dict` is an entry, `state_dict.model` may be the names in it that begin with
+    "model.". Raises ModelFileError.
+    """
     tables = tables_in(tree)
     if not tables:
         raise ModelFileError(where, f"holds no weights by name; {_contents(tree)}", _SAVE)
-    if key is not None:
-        chosen = [table for table in tables if table.key == key]
-        if not chosen:
-            keys = listed([repr(table.key) for table in tables if table.key], 12) or "none"
-            raise ModelFileError(where, f"has no table of weights {key!r}", f"--key takes one of {keys}")
-        return chosen
-    return [table for table in tables if table.key in usual] or tables
+    if key is None:
+        return [table for table in tables if table.key in usual] or tables, None
+    for table in sorted(tables, key=lambda table: -len(table.key)):
+        if table.key == key:
+            return [table], None
+        prefix = (key.removeprefix(f"{table.key}.") if table.key else key).removesuffix(".") + "."
+        if f"{key}.".startswith(f"{table.key}." if table.key else "") and table.under(prefix):
+            return [table], prefix
+    keys = listed([repr(table.key) for table in tables if table.key], 12) or "none"
+    raise ModelFileError(where, f"has no weights under {key!r}", f"--key takes one of {keys}, or a beginning of names")
 
 
 def _contents(tree: Any) -> str:
@@ -193,26 +200,21 @@ def choose(
 ) -> Fit:
     """The one table and prefix that fit.
 
-    prefix: that the user names.  name: of the network, for messages.  Raises UsageError where several fit, FactoryError
-    with what is missing, left over or of another shape where none does.
+    prefix: of names in the only table, where the user names one.  name: of the network, for messages.  Raises
+    UsageError where several fit, FactoryError with what is missing, left over or of another shape where none does.
     """
-    shapes = expected.shapes
     if prefix is not None:
-        ending = f"{prefix}." if prefix and not prefix.endswith(".") else prefix
-        close = max(
-            (_fit(table, ending, table.under(ending)) for table in tables), key=lambda fit: _shared(fit, shapes)
-        )
-        # Of the prefix "", weights whose first part the network does not know are left aside.
-        parts = {each.split(".")[0] for each in shapes}
-        weights = {each: tensor for each, tensor in close.weights.items() if ending or each.split(".")[0] in parts}
-        weights = {each: tensor for each, tensor in weights.items() if each in shapes or not _is_idle(each, idle)}
-        return _checked(Fit(close.key, ending, weights, close.aside), expected, name, where)
+        weights = tables[0].under(prefix)
+        weights = {
+            each: tensor for each, tensor in weights.items() if each in expected.shapes or not _is_idle(each, idle)
+        }
+        return _checked(_fit(tables[0], prefix, weights), expected, name, where)
     ways = [fit for table in tables for fit in fits(table, expected, idle)]
     if len(ways) > 1:
-        keys = list(dict.fromkeys(fit.key for fit in ways))
-        options = [f"--key {key}" for key in keys] if len(keys) > 1 else [f"--prefix {fit.prefix!r}" for fit in ways]
+        keys = [".".join(filter(None, (fit.key, fit.prefix.removesuffix(".")))) for fit in ways]
+        options = [f"--key {key}" for key in keys if key]
         raise UsageError(where, f"its weights fit the network in {len(ways)} ways", f"say which: {listed(options, 12)}")
-    return ways[0] if ways else _checked(nearest(tables, shapes), expected, name, where)
+    return ways[0] if ways else _checked(nearest(tables, expected.shapes), expected, name, where)
 
 
 def nearest(tables: Sequence[Table], shapes: Shapes) -> Fit:

@@ -96,12 +96,15 @@ def test_two_copies_want_a_prefix(tmp_path: Path) -> None:
     path = saved(tmp_path / "w.pt", weights("model.") | weights("ema.", seed=1))
     with pytest.raises(UsageError) as caught:
         load_model(path, Wanted(Net))
-    assert "model." in caught.value.remedy and "ema." in caught.value.remedy
+    assert "--key model" in caught.value.remedy and "--key ema" in caught.value.remedy
     for word in ("ema.", "ema"):
-        loaded = load_model(path, Wanted(Net, prefix=word))
+        loaded = load_model(path, Wanted(Net, key=word))
         assert torch.equal(loaded.module.state_dict()["first.weight"], weights(seed=1)["first.weight"])
-    with pytest.raises(FactoryError):
-        load_model(path, Wanted(Net, prefix="emma"))
+    path = saved(tmp_path / "v.pt", {"state": weights("model.") | weights("ema.", seed=1), "n": weights()})
+    loaded = load_model(path, Wanted(Net, key="state.ema"))
+    assert torch.equal(loaded.module.state_dict()["first.weight"], weights(seed=1)["first.weight"])
+    with pytest.raises(ModelFileError):
+        load_model(path, Wanted(Net, key="emma"))
 
 
 def test_two_tables_want_a_key(tmp_path: Path) -> None:
@@ -115,15 +118,14 @@ def test_two_tables_want_a_key(tmp_path: Path) -> None:
 
 
 def test_parts_of_the_network_are_not_left_out(tmp_path: Path) -> None:
-    """A weight that the network lacks under its own prefix: another network, unless the user says otherwise."""
+    """A weight that the network lacks under its own prefix: another network."""
     path = saved(tmp_path / "w.pt", weights() | {"head.weight": torch.ones(2)})
     with pytest.raises(FactoryError):
         load_model(path, Wanted(Net))
-    load_model(path, Wanted(Net, prefix=""))
     path = saved(tmp_path / "v.pt", weights("a.") | {"a.first.scale": torch.ones(2)})
-    for prefix in (None, "a."):
+    for key in (None, "a"):
         with pytest.raises(FactoryError):
-            load_model(path, Wanted(Net, prefix=prefix))
+            load_model(path, Wanted(Net, key=key))
 
 
 def test_the_one_table_that_fits_is_taken(tmp_path: Path) -> None:
