@@ -64,6 +64,8 @@ def chiralize(
     spec: SpecLike,
     example_inputs: Sequence[Any] | torch.Tensor = (),
     example_kwargs: Mapping[str, Any] | None = None,
+    *,
+    calibration: Any = None,
     **options: Any,
 ) -> torch.nn.Module:
     """An exactly equivariant network made from a trained one. `model` itself is not touched.
@@ -75,6 +77,8 @@ def chiralize(
     example_inputs: the arguments of one call; a tensor is the only argument. Left out, they are derived: from what an
     exported program brings, from sizes that the specification fixes, else from the layouts in which poses are stored.
     example_kwargs: the arguments of that call that go by name.
+    calibration: unlabelled inputs: an array (samples first), a table or a tuple of them, a DataLoader, or batches. A
+    fifth is held out for the figures. For networks with a state: sequences, (sequence, time, ...).
     OPTIONS
     progress: True shows on standard error what is being done, None on a terminal alone. Or a function that is called
     with each step, and with how much of it is done (0 to 1, or None).
@@ -86,8 +90,8 @@ def chiralize(
     known = chirality_of(model)
     with shown(wanted) as step:
         step("exporting")
-        network = opened(model, spec, example_inputs, example_kwargs, source, known and known.passport)
-        request = replace(request, progress=step)
+        network = opened(model, spec, example_inputs, example_kwargs, source, known and known.passport, calibration)
+        request = replace(request, data=calibration, progress=step)
         passport = known.passport if known is not None and known.spec == network.network.spec else None
         conversion = converting.convert(network.network, network.name, request, passport)
     result = moved(conversion.module, device_of(model))
@@ -103,11 +107,13 @@ def verify(
     spec: SpecLike | None = None,
     example_inputs: Sequence[Any] | torch.Tensor = (),
     example_kwargs: Mapping[str, Any] | None = None,
+    *,
+    calibration: Any = None,
     **options: Any,
 ) -> VerifyReport:
     """Both verdicts on a network; `.passed`, or `.raise_for_failure()`.
 
-    spec, example_inputs: a result of `chiralize` knows its own.
+    spec, example_inputs: a result of `chiralize` knows its own.  calibration: inputs to judge on as well.
     OPTIONS
     progress: as `chiralize` takes it.
 
@@ -120,8 +126,8 @@ def verify(
     with shown(wanted) as step:
         step("exporting")
         spec = known.spec if spec is None and known is not None else spec
-        network = opened(model, spec, example_inputs, example_kwargs, source, known and known.passport)
-        report = judged(network, judging, step)
+        network = opened(model, spec, example_inputs, example_kwargs, source, known and known.passport, calibration)
+        report = judged(network, replace(judging, data=calibration), step)
     warn_of(doubts(report), 2)
     return report
 
@@ -133,7 +139,8 @@ def judged(network: Opened, judging: Judging, progress: Progress) -> VerifyRepor
         passport = None
     trial = Trial(tolerance=judging.tolerance)
     trial = trial if judging.samples is None else replace(trial, samples=judging.samples)
-    return verifying.verify(network.network, network.name, passport, trial=trial, progress=progress)
+    name, data = network.name, judging.data
+    return verifying.verify(network.network, name, passport, trial=trial, data=data, progress=progress)
 
 
 def _options(options: Mapping[str, Any], first: type[Any], second: type[Any]) -> tuple[Any, Any, Any]:

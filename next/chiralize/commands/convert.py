@@ -17,6 +17,8 @@ from chiralize.commands.finish import Conversion, deployed, handed_back, judged,
 from chiralize.errors import MethodUnavailableError
 from chiralize.methods import method_of
 from chiralize.methods.auto import best, candidates, first_accepted
+from chiralize.problem.beside import supplied
+from chiralize.problem.checks import checked, with_inputs
 from chiralize.problem.mirror import Inferred, mirror_if_known
 from chiralize.problem.network import Network
 from chiralize.problem.problem import Method, Problem
@@ -34,44 +36,49 @@ def convert(network: Network, name: str, request: Request, passport: Passport | 
 
     1. Look whether the network is equivariant already. Then it is handed back, unless its average is asked for.
     2. Infer how every tensor transforms. Refuse what the method cannot do, before the network is run on many inputs.
-    3. Let the method propose what becomes of the hidden spaces, and fill in weights; take the nearest draft (`best`).
-    4. Capture the draft again.
-    5. Judge what was captured, as if nothing were known of it, and hold it to the bounds.
-    6. Report.
+    3. Look at the inputs of the user. Refuse those on which the network's answers mean nothing (`checked`).
+    4. Put inputs beside them that leave less open (`supplied`).
+    5. Let the method propose what becomes of the hidden spaces, and fill in weights; take the nearest draft (`best`).
+    6. Capture the draft again.
+    7. Judge what was captured, as if nothing were known of it, and hold it to the bounds.
+    8. Report.
 
-    The method `auto` goes through steps 3 to 6 with one candidate after another, until one passes.
+    The method `auto` goes through steps 5 to 8 with one candidate after another, until one passes.
 
     name: of the network, for messages.  passport: of a file that was converted before, by which it is judged in step 1.
-    Raises MethodUnavailableError, UnsupportedError (an op refuses), EquivarianceError (the result failed a verdict),
-    and, unless forced, DriftError and DegenerateError.
+    Raises DataFileError (of the inputs), MethodUnavailableError, UnsupportedError (an op refuses), EquivarianceError
+    (the result failed a verdict), and, unless forced, DriftError and DegenerateError.
     """
     problem = _problem_of(network, request)
     known = already_equivariant(problem, passport)  # 1
     if known is not None:
         return handed_back(problem, name, known, passport)
     problem = _inferred(problem)  # 2
+    problem = checked(problem)  # 3
+    problem = supplied(problem)  # 4
 
     def attempt(problem: Problem, method: Method) -> Conversion:
-        """Steps 3 to 6 with one method."""
+        """Steps 5 to 8 with one method."""
         problem = replace(problem, method=method)
-        measured = best(problem, method)  # 3
-        result = deployed(problem, measured.draft)  # 4
-        verdicts = judged(problem, result)  # 5
+        measured = best(problem, method)  # 5
+        result = deployed(problem, measured.draft)  # 6
+        verdicts = judged(problem, result)  # 7
         hold(problem, name, measured, verdicts)
-        return reported(problem, name, measured, result, verdicts)  # 6
+        return reported(problem, name, measured, result, verdicts)  # 8
 
     conversion, refused = first_accepted(problem, attempt)
     return conversion.with_findings(*refused)
 
 
 def _problem_of(network: Network, request: Request) -> Problem:
-    """The network and what is asked of it. Raises MethodUnavailableError for several mirrors."""
+    """The network, what is asked of it, and the inputs. Raises MethodUnavailableError for several mirrors."""
     mirrors = network.spec.named()
     if len(mirrors) > 1:
         facts = f"it names {len(mirrors)} mirrors ({', '.join(mirrors)}), and this version converts for one"
         raise MethodUnavailableError("the specification", facts, "leave one of them")
     names = ("average",) if request.method == "auto" else (request.method,)
-    return Problem(network, request, method_of(names[0]), dict.fromkeys(mirrors, network))
+    problem = Problem(network, request, method_of(names[0]), dict.fromkeys(mirrors, network))
+    return with_inputs(problem)
 
 
 def already_equivariant(problem: Problem, passport: Passport | None) -> Verdict | None:
@@ -88,6 +95,7 @@ def already_equivariant(problem: Problem, passport: Passport | None) -> Verdict 
     if quick is not None and numeric.plainly_differs(network.module, quick, network.example):
         return None
     trial = Trial() if request.samples is None else Trial(samples=request.samples)
+    trial = replace(trial, real=problem.inputs.judged(network) if problem.inputs is not None else ())
     verdict = judge(network, passport, trial=trial, progress=request.progress)
     return verdict if verdict.passed and verdict.repmap is not None else None
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from chiralize.commands.api import judged
 from chiralize.commands.convert import convert
-from chiralize.commands.opening import opened_file
+from chiralize.commands.opening import data_in, opened_file
 from chiralize.errors import UsageError
 from chiralize.problem.request import Judging, Progress, Request, Source
 from chiralize.report.records import ConvertReport, VerifyReport
@@ -27,15 +27,17 @@ def convert_file(
     output: the file to write, else NAME.chiral.pt2 of the working folder.
     """
     target = output or Path(f"{model.absolute().stem}.chiral.pt2")
-    _check_apart(target, {"the model itself": model, "the example inputs": source.example, **_skeleton(source)})
+    read = {"the model itself": model, "the example inputs": source.example, "the inputs": request.calibration}
+    _check_apart(target, {**read, **_skeleton(source)})
     check_writable(target)
     kind = target_of(target, model)
     if request.method == "average" and kind in _WEIGHTS:
         facts = f"an average runs the network twice, and {target.name} would hold weights alone"
         raise UsageError("-o", facts, "write a .pt2, or use --method match")
-    opened = opened_file(model, source, progress)
+    data = data_in(request.calibration)
+    opened = opened_file(model, source, progress, data)
     known = opened.passport if opened.passport is not None and opened.passport.spec == opened.network.spec else None
-    conversion = convert(opened.network, opened.name, replace(request, progress=progress), known)
+    conversion = convert(opened.network, opened.name, replace(request, data=data, progress=progress), known)
     progress("writing")
     written = write(conversion, target, opened.loaded)
     return replace(conversion.with_findings(*written).report, output=str(target))
@@ -43,7 +45,8 @@ def convert_file(
 
 def verify_file(model: Path, source: Source, judging: Judging, progress: Progress) -> VerifyReport:
     """Both verdicts on the network of a file. Raises ChiralizeError."""
-    return judged(opened_file(model, source, progress), judging, progress)
+    data = data_in(judging.calibration)
+    return judged(opened_file(model, source, progress, data), replace(judging, data=data), progress)
 
 
 def _skeleton(source: Source) -> dict[str, Path | None]:

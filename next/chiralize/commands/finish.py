@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import inspect
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any
@@ -122,8 +122,15 @@ def judged(problem: Problem, result: Result) -> Mapping[str, Verdict]:
     request = problem.request
     trial = Trial(tolerance=request.tolerance)
     trial = trial if request.samples is None else replace(trial, samples=request.samples)
+    trial = replace(trial, real=_real(problem, result))
     request.progress("verifying the result")
     return {MIRROR: judge(result.network, result.passport, trial=trial, progress=request.progress)}
+
+
+def _real(problem: Problem, result: Result) -> Sequence[Call]:
+    """The calls of the user that a result is judged on; none where it takes the states of both views."""
+    takes_both = result.draft.is_average and None in problem.network.resolved.representations("input")
+    return () if problem.inputs is None or takes_both else problem.inputs.judged(problem.network)
 
 
 def reported(

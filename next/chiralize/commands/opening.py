@@ -7,11 +7,12 @@ network          one call, the program, its graph, T on inputs and outputs
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch.export import ExportedProgram
 
@@ -22,8 +23,12 @@ from chiralize.problem.examples import example_for
 from chiralize.problem.network import Network
 from chiralize.problem.prepare import prepare
 from chiralize.problem.request import Progress, Source
+from chiralize.storage.arrays import load_arrays
 from chiralize.storage.load import Loaded, Wanted, load_model
 from chiralize.storage.passport import Passport
+
+FIRST = 64
+"""Samples of the user's whose sizes, and answers to which, tell how a network is called: `derive` looks at 32."""
 
 
 @dataclass(frozen=True)
@@ -45,8 +50,11 @@ def opened(
     kwargs: Mapping[str, Any] | None,
     source: Source,
     passport: Passport | None = None,
+    data: Any = None,
 ) -> Opened:
     """A module or a program of Python, on the call that is given, or on one that is derived.
+
+    data: the inputs of the user, whose sizes are tried first.
 
     Raises UsageError for what is no network or no call, SpecError, ModelRunError.
     """
@@ -68,12 +76,12 @@ def opened(
     if program is not None and brought is None and program.example_inputs is not None:
         brought = (tuple(program.example_inputs[0]), dict(program.example_inputs[1]))
     module = program.module() if program is not None else model
-    network = _ready(module, program, fitted, call, brought, source, entry)
+    network = _ready(module, program, fitted, call, brought, source, entry, data)
     return Opened(network, type(module).__name__, passport)
 
 
-def opened_file(path: Path, source: Source, progress: Progress) -> Opened:
-    """The network of a file.
+def opened_file(path: Path, source: Source, progress: Progress, data: Any = None) -> Opened:
+    """The network of a file.  data: the inputs of the user, whose sizes are tried first.
 
     Raises ModelFileError, UnsafeFileError, FactoryError, UsageError where neither the options nor the file name a
     skeleton, SpecError, ModelRunError.
@@ -93,8 +101,24 @@ def opened_file(path: Path, source: Source, progress: Progress) -> Opened:
         entry = passport.entry
     brought = loaded.example or (passport.example if passport is not None else None)
     progress("exporting")
-    network = _ready(loaded.module, loaded.program, given, None, brought, source, entry)
+    network = _ready(loaded.module, loaded.program, given, None, brought, source, entry, data)
     return Opened(network.with_findings(*loaded.findings), path.name, passport, loaded)
+
+
+def data_in(path: Path | None) -> Mapping[str, Any] | None:
+    """The arrays of a file of inputs; None without one. Raises DataFileError, NonFiniteError, UnsafeFileError."""
+    return load_arrays(path) if path is not None else None
+
+
+def _arrays(data: Any) -> Iterator[tuple[str, torch.Tensor]]:
+    """The first samples of the arrays of the user, by name; none of what is only run through."""
+    arrays = data if isinstance(data, Mapping) else {"": data}
+    for name, array in arrays.items():
+        if isinstance(array, (np.ndarray, torch.Tensor)) and array.ndim:
+            yield (
+                str(name),
+                torch.as_tensor(np.array(array[:FIRST]) if isinstance(array, np.ndarray) else array[:FIRST]),
+            )
 
 
 def _spec(spec: Any, source: Source) -> Spec:
@@ -124,11 +148,13 @@ def _ready(
     brought: Call | None,
     source: Source,
     entry: str,
+    data: Any,
 ) -> Network:
     """The network on the call of the user, on that which it brings, or on one that is derived."""
     if call is not None:
         return prepare(module, *call, spec, program=program, entry=entry)
-    reading = example_for(module, spec, source=source, brought=brought, entry=entry)
+    arrays = dict(_arrays(data))
+    reading = example_for(module, spec, source=source, brought=brought, entry=entry, arrays=arrays)
     network = prepare(module, *reading.call, reading.spec, program=program, entry=entry)
     return network.with_findings(*reading.findings)
 

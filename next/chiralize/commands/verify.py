@@ -9,8 +9,13 @@ that; how much of the answers told left from right when the file was written is 
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 from chiralize.commands.finish import MIRROR
 from chiralize.errors import ChiralizeError
+from chiralize.problem.checks import findings_on
+from chiralize.problem.inputs import inputs_of
 from chiralize.problem.network import Network
 from chiralize.problem.request import Progress, silent
 from chiralize.report.records import VerifyReport
@@ -26,9 +31,14 @@ def verify(
     passport: Passport | None = None,
     *,
     trial: Trial,
+    data: Any = None,
     progress: Progress = silent,
 ) -> VerifyReport:
-    """Judge a network as it stands. passport: of its file, where it was converted before."""
+    """Judge a network as it stands. passport: of its file, where it was converted before.  data: inputs of the user."""
+    if data is not None:
+        inputs, _ = inputs_of(network, data)
+        network = network.with_findings(*findings_on(network, inputs))
+        trial = replace(trial, real=inputs.judged(network))
     progress("verifying")
     verdict = judge(network, passport, trial=trial, progress=progress)
     progress("measuring how much of the answers tells left from right")

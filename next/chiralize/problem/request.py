@@ -202,7 +202,11 @@ class Source(Checked):
 
 @dataclass(frozen=True, kw_only=True)
 class Judging(Checked):
-    """How a network is judged."""
+    """How a network is judged, and on what.
+
+    data: the inputs of the user, as `table.table_of` takes them: what is in the file of `calibration`, or what Python
+    brought.
+    """
 
     samples: int | None = option(
         None, JUDGE, "Random inputs of the numeric verdict: 8, fewer of a costly network.", least=1, most=10_000
@@ -213,22 +217,29 @@ class Judging(Checked):
         "Largest residual that passes, in shares of the answers; left out, what rounding explains.",
         above=0.0,
     )
+    calibration: Path | None = option(
+        None,
+        JUDGE,
+        "Unlabelled inputs, samples first (.npz, .npy, .csv, .pt, .safetensors); a fifth is held out for figures.",
+        metavar="FILE",
+        in_python=False,
+    )
+    data: Any = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Request(Judging):
     """What a conversion is asked for. Only the user fills it; `auto` asks for one of its candidates at a time.
 
-    calibration: unlabelled inputs of the network, a fifth of which is held out.  sequences: the same as sequences, for
-    networks that carry something from call to call.  progress: called with what is being done.
+    progress: called with what is being done.
     """
 
     method: str = option(
         "auto",
         CONVERT,
         "reduce: one pass, units with their mirror images, fitted to inputs; match: one pass, partners among the units "
-        "that there are; project: one pass, partners that the specification names; average: both views, exact, two passes; "
-        "auto: the cheapest that stays near the original.",
+        "that there are; project: one pass, partners that the specification names; average: both views, exact, two "
+        "passes; auto: the cheapest that stays near the original.",
         choices=("auto", "reduce", "match", "project", "average"),
     )
     width: float | None = option(
@@ -254,8 +265,6 @@ class Request(Judging):
         None, JUDGE, "Bound on how far a joint moves (root mean square), in the unit of its output.", least=0.0
     )
     force: bool = option(False, JUDGE, "Hand over results beyond the bounds, too.")
-    calibration: Any = ()
-    sequences: Any = ()
     progress: Progress = silent
 
     def checked_for(self, method: Method) -> None:

@@ -18,6 +18,9 @@ from chiralize.verification.verdicts import Standing, Verdict
 Tone = Literal["good", "warning", "failed"]
 _LEVELS = ("refusal", "doubt", "note")
 
+_KINDS = {"given": "held-out inputs", "noise": "random inputs", "poses": "drawn poses"}
+"""What figures were measured on, in words."""
+
 
 def findings(report: Report) -> tuple[Finding, ...]:
     """Everything that is to be said beside the figures, refusals first, then doubts, then notes; each once."""
@@ -100,7 +103,7 @@ def _price(report: Report) -> Iterator[str]:
     if isinstance(report, ConvertReport) and report.measured is not None and not report.is_average:
         rho = report.measured.rho
         if rho is not None and not report.is_unchanged:
-            yield f"rho {rho:.2f} on {report.measured.samples} random inputs"
+            yield f"rho {rho:.2f} on {report.measured.samples} {_KINDS[report.measured.kind]}"
 
 
 def _on_sides(report: Report) -> Iterator[Finding]:

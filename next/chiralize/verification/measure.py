@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from chiralize.errors import ModelRunError
 from chiralize.graph.run import Arguments, Call, Runner, check_count, placed, random_calls, random_tensor, results
 from chiralize.infer.records import RepMap
+from chiralize.problem.inputs import Inputs
 from chiralize.problem.mirror import NetworkMirror, mirror_at_rest, mirror_if_known
 from chiralize.problem.network import Network
 from chiralize.verification.gaps import Sums
@@ -27,6 +28,10 @@ _RANDOM, _FEWEST = 16, 4
 """Random calls where there are no other inputs, and the fewest of a costly network."""
 _WORK = 2e10
 """Multiplications to spend on figures from random calls."""
+_WORK_HELD, _FEWEST_HELD, _MOST_HELD = 2e11, 64, 2_000
+"""The same of held-out inputs: multiplications, and samples. 2,000 samples give rho to two percent."""
+_ROWS = 32
+"""Samples of a call: what a processor takes at once with little memory."""
 _WITNESSES = 4
 """Random calls that a network is run on beside its own flip average, the same whenever it is asked."""
 _DRAWS = 2
@@ -56,18 +61,26 @@ def figures(
     is_average: bool = False,
     forced: Sequence[str] = (),
     zeroed: Sequence[str] = (),
+    inputs: Inputs | None = None,
 ) -> Figures:
-    """Figures of a result on random inputs; empty where T on the original's states is not known.
+    """Figures of a result on inputs that are held out, else on random ones; empty where T on the original's states is
+    not known.
 
-    repmap: what inference found of the original.  forced, zeroed: of `Degeneracy`.
+    repmap: what inference found of the original.  forced, zeroed: of `Degeneracy`.  inputs: the user's.
     Raises ModelRunError, UsageError.
     """
     mirror = mirror_if_known(network, repmap) or mirror_at_rest(network)
     if mirror is None:
         return Figures()
-    calls = _drawn(network, network.affordable(_WORK / network.rows, _FEWEST, _RANDOM))
+    if inputs is not None:
+        source, kind = inputs.source, "given" if inputs.given is not None else "poses"
+        most = network.affordable(_WORK_HELD, _FEWEST_HELD, _MOST_HELD)
+        calls = inputs.measured(_ROWS, most)
+    else:
+        source, kind = str(network.around), "noise"
+        calls = _drawn(network, network.affordable(_WORK / network.rows, _FEWEST, _RANDOM))
     measured, degeneracy = measure(network, mirror, calls, result)
-    measured = replace(measured, source=str(network.around))
+    measured = replace(measured, source=source, kind=kind)
     return Figures(measured, replace(degeneracy, forced=tuple(forced), zeroed=tuple(zeroed)))
 
 
