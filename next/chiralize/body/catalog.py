@@ -4,9 +4,8 @@ Shipped files lie in the package (`chiralize/_skeletons`, as the wheel installs 
 editable install, in the folder `skeletons` beside the package. This is the only module that knows.
 
 `load_skeleton("h36m")`, `load_skeleton("mine.yaml")` and `skeleton: h36m` within a file all end here. A reference is
-looked up in this order: a shipped name or alias, a file relative to the file that names it, and, for the name of a
-missing file, the shipped skeleton of its stem, with a notice. Nothing is guessed: a name that is nearly right is
-offered in the error. A file that says `skeleton: h36m` instead of joints extends that one.
+a shipped name or alias, or a file relative to the file that names it. Nothing is guessed: a name that is nearly right
+is offered in the error. A file that says `skeleton: h36m` instead of joints extends that one.
 """
 
 from __future__ import annotations
@@ -32,13 +31,13 @@ from chiralize.body.values import (
     Prose,
     Reference,
     SignRows,
-    Whole,
     Wrong,
     as_list,
     nearest,
     position_in,
     positions_of,
     read_name,
+    read_whole,
     shown,
 )
 from chiralize.errors import (
@@ -68,7 +67,7 @@ class SkeletonKeys(Keys):
     """The keys of a skeleton file. Those of a specification beside them are read by `FileKeys`."""
 
     ELSEWHERE = dict.fromkeys(_OF_OTHER_TOOLS, _TRANSLATE)
-    chiralize: Whole = 1
+    chiralize: Annotated[Literal[1], BeforeValidator(read_whole)] = 1
     name: Name | None = None
     skeleton: Any = None
     joints: tuple[Reference, ...] | None = None
@@ -82,7 +81,7 @@ class SkeletonKeys(Keys):
     aliases: tuple[Name, ...] | None = None
     source: Prose = ""
     note: Prose = ""
-    inputs: Any = None
+    inputs: Any = None  # of a specification, which `FileKeys` reads
     outputs: Any = None
     hidden: Any = None
     activation: Any = None
@@ -90,9 +89,6 @@ class SkeletonKeys(Keys):
     notices: Any = None
 
     def checked(self) -> None:
-        if self.chiralize != 1:
-            facts = f"format version {self.chiralize}"
-            raise Wrong(facts, "this version reads `chiralize: 1`", ("chiralize",))
         if self.negate is not None and isinstance(self.signs, tuple):
             facts = "`signs` as a list and `negate` both say which dims change sign"
             raise Wrong(facts, "drop one of them", ("signs",), kind=UnknownKeyError)
@@ -103,53 +99,50 @@ def skeleton_of(keys: SkeletonKeys, base: Skeleton | None, name: str, notices: l
 
     name: where the file gives none.  notices: collects what was read from names.
     """
-    if base is not None:
-        return _extended(keys, base, keys.name or name)
-    if keys.joints is None:
-        facts, remedy = "no `joints` and no `skeleton`", "list the joints in the order of the tensors"
-        raise Wrong(facts, remedy, kind=MissingKeyError)
-    joints = tuple(read_name(joint if isinstance(joint, str) else Plain(joint)) for joint in keys.joints)
-    pairs = _pairs_of(keys, joints, notices)
-    edges = positions_of(keys.edges or (), joints, "joint", "edges")
-    dims, negate = _dims_of(keys)
-    signs = rows_of(keys.signs, joints, dims) if isinstance(keys.signs, dict) else ()
-    skeleton = Skeleton(
-        keys.name or name,
-        joints,
-        pairs,
-        dims,
-        negate,
-        signs,
-        keys.lateral,
-        edges,
-        keys.aliases or (),
-        keys.source,
-        keys.note,
-    )
-    _check_center(keys, skeleton)
-    return skeleton
-
-
-def _extended(keys: SkeletonKeys, base: Skeleton, name: str) -> Skeleton:
-    """The base with what the file changes: which joints, then which coordinates, their signs, and the rest."""
-    for key in ("pairs", "center"):
-        if getattr(keys, key) is not None:
-            facts = f"{key!r} beside `skeleton: {base.name}`, which gives it already"
-            remedy = f"drop it, or start from a copy: `chiralize skeleton show {base.name} --format json > mine.json`"
-            raise Wrong(facts, remedy, (key,), kind=UnknownKeyError)
+    kept, negate = keys.joints, keys.negate
+    if base is None:
+        base, kept, negate = _own(keys, notices), None, _negated(keys)
+    elif keys.pairs is not None or keys.center is not None:
+        facts = f"`pairs` or `center` beside `skeleton: {base.name}`, which gives them already"
+        remedy = f"drop it, or start from a copy: `chiralize skeleton show {base.name} --format json > mine.json`"
+        raise Wrong(facts, remedy, ("center" if keys.pairs is None else "pairs",), kind=UnknownKeyError)
     # A file that changes nothing is the base itself, name and aliases included.
-    if not any(getattr(keys, key) for key in _CHANGES) and keys.negate is None:
+    elif keys.negate is None and not any(getattr(keys, key) for key in _CHANGES):
         return base
-    body = changed(base, keys.joints, keys.dims, keys.negate, keys.signs)
+    body = changed(base, kept, keys.dims, negate, keys.signs)
     return replace(
         body,
-        name=name,
+        name=keys.name or name,
         lateral=keys.lateral or body.lateral,
         edges=body.edges if keys.edges is None else positions_of(keys.edges, body.joints, "joint", "edges"),
         aliases=keys.aliases or (),
         source=keys.source or body.source,
         note=keys.note or body.note,
     )
+
+
+def _own(keys: SkeletonKeys, notices: list[str]) -> Skeleton:
+    """The joints and pairs of a file that extends no other, and its dims, none of them negated. Raises Wrong."""
+    if keys.joints is None:
+        facts, remedy = "no `joints` and no `skeleton`", "list the joints in the order of the tensors"
+        raise Wrong(facts, remedy, kind=MissingKeyError)
+    # A number would be another name for other tools.
+    joints = tuple(read_name(joint if isinstance(joint, str) else Plain(joint)) for joint in keys.joints)
+    dims = AXES if keys.dims is None else keys.dims
+    skeleton = Skeleton(keys.name or "unnamed", joints, _pairs_of(keys, joints, notices), dims, ())
+    _check_center(keys, skeleton)
+    return skeleton
+
+
+def _negated(keys: SkeletonKeys) -> tuple[str, ...] | None:
+    """The dims that are negated, None where `signs` lists them. Raises Wrong: a wrong guess would be a wrong mirror."""
+    dims = AXES if keys.dims is None else keys.dims
+    if keys.negate is not None or isinstance(keys.signs, tuple):
+        return keys.negate
+    if "x" not in dims and not keys.signs:  # signs of single joints say it, too
+        remedy = "add `negate: DIM` (`negate: []` for none), or `signs` per joint"
+        raise Wrong(f"dims {list(dims)} without x, and no `negate`", remedy, ("dims",), kind=MissingKeyError)
+    return ("x",) if "x" in dims else ()
 
 
 def changed(
@@ -168,23 +161,19 @@ def changed(
     if signs is not None:
         body = replace(body, signs=())
     if isinstance(signs, tuple):
-        negate = negated_by(signs, dims or body.dims)
+        chosen = body.dims if dims is None else dims
+        if len(signs) != len(chosen):
+            facts = f"`signs` has {len(signs)} entries for dims {list(chosen)}"
+            raise Wrong(facts, "give one sign per dim, or a map joint: [signs]", ("signs",))
+        negate = tuple(dim for dim, sign in zip(chosen, signs, strict=True) if sign < 0)
     if dims is not None or negate is not None:
         body = body.with_dims(dims, negate)
     if isinstance(signs, dict):
-        body = replace(body, signs=rows_of(signs, body.joints, body.dims))
+        body = replace(body, signs=rows_of(signs, body.joints))
     return body
 
 
-def negated_by(signs: tuple[int, ...], dims: Sequence[str]) -> tuple[str, ...]:
-    """`signs: [-1, 1, 1]` over dims, the same for every joint, as the negated dims. Raises Wrong."""
-    if len(signs) != len(dims):
-        facts = f"`signs` has {len(signs)} entries for dims {list(dims)}"
-        raise Wrong(facts, "give one sign per dim, or a map joint: [signs]", ("signs",))
-    return tuple(dim for dim, sign in zip(dims, signs, strict=True) if sign < 0)
-
-
-def rows_of(signs: Mapping[str, tuple[int, ...]], joints: Sequence[str], dims: Sequence[str]) -> Signs:
+def rows_of(signs: Mapping[str, tuple[int, ...]], joints: Sequence[str]) -> Signs:
     """`signs: {waist_yaw: [-1]}`: signs over dims for single joints, by name or number. Raises Wrong."""
     rows: dict[int, tuple[int, ...]] = {}
     for name, row in signs.items():
@@ -230,19 +219,6 @@ def _check_center(keys: SkeletonKeys, skeleton: Skeleton) -> None:
             raise Wrong(facts, remedy, ("joints", index), kind=UnpairedJointError)
 
 
-def _dims_of(keys: SkeletonKeys) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """dims and those that are negated. Raises Wrong where nothing says which: a wrong guess would be a wrong mirror."""
-    dims = AXES if keys.dims is None else keys.dims
-    if isinstance(keys.signs, tuple):
-        return dims, negated_by(keys.signs, dims)
-    if keys.negate is not None:
-        return dims, tuple(dict.fromkeys(keys.negate))
-    if "x" in dims or keys.signs:  # signs of single joints say it, too
-        return dims, ("x",) if "x" in dims else ()
-    remedy = "add `negate: DIM` (`negate: []` for none), or `signs` per joint"
-    raise Wrong(f"dims {list(dims)} without x, and no `negate`", remedy, ("dims",), kind=MissingKeyError)
-
-
 # ---- names and files --------------------------------------------------------------------------------------------
 @lru_cache(maxsize=1)
 def shipped() -> dict[str, Path]:
@@ -281,51 +257,42 @@ def shipped_name(name: str) -> str | None:
     return name if name in shipped() else _aliases().get(name)
 
 
-def locate(reference: str | Path, folder: Path, notices: list[str]) -> Path:
-    """The file that a name or path means, a path relative to `folder`. Raises Wrong; no name is ever guessed.
-
-    A name of a file that does not exist falls back to the shipped skeleton of its stem, with a notice.
-    """
+def locate(reference: str | Path, folder: Path) -> Path:
+    """The file that a name or path means, a path relative to `folder`. Raises Wrong; no name is ever guessed."""
     text = str(reference)
     name = shipped_name(text) if isinstance(reference, str) else None  # a `Path` always means a file
-    if name is not None:
-        return shipped()[name]
-    path = folder / text
-    if _is_file(path):
-        return path
-    stem = Path(text).stem if Path(text).suffix.lower() in _SUFFIXES else ""
-    name = shipped_name(stem)
-    if name is not None:
-        notices.append(f"{text} is not a file: the shipped skeleton {name} is used")
-        return shipped()[name]
-    near = nearest(stem or text, [*shipped(), *_aliases()])
-    hint = f"did you mean {near!r}? " if near else ""
-    facts = f"neither a shipped skeleton nor a file is called {shown(text)}"
-    raise Wrong(facts, f"{hint}`chiralize skeleton list` has all names", kind=UnknownNameError)
-
-
-def _is_file(path: Path) -> bool:
-    """Whether such a file exists; False, too, for what no file can be called (a name too long, a NUL in it)."""
+    path = folder / text if name is None else shipped()[name]
     try:
-        return path.is_file()
-    except (OSError, ValueError):
-        return False
+        is_file = path.is_file()
+    except (OSError, ValueError):  # what no file can be called: a name too long, a NUL in it
+        is_file = False
+    if is_file:
+        return path
+    stem = Path(text).stem if Path(text).suffix.lower() in _SUFFIXES else text
+    near = nearest(stem, [*shipped(), *_aliases()])
+    facts = f"neither a shipped skeleton nor a file is called {shown(text)}"
+    remedy = when(near, f"did you mean {near!r}? ") + "`chiralize skeleton list` has all names"
+    raise Wrong(facts, remedy, ("skeleton",), kind=UnknownNameError)
+
+
+def open_file(name_or_file: str | Path) -> Document:
+    """The document of that name, alias or file. Raises UnknownNameError, YamlSyntaxError."""
+    try:
+        path = locate(name_or_file, Path())
+    except Wrong as wrong:
+        raise wrong.error("skeleton") from None
+    return read_yaml(path)
 
 
 def load_skeleton(name_or_file: str | Path | Skeleton, notices: list[str] | None = None) -> Skeleton:
     """The skeleton of that name, alias or file. A file may be a specification: its tensors are not looked at.
 
-    notices: collects what was assumed (a fallback, pairs read from names).
+    notices: collects what was assumed (pairs read from names).
     Raises UnknownNameError where neither a shipped skeleton nor a file is meant, SpecError where the file is wrong.
     """
     if isinstance(name_or_file, Skeleton):
         return name_or_file
-    notices = [] if notices is None else notices
-    try:
-        path = locate(name_or_file, Path(), notices)
-    except Wrong as wrong:
-        raise wrong.error("skeleton") from None
-    return read_skeleton(read_yaml(path), notices)
+    return read_skeleton(open_file(name_or_file), [] if notices is None else notices)
 
 
 def read_skeleton(document: Document, notices: list[str], depth: int = 0) -> Skeleton:
@@ -337,12 +304,7 @@ def read_skeleton(document: Document, notices: list[str], depth: int = 0) -> Ske
     keys = document.read(SkeletonKeys)
     with document.within():
         base = None if keys.skeleton is None else skeleton_at(keys.skeleton, document, notices, depth)
-    with document.within():
-        return skeleton_of(keys, base, _stem(document), notices)
-
-
-def _stem(document: Document) -> str:
-    return document.path.stem if document.path is not None else "unnamed"
+        return skeleton_of(keys, base, document.stem, notices)
 
 
 def skeleton_at(reference: Any, document: Document, notices: list[str], depth: int = 0) -> Skeleton:
@@ -353,19 +315,12 @@ def skeleton_at(reference: Any, document: Document, notices: list[str], depth: i
     if isinstance(reference, Skeleton):
         return reference
     if isinstance(reference, Map):
-        return read_skeleton(Document(reference, document.source, document.path), notices, depth + 1)
-    at = ("skeleton",)
-    if not isinstance(reference, str) or isinstance(reference, Plain):
-        raise Wrong("`skeleton` is no name", "give a name, a file or a map", at, kind=MissingKeyError)
-    if depth >= _EXTENDS_LIMIT:
-        facts = f"skeleton files extend each other more than {_EXTENDS_LIMIT} deep"
-        raise Wrong(facts, "end the circle", at, kind=SpecError)
+        return read_skeleton(replace(document, data=reference), notices, depth + 1)
+    if not isinstance(reference, str) or isinstance(reference, Plain) or depth >= _EXTENDS_LIMIT:
+        facts = f"`skeleton` is no name, or files extend each other more than {_EXTENDS_LIMIT} deep"
+        raise Wrong(facts, "give a name, a file or a map", ("skeleton",), kind=MissingKeyError)
     folder = document.path.parent if document.path is not None else Path()
-    try:
-        path = locate(reference, folder, notices)
-    except Wrong as wrong:
-        raise Wrong(wrong.facts, wrong.remedy, at, kind=wrong.kind) from None
-    return read_skeleton(read_yaml(path), notices, depth + 1)
+    return read_skeleton(read_yaml(locate(reference, folder)), notices, depth + 1)
 
 
 # ---- several mirrors --------------------------------------------------------------------------------------------

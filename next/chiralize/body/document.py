@@ -54,6 +54,11 @@ class Document:
             raise WrongValueError(self.where(()), facts, "write lines such as `joints: [...]` and `pairs: [...]`")
         return self.data
 
+    @property
+    def stem(self) -> str:
+        """The name of its file without the suffix."""
+        return self.path.stem if self.path is not None else "unnamed"
+
     def where(self, path: Iterable[str | int]) -> str:
         """File and line of the deepest part of a path that the document has."""
         line = self._followed(path)[0]

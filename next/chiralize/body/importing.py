@@ -79,7 +79,9 @@ def _built(path: Path, said: Said, content: Any, notices: list[str]) -> Skeleton
         notices.append(f"{path}: the file names no joints: they are called joint0 to joint{len(names) - 1}")
     joints = [joint for joint in names or () if isinstance(joint, str) and joint]
     if not joints or len(joints) != len(names or ()):
-        facts = f"neither names nor partners, or those of more than {_MOST_JOINTS} joints, or only running it would tell"
+        facts = (
+            f"neither names nor partners, or those of more than {_MOST_JOINTS} joints, or only running it would tell"
+        )
         raise Wrong(facts, _REMEDY, kind=ImportFormatError)
     if not pairs:
         pairs = infer_pairs(joints).pairs

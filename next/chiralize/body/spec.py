@@ -16,8 +16,8 @@ from dataclasses import dataclass, field, replace
 from itertools import combinations
 from pathlib import Path
 
-from chiralize.body.catalog import MIRRORS, by_mirror, locate, skeleton_at, skeleton_of
-from chiralize.body.document import Document, from_python, parse_yaml, read_yaml
+from chiralize.body.catalog import MIRRORS, by_mirror, open_file, skeleton_at, skeleton_of
+from chiralize.body.document import Document, from_python, parse_yaml
 from chiralize.body.hidden import HiddenPolicy
 from chiralize.body.schema import FileKeys, Tensor
 from chiralize.body.skeleton import Skeleton
@@ -82,7 +82,7 @@ class Spec:
     @staticmethod
     def from_dict(fields: Mapping[str, object]) -> Spec:
         """The inverse of `to_dict`. Raises SpecError."""
-        return _read(from_python(fields, "specification"), [])
+        return _read(from_python(fields, "specification"))
 
 
 def _layouts(tensors: tuple[Tensor, ...] | None) -> str:
@@ -113,7 +113,7 @@ def load_spec(
 
 def parse_spec(text: str, source: str = "<text>") -> Spec:
     """The specification that YAML text describes. Raises SpecError."""
-    return _read(parse_yaml(text, source), [])
+    return _read(parse_yaml(text, source))
 
 
 def _load(source: str | Path | Mapping[str, object] | Skeleton | Spec) -> Spec:
@@ -122,44 +122,36 @@ def _load(source: str | Path | Mapping[str, object] | Skeleton | Spec) -> Spec:
         return source
     if isinstance(source, Skeleton):
         return Spec(source.name, source)
-    if isinstance(source, Mapping):
-        return _read(from_python(source, "specification"), [])
-    notices: list[str] = []
-    try:
-        path = locate(source, Path(), notices)
-    except Wrong as wrong:
-        raise wrong.error("skeleton") from None
-    return _read(read_yaml(path), notices)
+    return _read(from_python(source, "specification") if isinstance(source, Mapping) else open_file(source))
 
 
-def _read(document: Document, notices: list[str]) -> Spec:
+def _read(document: Document) -> Spec:
     """The specification of a document; of several mirrors each is read as a file of its own, which names none."""
     documents = by_mirror(document)
     if not documents:
-        return _read_one(document, notices)
-    specs = {name: _read_one(one, list(notices)) for name, one in documents.items()}
+        return _read_one(document)
+    specs = {name: _read_one(one) for name, one in documents.items()}
     with document.within((MIRRORS,)):
         _check_together(specs)
     first = next(iter(specs.values()))
     return replace(first, mirrors=specs if len(specs) > 1 else {})
 
 
-def _read_one(document: Document, notices: list[str]) -> Spec:
+def _read_one(document: Document) -> Spec:
     """The specification of a document with one mirror."""
+    notices: list[str] = []
     keys = document.read(FileKeys, skeleton_at=lambda reference: skeleton_at(reference, document, notices))
-    stem = document.path.stem if document.path is not None else ""
     with document.within():
         base = None if keys.skeleton is None else skeleton_at(keys.skeleton, document, notices)
-        skeleton = skeleton_of(keys, base, stem or "unnamed", notices)
+        skeleton = skeleton_of(keys, base, document.stem, notices)
     for io, tensors in (("input", keys.inputs), ("output", keys.outputs)):
         for number, tensor in enumerate(tensors or ()):
             with document.within((f"{io}s", number)):
                 tensor.check(skeleton, io)
     if keys.activation == "keep" and keys.hidden.any_negated:
-        remedy = "`activation: tanh` lets them stay negated"
-        where = document.where(("hidden",))
+        where, remedy = document.where(("hidden",)), "`activation: tanh` lets them stay negated"
         notices.append(f"{where}: negated hidden channels meet activations that are not odd: {remedy}")
-    name = keys.name or stem or skeleton.name
+    name = keys.name or (document.stem if document.path is not None else skeleton.name)
     said = (*keys.notices, *notices)
     return Spec(name, skeleton, keys.inputs, keys.outputs, keys.hidden, keys.activation, keys.invariant, notices=said)
 

@@ -154,7 +154,7 @@ def _boolean(value: Any) -> bool | None:
     return value if isinstance(value, bool) else _BOOLEANS.get(value.lower()) if isinstance(value, Plain) else None
 
 
-_whole = _reader("a whole number of at most 18 digits", _integer)
+read_whole = _reader("a whole number of at most 18 digits", _integer)
 read_sign = _reader(
     "1 (stays) or -1 (negated)",
     lambda value: int(value) if isinstance(value, (Plain, int)) and str(value) in ("1", "+1", "-1") else None,
@@ -163,7 +163,7 @@ read_sign = _reader(
 
 def _count(value: object) -> int:
     """How many there are."""
-    count = _whole(value)
+    count = read_whole(value)
     return count if 1 <= count <= MOST_ENTRIES else _refuse(f"is {count}", f"give 1 to {MOST_ENTRIES}")
 
 
@@ -205,7 +205,7 @@ def _signs(value: object) -> tuple[int, ...] | dict[str, tuple[int, ...]]:
 
 Name = Annotated[str, BeforeValidator(read_name)]
 Prose = Annotated[str, BeforeValidator(_reader("text in one line", _text))]
-Whole = Annotated[int, BeforeValidator(_whole)]
+Whole = Annotated[int, BeforeValidator(read_whole)]
 Count = Annotated[int, BeforeValidator(_count)]
 Flag = Annotated[bool, BeforeValidator(_reader("true or false", _boolean))]
 Exact = Annotated[Fraction, BeforeValidator(_reader("a number such as 0.25 or 1/3", _fraction))]

@@ -192,13 +192,7 @@ def test_following_the_remedy_of_an_unpaired_joint_is_enough(text: str) -> None:
 
 # ---- names and files -----------------------------------------------------------------------------------------------
 def test_names_are_never_guessed() -> None:
-    for text, near in (("h36", "'h36m'"), ("h36m-1", "'h36m"), ("COCO", "'coco'"), ("walker2d.yaml", "'walker2d-v5'")):
+    for text, near in (("h36", "'h36m'"), ("h36m-1", "'h36m"), ("COCO", "'coco'"), ("h36m.yaml", "'h36m"), ("walker2d.yaml", "'walker2d-v5'")):
         with pytest.raises(errors.UnknownNameError) as caught:
             load_skeleton(text)
         assert near in caught.value.remedy
-
-
-def test_a_file_name_that_is_no_file_falls_back_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    notices: list[str] = []
-    assert load_skeleton("h36m.yaml", notices).name == "h36m-17" and len(notices) == 1

@@ -315,11 +315,6 @@ def test_load_spec_takes_names_files_skeletons_and_specs(tmp_path):
     assert Spec.from_dict(spec.to_dict()) == spec
 
 
-def test_fallback_notice_travels(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    assert load_spec("h36m.yaml").notices == ("h36m.yaml is not a file: the shipped skeleton h36m-17 is used",)
-
-
 def test_negated_with_keep_is_noticed():
     spec = parse_spec("skeleton: h36m\nhidden: {negated: 1/3}", "f.yaml")
     assert len(spec.notices) == 1 and "f.yaml:2" in spec.notices[0] and "activation: tanh" in spec.notices[0]
