@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from chiralize.commands.api import verify as verify
     from chiralize.errors import ChiralizeError as ChiralizeError
     from chiralize.errors import ChiralizeWarning as ChiralizeWarning
+    from chiralize.nn.mirror import Mirror as Mirror
+    from chiralize.nn.training import keep_symmetric as keep_symmetric
+    from chiralize.nn.training import recipe as recipe
 
 __version__ = "0.2.0.dev0"
 
@@ -26,6 +29,9 @@ __version__ = "0.2.0.dev0"
 _HOMES = {
     "chiralize": "chiralize.commands.api",
     "verify": "chiralize.commands.api",
+    "Mirror": "chiralize.nn.mirror",
+    "keep_symmetric": "chiralize.nn.training",
+    "recipe": "chiralize.nn.training",
     "Skeleton": "chiralize.body.skeleton",
     "Spec": "chiralize.body.spec",
     "ChiralizeError": "chiralize.errors",

@@ -96,11 +96,6 @@ class Butterfly(Tables):
         self.table("order", None if self.runs else order, device)
         self.table("back", None if self.runs else np.argsort(order), device)
 
-    @property
-    def sizes(self) -> list[int]:
-        """Of the parts of the axis: firsts of the pairs and seconds, even and odd fixed entries."""
-        return [self.pairs, self.pairs, self.even - self.pairs, self.odd - self.pairs]
-
     def split(self, x: Tensor, dim: int = -1) -> tuple[Tensor, Tensor]:
         """(even, odd) coordinates, scaled for a weight of the orthonormal basis. Raises RepresentationSizeError.
 
@@ -120,22 +115,19 @@ class Butterfly(Tables):
             axis = dim % x.ndim
             u, v = x.unflatten(axis, (self.runs, 2, -1)).unbind(axis + 1)
             return (u + v).flatten(axis, axis + 1), (u - v).flatten(axis, axis + 1)
-        u, v, fixed_even, fixed_odd = x.split(self.sizes, dim)
-        even, odd = [fixed_even * ROOT], [fixed_odd * ROOT]
-        if self.pairs:
-            total, apart = u + v, u - v
+        even: list[Tensor] = []
+        odd: list[Tensor] = []
+        for start, count, is_plain in self._kinds():
+            u, v = x.narrow(dim, start, count), x.narrow(dim, self.pairs + start, count)
             # The even number of a pair (u, -v) is u - v, which is the odd one of a plain pair.
-            even = [*self._picked(total, apart, dim), *even]
-            odd = [*self._picked(apart, total, dim), *odd]
-        return _whole(even, dim), _whole(odd, dim)
+            total, apart = u + v, u - v
+            even.append(total if is_plain else apart)
+            odd.append(apart if is_plain else total)
+        even += self._fixed(x, 2 * self.pairs, self.even - self.pairs, dim)
+        odd += self._fixed(x, self.pairs + self.even, self.odd - self.pairs, dim)
+        return _whole(even, x, dim), _whole(odd, x, dim)
 
     forward = split
-
-    def _picked(self, plain: Tensor, signed: Tensor, dim: int) -> list[Tensor]:
-        """One tensor's entries of the plain pairs, the other's of those with a sign."""
-        if self.plain in (0, self.pairs):  # a slice of all of it would be one call more, for nothing
-            return [plain if self.plain else signed]
-        return [plain.narrow(dim, 0, self.plain), signed.narrow(dim, self.plain, self.pairs - self.plain)]
 
     def join(self, even: Tensor, odd: Tensor, dim: int = -1) -> Tensor:
         """The axis again, in its own order, from coordinates that a weight of the orthonormal basis made.
@@ -148,13 +140,25 @@ class Butterfly(Tables):
             axis = dim % even.ndim
             e, o = even.unflatten(axis, (self.runs, -1)), odd.unflatten(axis, (self.runs, -1))
             return torch.stack([e + o, e - o], axis + 1).flatten(axis, axis + 2)
-        e, fixed_even = even.split([self.pairs, self.even - self.pairs], dim)
-        o, fixed_odd = odd.split([self.pairs, self.odd - self.pairs], dim)
-        parts = [fixed_even * ROOT, fixed_odd * ROOT]
-        if self.pairs:
-            parts = [e + o, *self._picked(e - o, o - e, dim), *parts]
-        x = _whole(parts, dim)
+        firsts: list[Tensor] = []
+        seconds: list[Tensor] = []
+        for start, count, is_plain in self._kinds():
+            e, o = even.narrow(dim, start, count), odd.narrow(dim, start, count)
+            firsts.append(e + o)
+            seconds.append(e - o if is_plain else o - e)
+        fixed = self._fixed(even, self.pairs, self.even - self.pairs, dim)
+        fixed += self._fixed(odd, self.pairs, self.odd - self.pairs, dim)
+        x = _whole([*firsts, *seconds, *fixed], even, dim)
         return x if self.back is None else x.index_select(dim, self.back)
+
+    def _kinds(self) -> list[tuple[int, int, bool]]:
+        """(first one, count, whether they are plain) of the plain pairs and of those with a sign; only kinds that come."""
+        kinds = [(0, self.plain, True), (self.plain, self.pairs - self.plain, False)]
+        return [kind for kind in kinds if kind[1]]
+
+    def _fixed(self, x: Tensor, start: int, count: int, dim: int) -> list[Tensor]:
+        """Fixed entries, or their coordinates, as the other; none where there are none."""
+        return [x.narrow(dim, start, count) * ROOT] if count else []
 
     def coordinates(self, tensor: Tensor, dim: int = 0) -> tuple[Tensor, Tensor]:
         """(even, odd) coordinates in the orthonormal basis, (u + v) / sqrt 2 and (u - v) / sqrt 2: for weights, not
@@ -197,10 +201,11 @@ def _zeros(like: Tensor, size: int, dim: int) -> Tensor:
     return like.new_zeros(shape)
 
 
-def _whole(parts: Sequence[Tensor], dim: int) -> Tensor:
-    """Parts one behind the other along an axis; a single one that has entries as it is, without a copy."""
-    filled = [part for part in parts if part.shape[dim]] or [parts[0]]
-    return torch.cat(filled, dim) if len(filled) > 1 else filled[0]
+def _whole(parts: Sequence[Tensor], like: Tensor, dim: int) -> Tensor:
+    """Parts one behind the other along an axis; a single one as it is, without a copy, and nothing of no entries."""
+    if not parts:
+        return like.narrow(dim, 0, 0)
+    return torch.cat(list(parts), dim) if len(parts) > 1 else parts[0]
 
 
 # ---- hidden spaces ----------------------------------------------------------------------------------------------

@@ -8,13 +8,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from chiralize.errors import AsymmetricWeightError, RepresentationSizeError
-from chiralize.graph.model import Node, Where
-from chiralize.nn import Conv2d, ConvTranspose2d, ReversedConv2d, hidden
-from chiralize.nn.deploy.speed import inputs_of, is_faster, is_faster_in_graphs
+from chiralize.nn import ReversedConv2d, hidden
 from chiralize.symmetry.representation import Representation
 from tests.support.chiral_oracle import noise, scrambled, turn
 from tests.support.strategies import representations
@@ -22,14 +20,11 @@ from tests.support.strategies import representations
 REPS = st.one_of(representations(max_factors=2), st.sampled_from([hidden(8), hidden(7, fixed=1)]))
 PAIRS = hidden(16)
 LAYERS: dict[str, tuple[Any, dict[str, Any], tuple[int, int]]] = {  # layer, settings, rows and columns of the input
-    "3": (Conv2d, {"kernel_size": 3, "padding": 1}, (4, 6)),
-    "7, stride 2": (Conv2d, {"kernel_size": 7, "stride": 2, "padding": 3}, (8, 9)),
-    "patches": (Conv2d, {"kernel_size": 4, "stride": 4, "bias": False}, (8, 12)),
-    "dilated": (Conv2d, {"kernel_size": (1, 3), "dilation": 2, "padding": "same"}, (3, 5)),
-    "reflected": (Conv2d, {"kernel_size": 3, "padding": 1, "padding_mode": "reflect"}, (4, 5)),
-    "transposed": (ConvTranspose2d, {"kernel_size": 4, "stride": 2, "padding": 1}, (3, 5)),
-    "transposed, 3 by 2": (ConvTranspose2d, {"kernel_size": (3, 2), "stride": (1, 2), "bias": False}, (3, 5)),
-    "transposed, 5": (ConvTranspose2d, {"kernel_size": 5, "stride": (2, 1), "dilation": (1, 2)}, (3, 5)),
+    "3": (ReversedConv2d, {"kernel_size": 3, "padding": 1}, (4, 6)),
+    "7, stride 2": (ReversedConv2d, {"kernel_size": 7, "stride": 2, "padding": 3}, (8, 9)),
+    "patches": (ReversedConv2d, {"kernel_size": 4, "stride": 4, "bias": False}, (8, 12)),
+    "dilated": (ReversedConv2d, {"kernel_size": (1, 3), "dilation": 2, "padding": "same"}, (3, 5)),
+    "reflected": (ReversedConv2d, {"kernel_size": 3, "padding": 1, "padding_mode": "reflect"}, (4, 5)),
 }
 
 
@@ -87,15 +82,7 @@ def test_half_of_the_products_and_of_the_numbers(name: str) -> None:
         assert torch.allclose(squares, dense.square().sum())  # a step of SGD is the dense layer's
 
 
-def test_answers_lie_in_memory_as_torchs_do() -> None:
-    """Whatever the batch: code behind a layer may view them."""
-    layer = ReversedConv2d(PAIRS, PAIRS, 3, 1, 1)
-    for x in (torch.zeros(64, 16, 9, 9), torch.zeros(64, 16, 9, 9).contiguous(memory_format=torch.channels_last)):
-        with torch.no_grad():
-            assert layer(x).stride() == layer.folded()(x).stride()
-
-
-@pytest.mark.parametrize("name", ["3", "transposed"])
+@pytest.mark.parametrize("name", ["3", "7, stride 2"])
 def test_rows_are_reversed_where_that_is_asked_for(name: str) -> None:
     layer, x = built(name, PAIRS, PAIRS, "h"), inputs(name, PAIRS, "h")
     mirrored = layer(turn(x, PAIRS.action, 1).flip(-2))
@@ -103,7 +90,7 @@ def test_rows_are_reversed_where_that_is_asked_for(name: str) -> None:
     assert (layer(x) - layer.folded()(x)).abs().max() <= 1e-12
 
 
-@pytest.mark.parametrize("name", ["7, stride 2", "transposed"])
+@pytest.mark.parametrize("name", ["3", "7, stride 2"])
 def test_weights_in_and_out(name: str) -> None:
     """torch's weights load, in either direction; those that the mirror moves are refused by name."""
     layer, other, x = built(name, PAIRS, hidden(6), "w"), built(name, PAIRS, hidden(6), "w"), inputs(name, PAIRS)
@@ -117,7 +104,7 @@ def test_weights_in_and_out(name: str) -> None:
 
 
 def test_trained_gradients_are_those_of_the_dense_layer() -> None:
-    layer, x = built("transposed", PAIRS, PAIRS), inputs("transposed", PAIRS).requires_grad_()
+    layer, x = built("7, stride 2", PAIRS, PAIRS), inputs("7, stride 2", PAIRS).requires_grad_()
     (ours,) = torch.autograd.grad(layer(x).square().sum(), x)
     (dense,) = torch.autograd.grad(layer.folded()(x).square().sum(), x)
     assert (ours - dense).abs().max() <= 1e-10
@@ -128,39 +115,6 @@ def test_sizes_that_do_not_fit_are_refused() -> None:
     with pytest.raises(RepresentationSizeError):
         layer(torch.zeros(1, 16, 8, 12))
     with pytest.raises(RepresentationSizeError):
-        ConvTranspose2d(PAIRS, PAIRS, 3, 2, 1)
+        ReversedConv2d(PAIRS, PAIRS, 4, padding="same")
     with pytest.raises(RepresentationSizeError):
-        Conv2d(PAIRS, PAIRS, 4, padding="same", mirror="w")
-    with pytest.raises(RepresentationSizeError):
-        Conv2d(PAIRS, PAIRS, 3, mirror="x")
-
-
-@pytest.mark.parametrize(
-    ("kind", "channels", "stride", "chosen"),
-    [
-        (nn.Conv2d, 512, 1, True),
-        (nn.Conv2d, 128, 1, True),
-        (nn.Conv2d, 160, 1, True),
-        (nn.Conv2d, 96, 1, False),
-        (nn.Conv2d, 160, 2, False),
-        (nn.ConvTranspose2d, 160, 2, False),
-        (nn.Conv2d, 512, 2, False),
-        (nn.ConvTranspose2d, 512, 2, False),
-    ],
-)
-def test_halves_that_were_slower_are_not_chosen(kind: Any, channels: int, stride: int, chosen: bool) -> None:
-    layer = kind(channels, channels, 4 if stride > 1 else 3, stride, 1, device="meta")
-    twin = (ConvTranspose2d if kind is nn.ConvTranspose2d else ReversedConv2d)(
-        hidden(channels), hidden(channels), layer.kernel_size, stride, 1, device="meta"
-    )
-    target = "aten.conv2d.default" if kind is nn.Conv2d else "aten.conv_transpose2d.input"
-    node = Node("op", target, {}, ((1, channels, 32, 33),), frozenset(), Where())
-    assert is_faster_in_graphs(layer, [node], lambda: twin) == chosen
-    assert is_faster(layer, [node], lambda: twin) == (chosen and channels > 192)  # as a layer it gains less
-
-
-def test_a_timing_reads_what_such_an_answer_comes_from() -> None:
-    layer = nn.ConvTranspose2d(4, 6, 4, 2, 1)
-    y = layer(torch.zeros(2, 4, 5, 7))
-    node = Node("up", "aten.conv_transpose2d.input", {}, (tuple(y.shape),), frozenset(), Where())
-    assert inputs_of(layer, [node]) == [((2, 4, 5, 7),)]
+        ReversedConv2d(PAIRS, PAIRS, 3, mirror="x")

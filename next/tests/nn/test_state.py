@@ -6,6 +6,7 @@ import copy
 import io
 import pickle
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -23,6 +24,7 @@ from chiralize.nn import (
     LayerNorm,
     Linear,
     MultiheadAttention,
+    ReversedConv2d,
     hidden,
 )
 from chiralize.symmetry.representation import Representation
@@ -49,13 +51,14 @@ NETS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "gru": (lambda: Recurrent(PAIRS, GRU), (3, 4, 6, 2)),
     "transformer": (lambda: Transformer(PAIRS, 2), (3, 4, 6, 2)),
 }
-LAYERS: dict[str, Callable[[], Any]] = {
-    "linear": lambda: Linear(MIXED, PAIRS), "head": lambda: InvariantHead(MIXED, 3),
-    "conv1d": lambda: Conv1d(MIXED, PAIRS, 3), "conv2d": lambda: Conv2d(MIXED, PAIRS, 3),
-    "batch norm": lambda: BatchNorm1d(MIXED), "batch norm, halves": lambda: BatchNorm2d(PAIRS),
-    "layer norm": lambda: LayerNorm(PAIRS), "lstm": lambda: LSTM(MIXED, PAPER, 2, bidirectional=True),
-    "lstm, projected": lambda: LSTM(MIXED, PAIRS, rep_proj=MIXED), "gru": lambda: GRU(MIXED, PAIRS, bias=False),
-    "attention": lambda: MultiheadAttention(MIXED, 2),
+LAYERS: dict[str, Callable[..., Any]] = {
+    "linear": partial(Linear, MIXED, PAIRS), "head": partial(InvariantHead, MIXED, 3),
+    "conv1d": partial(Conv1d, MIXED, PAIRS, 3), "conv2d": partial(Conv2d, MIXED, PAIRS, 3),
+    "reversed": partial(ReversedConv2d, MIXED, PAIRS, 3), "batch norm": partial(BatchNorm1d, MIXED),
+    "batch norm, halves": partial(BatchNorm2d, PAIRS), "layer norm": partial(LayerNorm, PAIRS),
+    "lstm": partial(LSTM, MIXED, PAPER, 2, bidirectional=True),
+    "lstm, projected": partial(LSTM, MIXED, PAIRS, rep_proj=MIXED),
+    "gru": partial(GRU, MIXED, PAIRS, bias=False), "attention": partial(MultiheadAttention, MIXED, 2),
 }  # fmt: skip
 
 
@@ -155,15 +158,7 @@ def test_made_without_memory(name: str) -> None:
 @pytest.mark.parametrize("name", LAYERS)
 def test_device_and_dtype_arguments(name: str) -> None:
     """Everything of the state lies where it was asked for; tables never on `meta`."""
-    kinds: dict[str, Callable[..., nn.Module]] = {
-        "linear": lambda **item: Linear(MIXED, PAIRS, **item), "head": lambda **item: InvariantHead(MIXED, 3, **item),
-        "conv1d": lambda **item: Conv1d(MIXED, PAIRS, 3, **item), "conv2d": lambda **item: Conv2d(MIXED, PAIRS, 3, **item),
-        "batch norm": lambda **item: BatchNorm1d(MIXED, **item), "layer norm": lambda **item: LayerNorm(PAIRS, **item),
-        "batch norm, halves": lambda **item: BatchNorm2d(PAIRS, **item), "lstm": lambda **item: LSTM(MIXED, PAPER, **item),
-        "lstm, projected": lambda **item: LSTM(MIXED, PAIRS, rep_proj=MIXED, **item),
-        "gru": lambda **item: GRU(MIXED, PAIRS, **item), "attention": lambda **item: MultiheadAttention(MIXED, 2, **item),
-    }  # fmt: skip
-    layer = kinds[name](device="meta", dtype=torch.float64)
+    layer = LAYERS[name](device="meta", dtype=torch.float64)
     assert all(item.is_meta for item in layer.state_dict().values())
     assert all(item.dtype == torch.float64 for item in layer.parameters())
     assert not any(item.is_meta for key, item in layer.named_buffers() if key not in layer.state_dict())
