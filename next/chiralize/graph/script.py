@@ -136,15 +136,16 @@ def _named(graph: torch.fx.GraphModule, module: nn.Module) -> torch.fx.GraphModu
     stored = module.state_dict(keep_vars=True) | dict(module.named_buffers())
     names = {tensor.data_ptr(): name for name, tensor in stored.items() if tensor.numel()}
     root = nn.Module()
+    learned = {name for name, _ in module.named_parameters(remove_duplicate=False)}
     for name, tensor in stored.items():
-        _register(root, name, tensor)
+        _register(root, name, tensor, name in learned)
     for node in graph.graph.nodes:
         if node.op == "get_attr":
             tensor = operator.attrgetter(node.target)(graph)
             name = names.get(tensor.data_ptr())
             if name is None or stored[name].shape != tensor.shape:
                 # What the module does not hold under a name, such as numbers that forward makes.
-                _register(root, node.target, tensor)
+                _register(root, node.target, tensor, learned=False)
             else:
                 node.target = name
     return torch.fx.GraphModule(root, graph.graph, type(module).__name__).eval()
@@ -159,14 +160,17 @@ def _arguments(module: nn.Module, call: Call, names: Sequence[str]) -> list[str]
     return [*(taken if len(taken) >= len(call[0]) else names)[: len(call[0])], *call[1]]
 
 
-def _register(root: nn.Module, name: str, tensor: Tensor) -> None:
-    """Put a tensor into a module, under a path, with the modules on the way made as needed."""
+def _register(root: nn.Module, name: str, tensor: Tensor, learned: bool) -> None:
+    """Put a tensor into a module, under a path, with the modules on the way made as needed.
+
+    learned: it is a weight. Its class does not say so: the parameters of a script are plain tensors.
+    """
     *path, last = name.split(".")
     for part in path:
         if not hasattr(root, part):
             root.add_module(part, nn.Module())
         root = getattr(root, part)
-    if isinstance(tensor, nn.Parameter):
+    if learned:
         root.register_parameter(last, nn.Parameter(tensor.detach(), tensor.requires_grad))
     else:
         root.register_buffer(last, tensor.detach())
