@@ -28,13 +28,12 @@ import numpy as np
 from pydantic.functional_validators import AfterValidator, BeforeValidator, PlainValidator
 
 from chiralize.body.naming import partners_of
-from chiralize.body.quantities import ABOUT, WITH_DIMS, Quantity, orders_of
+from chiralize.body.quantities import ABOUT, WITH_DIMS, Axes, Centres, Component, Kind, Quantity, check_quantity
 from chiralize.body.skeleton import AXES, Skeleton, check_pairs
 from chiralize.body.values import (
     MOST_ENTRIES,
     Count,
     Entries,
-    Exact,
     Flag,
     Keys,
     Name,
@@ -65,29 +64,9 @@ COMMANDS: Mapping[str, str] = {
     "height": "",
 }
 """The commands whose names tell their sign, with the axes that each is made of. Every other one wants its sign."""
-_FARTHEST_CENTRE = 10**30
-"""A centre c beyond it is refused: x is mirrored to 2 c - x, and float32 ends at 3.4e38."""
 _ALIKE = 0.7
 """How like a kind an unknown key has to be, to be offered for it: `vectr` is, `name` is not."""
 _PHASES = ("sin_cos", "cos_sin", "sin", "cos")
-
-
-def _near(value: Fraction) -> Fraction:
-    if abs(value) > _FARTHEST_CENTRE:
-        raise Wrong(f"centre {shown(value)} lies beyond 1e30", "give it in the unit of the data")
-    return value
-
-
-def _of_space(names: tuple[str, ...]) -> tuple[str, ...]:
-    for number, name in enumerate(names):
-        position_in(AXES, name, "axis of the body", (number,))
-    return names
-
-
-Axes = Annotated[Names, AfterValidator(_of_space)]
-Centres = dict[str, Annotated[Exact, AfterValidator(_near)]]
-"""`reflect: {x: 320}`: the mirror image of x is 640 - x, as for pixels of a picture 640 wide."""
-Kind = Literal["scalar", "vector", "axial", "wrench", "twist", "inertia", "quaternion", "rotation", "euler"]
 
 
 @dataclass(frozen=True)
@@ -192,18 +171,6 @@ def chained(runs: Sequence[Run]) -> Run:
     return Run(labels, first.direct_sum(*others), tuple(chain.from_iterable(run.centers for run in runs)))
 
 
-def check_quantity(kind: str, order: str, dims: Sequence[str] | None) -> None:
-    """Raises Wrong where the numbers of a kind have no such order, need one that is not said, or have no dims."""
-    orders = orders_of(kind)
-    if order not in orders:
-        choices = [option for option in orders if option]
-        remedy = f"use one of {', '.join(choices)}" if choices else "drop it"
-        facts = f"the order of the numbers of a {kind} is {repr(order) if order else 'not said'}"
-        raise Wrong(facts, remedy, ("order",), kind=WrongValueError if order else MissingKeyError)
-    if dims and kind not in WITH_DIMS:
-        raise Wrong(f"`dims` of a {kind}", "drop it; dims are of a vector or an axial vector", ("dims",))
-
-
 # ---- entries that stay where they are -----------------------------------------------------------------------------
 class Measured(Block):
     """Numbers of one thing: `{vector: velocity, dims: [x, y], reflect: {x: 320}}`, `{quaternion: wxyz, name: base}`.
@@ -246,16 +213,15 @@ class Measured(Block):
         return self._entries(labels, _still(signs), names if quantity.kind == "vector" else [""] * len(labels))
 
 
-def _command(value: Any) -> tuple[str, int | None]:
+def _command(value: Any) -> str | dict[str, int]:
     """A name that tells its sign, or a map of one name to its sign. Raises Wrong."""
     if isinstance(value, Mapping) and len(value) == 1:
-        ((name, sign),) = value.items()
-        return read_name(name), read_sign(sign)
+        return {read_name(name): read_sign(sign) for name, sign in value.items()}
     name = read_name(value)
     if name not in COMMANDS:
         remedy = f"give the sign: {{{name}: 1}} (stays) or {{{name}: -1}} (negated)"
         raise Wrong(f"what the mirror does to {shown(name)} is not told by the name", remedy)
-    return name, None
+    return name
 
 
 class Command(Block):
@@ -265,26 +231,21 @@ class Command(Block):
     """
 
     KEYS = ("command",)
-    command: Annotated[
-        tuple[Annotated[tuple[str, int | None], PlainValidator(_command)], ...], AfterValidator(not_empty)
-    ]
+    command: tuple[Annotated[str | dict[str, int], PlainValidator(_command)], ...]
 
     def checked(self) -> None:
-        refuse_twice([name for name, _ in self.command], "command", ("command",))
+        refuse_twice(not_empty(self._names), "command", ("command",))
 
-    def to_dict(self) -> dict[str, object]:
-        """As a file writes it."""
-        entries = [name if sign is None else {name: sign} for name, sign in self.command]
-        return super().to_dict() | {"command": entries}
+    @property
+    def _names(self) -> list[str]:
+        return [entry if isinstance(entry, str) else next(iter(entry)) for entry in self.command]
 
     def run(self, body: Skeleton) -> Run:
-        signs: list[int] = []
-        for name, sign in self.command:
-            if sign is None:
-                axes = COMMANDS[name]
-                sign = -1 if axes and axes.count(self.lateral(body)) % 2 else 1
-            signs.append(sign)
-        return self._entries(_labels(self.title, [name for name, _ in self.command]), _still(signs))
+        given = {name: sign for entry in self.command if isinstance(entry, dict) for name, sign in entry.items()}
+        wants_axis = any(COMMANDS.get(name) for name in self._names if name not in given)
+        lateral = self.lateral(body) if wants_axis else "-"
+        signs = [given.get(name) or Component(name, COMMANDS[name]).sign(lateral) for name in self._names]
+        return self._entries(_labels(self.title, self._names), _still(signs))
 
 
 # ---- entries that swap --------------------------------------------------------------------------------------------
@@ -309,7 +270,6 @@ class Joints(Block):
 
     @property
     def title(self) -> str:
-        """The name that its labels begin with."""
         return self.name or self.joints
 
     def run(self, body: Skeleton) -> Run:
@@ -473,7 +433,7 @@ class Grid(Block):
             raise Wrong(facts, "give one size or more, and name every axis once, slowest first", ("grid",))
         _limit(prod(self.grid))
         for axis in self.flip or ():
-            position_in(range(count), axis, "axis", ("flip",))
+            position_in([""] * count, axis, "axis", ("flip",))
         if self.flip is None and not set(self.axes or ()) & set(AXES):
             facts = "which axis of the grid the mirror reverses is not said"
             raise Wrong(facts, "add `axes: [x, y]`, slowest first; or `flip: 1`", kind=MissingKeyError)
@@ -483,12 +443,10 @@ class Grid(Block):
         if flipped is None:
             lateral = self.lateral(body)
             flipped = tuple(axis for axis, word in enumerate(self.axes or ()) if word == lateral)
-        factors: list[SignedPermutation] = []
-        for axis, size in enumerate(self.grid):
-            order = np.arange(size)
-            factors.append(SignedPermutation(order[::-1] if axis in flipped else order, np.ones(size, np.int64)))
+        points = np.arange(prod(self.grid)).reshape(self.grid)
+        mirrored = np.flip(points, flipped).reshape(-1)
         labels = [f"{self.title}[{','.join(map(str, point))}]" for point in np.ndindex(*self.grid)]
-        return self._entries(labels, factors[0].kronecker(*factors[1:]))
+        return self._entries(labels, SignedPermutation(mirrored, np.ones(len(labels), np.int64)))
 
 
 class History(Block):
@@ -509,21 +467,16 @@ class History(Block):
         return self.of
 
     def run(self, body: Skeleton) -> Run:
-        count = self.history
-        still, runs = SignedPermutation.identity(count), list[Run]()
+        count, still, runs = self.history, SignedPermutation.identity(self.history), list[Run]()
+        # `t-0` is the newest frame, whichever comes first; `frame0` the first where the order is not said.
+        order = range(count - 1, -1, -1) if self.order == "oldest_first" else range(count)
+        frames = [f"frame{frame}" if self.order is None else f"t-{frame}" for frame in order]
         for blocks in [self.of] if self.major == "frames" else [(block,) for block in self.of]:
             inside = joined(blocks, body)
             _limit(count * len(inside.labels))
-            frames = map(self._frame, range(count))
             labels = [dotted(self.name, frame, label) for frame in frames for label in inside.labels]
             runs.append(Run(tuple(labels), still.kronecker(inside.action), inside.centers * count))
         return chained(runs)
-
-    def _frame(self, frame: int) -> str:
-        """`t-0` is the newest frame, whichever comes first; `frame0` the first where the order is not said."""
-        if self.order is None:
-            return f"frame{frame}"
-        return f"t-{self.history - 1 - frame if self.order == 'oldest_first' else frame}"
 
 
 # ---- the kinds ----------------------------------------------------------------------------------------------------

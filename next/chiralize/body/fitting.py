@@ -29,7 +29,7 @@ from chiralize.body.catalog import names_of_size
 from chiralize.body.layout import Layout, free_names
 from chiralize.body.skeleton import Skeleton
 from chiralize.errors import AmbiguousLayoutError, LayoutSizeError, SpecError
-from chiralize.errors.words import listed
+from chiralize.errors.words import listed, when
 from chiralize.symmetry.involution import SignedPermutation
 from chiralize.symmetry.representation import Representation, TensorRepresentation
 
@@ -70,22 +70,20 @@ def fit(layout: Layout, shape: Sequence[int], body: Skeleton, fixed_dims: bool, 
     Raises LayoutSizeError that names the axis, its size and what was expected.
     """
     layout = layout.expanded(len(shape), where)
-    fixed_dims = fixed_dims or layout.has_matrices  # of a matrix both sides are all dims
+    fixed_dims = fixed_dims or layout.words.count("d") == 2  # of a matrix both sides are all dims
     known = {"1": 1, "j": len(body.joints)} | ({"d": len(body.dims)} if fixed_dims else {})
     sizes: dict[str, int] = {}
     for axis, (words, size) in enumerate(zip(layout.axes, shape, strict=True)):
         sizes |= _fit_axis(words, size, known, f"{where}: axis {axis} of layout '{layout}'", body)
     # Fewer coordinates than the skeleton's are its first ones, as of a 2D pose; more have no names.
-    if "d" in sizes and not fixed_dims:
-        if sizes["d"] > len(body.dims):
-            facts = f"{sizes['d']} coordinates, but skeleton {body.name} has the dims {list(body.dims)}"
-            raise LayoutSizeError(where, facts, "name them all: `dims: [...]` (a name that negate does not list stays)")
-        body = body.with_dims(body.dims[: sizes["d"]])
+    count = sizes.get("d", 0)
     # One number a joint: x, a score? Their signs differ, so it is not guessed.
-    if "j" in sizes and "d" not in sizes and len(body.dims) > 1:
-        facts = f"layout '{layout}' has j but no d, and skeleton {body.name} has the dims {list(body.dims)}"
-        remedy = f"say what each joint holds: dims: [{body.dims[0]}] for one coordinate, dims: [] for a score"
+    if (not fixed_dims and count > len(body.dims)) or ("j" in sizes and "d" not in sizes and len(body.dims) > 1):
+        facts = f"{sizes.get('d', 'no')} coordinates a joint, but skeleton {body.name} has the dims {list(body.dims)}"
+        remedy = f"name those of this tensor: dims: [{body.dims[0]}] for one, dims: [] for a score"
         raise LayoutSizeError(where, facts, remedy)
+    if "d" in sizes and not fixed_dims:
+        body = body.with_dims(body.dims[: sizes["d"]])
     return Pose(layout, body, tuple(sizes.items()))
 
 
@@ -94,20 +92,16 @@ def _fit_axis(words: Sequence[str], size: int, known: Mapping[str, int], where: 
 
     "(j d)" of size 51 with 17 joints has d = 3.
     """
-    if words == ("d",) and "d" not in known:
-        return {"d": size}
     open_words = [word for word in words if word not in known]
     product = prod(known[word] for word in words if word in known)
-    facts = f"size {size} = " + " x ".join(f"{word}={known.get(word, '?')}" for word in words)
-    if len(open_words) > 1:
-        raise LayoutSizeError(where, f"{facts}: {len(open_words)} sizes are open", "give `dims`, or split the axis")
-    if (not open_words and product != size) or (open_words and (product == 0 or size % product)):
+    if len(open_words) > 1 or (product != size and not open_words) or product == 0 or size % product:
+        facts = f"size {size} is not " + " x ".join(f"{word}={known.get(word, '?')}" for word in words)
         others = listed(names_of_size(size), 4) if words == ("j",) else ""
-        hint = f" (skeletons of {size} joints: {others})" if others else ""
+        hint = when(others, f" (skeletons of {size} joints: {others})")
         remedy = (
             f"check skeleton {body.name}, {len(body.joints)} joints with dims {list(body.dims)}, and the layout{hint}"
         )
-        raise LayoutSizeError(where, f"{facts} does not hold", remedy)
+        raise LayoutSizeError(where, facts, remedy)
     return {word: known[word] if word in known else size // product for word in words}
 
 
@@ -119,32 +113,22 @@ def represent(pose: Pose, where: str) -> TensorRepresentation:
     a product of a sign of the joint and a sign of the coordinate.
     """
     layout, body = pose.layout, pose.body
-    table = body.sign_table()  # "joint dim"
-    if layout.has_joints_twice and (table < 0).any():
-        # By which of the two joints a number of every two changes its sign is not known.
-        facts = f"layout '{layout}' has j twice, and {body.name} negates {', '.join(body.dims)}"
-        remedy = "dims: [] where the numbers do not change sign, as distances; else list them under `fields`"
+    table, twice = body.sign_table(), layout.words.count("j") == 2  # "joint dim"
+    is_of_joints = not (table == table[:1]).all() and ("d" in layout or "j" in layout)
+    is_unclear = is_of_joints and ("j" not in layout or layout.words.count("d") == 2)
+    # By which of two joints a number of every two changes its sign is not known.
+    if is_unclear or (twice and (table < 0).any()):
+        facts = f"layout '{layout}' does not say by which joint of {body.name} an entry changes its sign"
+        remedy = "dims: [] where none does, as distances; else merge (j d), describe one dim, or list `fields`"
         raise SpecError(where, facts, remedy)
-    turned = reversals(pose.turned, dict(pose.sizes), where)
-    is_uniform = bool((table == table[:1]).all())
+    signs: tuple[Signs, Signs] | None = np.ones(len(body.joints), np.int64), table[0]
     is_together = layout.axis_of("j") == layout.axis_of("d")
-    if is_uniform or not ("d" in layout or "j" in layout):
-        signs = np.ones(len(body.joints), np.int64), table[0]
-    else:
-        _check_signs_of_joints(pose, where)
+    if is_of_joints:
         signs = None if is_together else _factors(table, body, where)
     if "j" in layout and not is_together and len(body.dims) == 1:
         signs = table[:, 0], np.ones(1, np.int64)  # "b j" of a robot has no axis d to carry the sign
+    turned = {word: reversal(dict(pose.sizes)[word], cell, f"{where}: axis {word}") for word, cell in pose.turned}
     return TensorRepresentation(tuple(_axis(words, pose, signs, turned) for words in layout.axes))
-
-
-def _check_signs_of_joints(pose: Pose, where: str) -> None:
-    """Raises SpecError where joints have signs of their own, and the layout does not say which joint an entry is of."""
-    facts = f"joints of {pose.body.name} have signs of their own, and layout '{pose.layout}'"
-    if pose.layout.has_matrices:
-        raise SpecError(where, f"{facts} has matrices", "describe one axis of them: dims: [...], signs: {joint: [...]}")
-    if "j" not in pose.layout:
-        raise SpecError(where, f"{facts} has no j", "add j")
 
 
 def _factors(table: Signs, body: Skeleton, where: str) -> tuple[Signs, Signs]:
@@ -158,12 +142,10 @@ def _factors(table: Signs, body: Skeleton, where: str) -> tuple[Signs, Signs]:
     if (product != table).any():
         odd = int(np.flatnonzero((product != table).any(axis=1))[0])
         facts = (
-            f"joints of {body.name} have signs of their own, which are no product of a joint and a coordinate axis: "
-            f"those of {body.joints[odd]} are neither those of {body.joints[0]} nor all of them turned"
+            f"signs of {body.joints[odd]} of {body.name} are neither those of {body.joints[0]} nor all of them turned"
         )
         remedy = (
-            f"merge both axes, (j d), or describe one coordinate; where its last numbers are padding (0 has any sign), "
-            f"signs: {{{body.joints[odd]}: {product[odd].tolist()}}}"
+            f"merge both axes, (j d); where its last numbers are padding: {body.joints[odd]}: {product[odd].tolist()}"
         )
         raise SpecError(where, facts, remedy)
     return joints, dims
@@ -232,13 +214,6 @@ def reversal(size: int, center: Fraction | None, where: str) -> SignedPermutatio
     return SignedPermutation(partners, np.ones(size, np.int64))
 
 
-def reversals(
-    turned: Sequence[tuple[str, Fraction | None]], sizes: Mapping[str, int], where: str
-) -> dict[str, SignedPermutation]:
-    """The reversal along every word. Raises LayoutSizeError."""
-    return {word: reversal(sizes[word], center, f"{where}: axis {word}") for word, center in turned}
-
-
 def centers(pose: Pose, reflect: Mapping[str, Fraction]) -> Array | None:
     """The point c of T x = c + R (x - c), an array that broadcasts to the tensor; None where every centre is 0."""
     values = np.array([float(reflect.get(dim, 0)) for dim in pose.body.dims])
@@ -269,18 +244,15 @@ def infer_pose(shape: Sequence[int], body: Skeleton, fixed_dims: bool, where: st
     poses = fitting_poses(shape, body, fixed_dims, where)
     if len(poses) == 1:
         return poses[0]
-    joints, dims = len(body.joints), list(body.dims)
     if poses:
         texts = [f"'{pose.layout}'" for pose in poses]
         facts = f"shape {tuple(shape)} fits {len(texts)} layouts of {body.name}: {', '.join(texts)}"
         remedy = f"say which: layout: {texts[0]}; (j d) is x, y of one joint, then of the next, (d j) all x, then all y"
         raise AmbiguousLayoutError(where, facts, remedy)
-    facts = f"no layout fits shape {tuple(shape)}: {body.name} has {joints} joints and dims {dims}"
+    facts = f"no layout fits shape {tuple(shape)}: {body.name} has {len(body.joints)} joints, dims {list(body.dims)}"
     others = listed([f"{name} ({size})" for size in dict.fromkeys(shape[1:]) for name in names_of_size(size)[:2]], 4)
-    hint = f" (of these sizes: {others})" if others else ""
-    remedy = (
-        f"check the skeleton{hint}, or say what the axes are: `layout:` with `dims:`, `fields:`, or `free` for no body"
-    )
+    hint = when(others, f" (of these sizes: {others})")
+    remedy = f"check the skeleton{hint}, or say what the axes are: `layout:`, `fields:`, or `free` for no body"
     raise LayoutSizeError(where, facts, remedy)
 
 

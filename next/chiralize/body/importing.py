@@ -138,7 +138,7 @@ def _pairs(content: Any) -> list[Any]:
         if any(flip[other] != one for one, other in enumerate(flip)):
             raise Wrong("flip_idx is no list of mutual partners, one a joint", "correct it")
         return [pair for pair in enumerate(flip) if pair[0] != pair[1]]
-    sides = _first(content, "keypoints_symmetry") or ()
+    sides: list[Any] = list(_first(content, "keypoints_symmetry") or ())
     for keys in _SIDES:
         lists = [_first(content, key) for key in keys]
         sides = lists if all(isinstance(side, list) for side in lists) else sides

@@ -44,16 +44,6 @@ class Layout:
     axes: tuple[tuple[str, ...], ...]
 
     @property
-    def has_matrices(self) -> bool:
-        """Whether there are two coordinate axes."""
-        return self.words.count("d") == 2
-
-    @property
-    def has_joints_twice(self) -> bool:
-        """Whether there are two axes of joints, so that every entry is of two joints."""
-        return self.words.count("j") == 2
-
-    @property
     def words(self) -> tuple[str, ...]:
         """The words of all axes in their order."""
         return tuple(word for axis in self.axes for word in axis)

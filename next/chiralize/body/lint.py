@@ -69,10 +69,10 @@ def lint_skeleton(skeleton: Skeleton, document: Document | None = None) -> Itera
         if frozenset(map(skeleton.partner, edge)) not in edges:
             message = f"edge {' - '.join(names[end] for end in edge)} has no mirror image"
             yield warned(message, "add it, or check the pairs", "edges", number)
-    axes, negated = {*skeleton.dims} & {*AXES}, (skeleton.sign_table() < 0).any(axis=0)
+    axes, table = {*skeleton.dims} & {*AXES}, skeleton.sign_table()
     sideways = [dim for dim in skeleton.dims if dim == (skeleton.lateral or dim) and dim in AXES]
     # Where dims do not hold the lateral axis, as of a body seen from the side, nothing is negated, and that is right.
-    if sideways and len(axes) > 1 and not any(negated[skeleton.dims.index(dim)] for dim in sideways):
+    if sideways and len(axes) > 1 and all((table[:, skeleton.dims.index(dim)] > 0).all() for dim in sideways):
         message = f"nothing is negated along {', '.join(sideways)}: left stays left"
         yield warned(message, "negate the coordinate that points sideways", "negate")
     if skeleton.lateral is None:

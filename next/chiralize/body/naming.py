@@ -165,12 +165,12 @@ def partners_of(items: Sequence[str], body: Skeleton, has_ends: bool = False) ->
     image = {joint: body.joints[body.partner(index)] for index, joint in enumerate(body.joints)}
     words, partner, silent = _exchanged_words(body), dict[str, str](), list[str]()
     for item in items:
-        joints, split = _joints_in(item, image), _WORDS.findall(item)
+        joints, split = _joints_in(item, image), list[str](_WORDS.findall(item))
         named = [_BETWEEN.join([image[joint] for joint in joints])] if joints else []
         if joints and not has_ends:  # the distance left_hip-right_knee may be listed as left_knee-right_hip
             named.append(_BETWEEN.join(image[joint] for joint in reversed(joints)))
         if not joints and any(word in words for word in split):
-            named = ["".join(words.get(word, word) for word in split)]
+            named = ["".join([words.get(word, word) for word in split])]
         silent += [] if named else [item]
         listed = item if item in named else next((name for name in named if name in items), None)
         if named and listed is None:

@@ -12,11 +12,17 @@ quaternion holds none, and is kept; entry (y, y) of a matrix holds two y, and is
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from itertools import permutations
+from typing import Annotated, Literal
+
+from pydantic.functional_validators import AfterValidator
 
 from chiralize.body.skeleton import AXES
+from chiralize.body.values import Exact, Names, Wrong, position_in, shown
+from chiralize.errors import MissingKeyError, WrongValueError
 
 ABOUT: Mapping[str, str] = {"x": "yz", "y": "xz", "z": "xy"}
 """The axes that a turn about an axis, or a torque, is made of."""
@@ -88,11 +94,6 @@ COMPONENTS: Mapping[tuple[str, str], list[Component]] = {
 """The numbers of every kind, in the orders in which they are written down; "" of a kind that has but one."""
 
 
-def orders_of(kind: str) -> list[str]:
-    """The orders in which the numbers of a kind are written down."""
-    return [order for known, order in COMPONENTS if known == kind]
-
-
 @dataclass(frozen=True)
 class Quantity:
     """The numbers of one thing.  kind, order: a key of `COMPONENTS`.  dims: axes of a vector.
@@ -135,3 +136,38 @@ class Quantity:
         is_turn = self.kind == "axial" or self.order == "axis_angle"
         prefix = "q" if self.kind == "quaternion" else "r" if is_turn else ""
         return tuple(prefix + component.label for component in self.components())
+
+
+# ---- what a file may say of them -----------------------------------------------------------------------------------
+_FARTHEST_CENTRE = 10**30
+"""A centre c beyond it is refused: x is mirrored to 2 c - x, and float32 ends at 3.4e38."""
+
+
+def _near(value: Fraction) -> Fraction:
+    if abs(value) > _FARTHEST_CENTRE:
+        raise Wrong(f"centre {shown(value)} lies beyond 1e30", "give it in the unit of the data")
+    return value
+
+
+def _of_space(names: tuple[str, ...]) -> tuple[str, ...]:
+    for number, name in enumerate(names):
+        position_in(AXES, name, "axis of the body", (number,))
+    return names
+
+
+Axes = Annotated[Names, AfterValidator(_of_space)]
+Centres = dict[str, Annotated[Exact, AfterValidator(_near)]]
+"""`reflect: {x: 320}`: the mirror image of x is 640 - x, as for pixels of a picture 640 wide."""
+Kind = Literal["scalar", "vector", "axial", "wrench", "twist", "inertia", "quaternion", "rotation", "euler"]
+
+
+def check_quantity(kind: str, order: str, dims: Sequence[str] | None) -> None:
+    """Raises Wrong where the numbers of a kind have no such order, need one that is not said, or have no dims."""
+    orders = [option for known, option in COMPONENTS if known == kind]
+    if order not in orders:
+        choices = [option for option in orders if option]
+        remedy = f"use one of {', '.join(choices)}" if choices else "drop it"
+        facts = f"the order of the numbers of a {kind} is {repr(order) if order else 'not said'}"
+        raise Wrong(facts, remedy, ("order",), kind=WrongValueError if order else MissingKeyError)
+    if dims and kind not in WITH_DIMS:
+        raise Wrong(f"`dims` of a {kind}", "drop it; dims are of a vector or an axial vector", ("dims",))

@@ -24,10 +24,9 @@ import numpy as np
 from chiralize.body.fields import chained, run_of
 from chiralize.body.fitting import Pose, centers, fit, fitting_poses, infer_pose, over_dims, represent, reversal
 from chiralize.body.layout import CLASSES, free_names, parse_layout
-from chiralize.body.resolved import Handed, Joined, OnTensor, Resolved
 from chiralize.body.schema import Tensor
 from chiralize.body.skeleton import Skeleton
-from chiralize.body.spec import Spec
+from chiralize.body.spec import Handed, Joined, OnTensor, Resolved, Spec
 from chiralize.body.values import Wrong, did_you_mean, position_in
 from chiralize.errors import LayoutSizeError, SpecError, UnknownNameError, WrongValueError
 from chiralize.symmetry.involution import SignedPermutation
@@ -133,7 +132,7 @@ def _check_reflect(entry: Tensor, pose: Pose, where: str) -> None:
     """Raises SpecError where `reflect` gives a centre of what is no coordinate, or is not negated for every joint."""
     table = pose.body.sign_table()
     for dim in entry.reflect:
-        if pose.layout.has_matrices or (table[:, position_in(pose.body.dims, dim, "dim")] > 0).any():
+        if pose.layout.words.count("d") == 2 or (table[:, position_in(pose.body.dims, dim, "dim")] > 0).any():
             facts = f"reflect gives a centre of {dim!r}, which is not negated, or of a matrix in '{pose.layout}'"
             raise SpecError(where, facts, f"add {dim} to negate, or leave reflect out")
 
@@ -362,7 +361,7 @@ def _acts_alike(tensor: OnTensor, target: OnTensor, frames: int | None) -> bool:
         for axis, along in axes:
             values = along.action.act(values, axis)
         mirrored.append((values * one.representation.sign + center).reshape(-1))
-    return np.array_equal(*mirrored)
+    return np.array_equal(mirrored[0], mirrored[1])
 
 
 def _copied(tensor: OnTensor, target: OnTensor, skeleton: Skeleton) -> OnTensor:

@@ -22,10 +22,10 @@ from pydantic import Field, ValidationInfo, model_validator
 from pydantic.functional_validators import AfterValidator, BeforeValidator
 
 from chiralize.body.catalog import SkeletonKeys, changed
-from chiralize.body.fields import Blocks, Centres, Kind, Listed, check_quantity, joined, swapped_positions, with_parts
+from chiralize.body.fields import Blocks, Listed, joined, swapped_positions, with_parts
 from chiralize.body.hidden import HiddenPolicy
 from chiralize.body.layout import CLASSES, NOT_REVERSED, Layout, parse_layout, split_reversed
-from chiralize.body.quantities import Quantity
+from chiralize.body.quantities import Centres, Kind, Quantity, check_quantity
 from chiralize.body.skeleton import AXES, Skeleton
 from chiralize.body.values import (
     MOST_ENTRIES,

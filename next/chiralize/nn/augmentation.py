@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 from torch.utils.data import default_collate
 
-from chiralize.body.resolved import OnTensor
+from chiralize.body.resolve import OnTensor
 from chiralize.errors import UsageError
 from chiralize.symmetry.action import act
 from chiralize.symmetry.representation import TensorRepresentation

@@ -22,8 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from chiralize.body.resolve import resolve
-from chiralize.body.resolved import OnTensor
+from chiralize.body.resolve import OnTensor, resolve
 from chiralize.body.skeleton import Skeleton
 from chiralize.body.spec import Spec, load_spec
 from chiralize.errors import UsageError
