@@ -145,8 +145,11 @@ class Network:
     def macs(self) -> int:
         """Multiplications of a call with the examples, of matrix products, convolutions and recurrent layers."""
         rnn = {torch.ops.aten.mkldnn_rnn_layer: _operations_of_lstm}
-        with Runner(self.module) as runner, FlopCounterMode(display=False, custom_mapping=rnn) as counter:
-            runner.run([self.example])
+        with Runner(self.module) as runner:
+            # The counter's hooks ask parameters of cells for gradients, which no_grad doesn't give; it is a copy.
+            runner.start().requires_grad_(False)
+            with FlopCounterMode(display=False, custom_mapping=rnn) as counter:
+                runner.run([self.example])
         return counter.get_total_flops() // 2
 
     def affordable(self, work: float, least: int = 1, most: float = inf) -> int:
