@@ -2,15 +2,12 @@
 
 Analysis, fits and verdicts run on the CPU: a network from elsewhere is copied there first, and what became of it goes
 back. Devices are in more places than `module.to` knows: in plain attributes, and written into the ops of graphs
-(`zeros(3, device="cuda:0")`). `moved` reaches all of them; `lent` moves a network for a while; `Staying` answers a
-network that asks for a GPU by itself.
+(`zeros(3, device="cuda:0")`). `moved` reaches all of them; `Staying` answers a network that asks for a GPU by itself.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import torch
@@ -20,9 +17,6 @@ from torch.export.passes import move_to_device_pass
 from torch.fx.node import map_aggregate
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves, tree_map_only
-
-from chiralize.errors import UsageError
-from chiralize.errors.words import first_line
 
 Module = TypeVar("Module", bound=nn.Module)
 Model = TypeVar("Model", nn.Module, ExportedProgram)
@@ -42,15 +36,6 @@ def device_of(model: nn.Module | ExportedProgram) -> torch.device:
     if len(devices) == 1:
         return devices.pop()
     return CPU
-
-
-def named(name: str) -> torch.device:
-    """The device of that name, such as `cuda:1`. Raises UsageError where this machine has none."""
-    try:
-        torch.empty(1, device=name).cpu()
-    except (RuntimeError, NotImplementedError, AssertionError) as error:
-        raise UsageError("--device", f"{name!r}: {first_line(error)}", "leave --device out") from error
-    return CPU if torch.device(name).type == "cpu" else torch.device(name)  # cpu:0 is no other one
 
 
 def on(device: torch.device, values: Values) -> Values:
@@ -97,28 +82,6 @@ def moved(module: Module, device: torch.device) -> Module:
                     node.update_arg(1, device)
             part.recompile()
     return module
-
-
-def with_doubles(device: torch.device) -> torch.device:
-    """The device if it has float64, else the CPU."""
-    try:
-        torch.empty(0, dtype=torch.float64, device=device)
-    except TypeError:
-        return CPU
-    return device
-
-
-@contextmanager
-def lent(device: torch.device, *modules: nn.Module) -> Iterator[None]:
-    """Within, networks of the CPU are on another device."""
-    used = modules if device != CPU else ()
-    try:
-        for module in used:
-            moved(module, device)
-        yield
-    finally:
-        for module in used:
-            moved(module, CPU)
 
 
 class Staying(TorchFunctionMode):

@@ -58,11 +58,6 @@ class Sum(Trait):
     is_turned: bool = False
     of_tensors: str = ""
 
-    @property
-    def is_plain(self) -> bool:
-        """Whether neither operand is negated."""
-        return self.signs == (1, 1)
-
     def terms(self, arguments: Mapping[str, Any]) -> list[tuple[Any, float]]:
         """Both operands, each with the factor that it is added with."""
         alpha = float(arguments.get("alpha", 1))
@@ -296,15 +291,6 @@ class Recurrence(Trait):
 
 Traits = Mapping[str, Trait]
 """The trait of every op that has one, by the full name of its overload."""
-
-
-def lays_out(node: Node, trait: Trait | None) -> bool:
-    """Whether an op puts entries of its operand, unchanged, in another order or shape."""
-    if node.target == "getitem":
-        return True
-    if isinstance(trait, Copy):
-        return keeps_numbers(node)
-    return isinstance(trait, Layout)
 
 
 def keeps_numbers(node: Node) -> bool:

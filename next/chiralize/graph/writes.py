@@ -1,17 +1,15 @@
 """Rewriting an exported program into ops that write nothing in place, and that have a rule or cannot be taken apart.
 
-It stands between `export` and `capture.read`, and is told which ops have a rule. From cheap to dear: a write that
-nobody else sees is replaced by its functional twin,
+It stands between `export` and `capture.read`, and is given the ops that have a rule. Where a program writes in place,
+or calls an op without a rule, torch takes it apart, which takes one to three times as long as the export:
 
     y = x + 1;  y.relu_();  return y * 2         ->    y = x + 1;  z = y.relu();  return z * 2
 
-and only if a write or an op without a rule is left, torch takes the program apart, which takes one to three times as
-long as the export. `x[:, 0] = y` then is `select_scatter`, an op without a rule what torch builds it from.
+`x[:, 0] = y` then is `select_scatter`, an op without a rule what torch builds it from.
 """
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Container, Mapping
 from functools import cache
 from typing import Any
@@ -30,13 +28,6 @@ _DEEPEST = 3
 """Times that a program is taken apart: what an op is built from may be built from others again. In no network of the
 zoo or of 16 published ones was a second time needed."""
 _COPY = torch.ops.aten.copy.default
-_NEW = frozenset(
-    """aten::linear aten::matmul aten::conv1d aten::conv2d aten::conv3d aten::conv1d.padding aten::conv2d.padding
-    aten::conv3d.padding aten::conv_transpose1d aten::conv_transpose2d.input aten::conv_transpose3d.input
-    aten::batch_norm aten::layer_norm aten::group_norm aten::instance_norm aten::lstm_cell aten::gru_cell""".split()
-)
-"""Ops built from others that always return memory of their own. Others (`dropout` in eval mode, `reshape`) may return
-an argument itself, and their schema does not say so."""
 
 
 class _EveryOp(Container[str]):
@@ -55,7 +46,6 @@ def functional(program: ExportedProgram, known: Container[str]) -> ExportedProgr
     known: names of ops that may stay as they are. Others are decomposed into the ops that torch builds them from.
     Raises CaptureError where torch cannot decompose the program.
     """
-    program = _without_lone_writes(program)
     calls = [node for node in program.graph.nodes if node.op == "call_function"]
     if all(_is_known(node, known) and not _may_write(node) for node in calls):
         return program
@@ -165,76 +155,3 @@ def _is_alike(old: Any, new: Any) -> bool:
         if isinstance(value, Tensor):
             kinds.append((str(tuple(value.shape)), value.dtype, value.device))
     return len(kinds) == 2 and kinds[0] == kinds[1]
-
-
-# ---- writes that nobody else sees -----------------------------------------------------------------------------
-def _without_lone_writes(program: ExportedProgram) -> ExportedProgram:
-    """The program with each in-place op replaced by its functional twin, under the name that it had.
-
-    The program itself where it writes nothing in place, or where any of its writes cannot be replaced: with one left
-    `run_decompositions` has to run anyway.
-    """
-    order = {node: position for position, node in enumerate(program.graph.nodes)}
-    twins: dict[str, Any] = {}
-    for node in order:
-        if writes(node):
-            twin = _twin(node)
-            if twin is None or not _is_unseen(node, order, twins):
-                return program
-            twins[node.name] = twin
-    if not twins:
-        return program
-    graph, _ = copied_graph(program)
-    for node in graph.nodes:
-        node.target = twins.get(node.name, node.target)
-    return with_graph(program, graph, program.graph_signature)
-
-
-def _twin(node: torch.fx.Node) -> Any:
-    """The op that returns what an in-place op writes; None where torch has none, or the two might differ."""
-    target = node.target
-    assert isinstance(target, torch._ops.OpOverload)
-    arguments, name = target._schema.arguments, target._opname.removesuffix("_")
-    written = [index for index, argument in enumerate(arguments) if argument.alias_info is not None]
-    values = (source.meta.get("val") for source in node.all_input_nodes)
-    types = {value.dtype for value in values if isinstance(value, Tensor)}
-    # Written is the first argument alone, the name ends in an underscore, and all tensors are of one floating-point
-    # type: a result of another type would be rounded on being written.
-    if written != [0] or name == target._opname or len(types) != 1 or not types.pop().is_floating_point:
-        return None
-    twin = getattr(getattr(torch.ops.aten, name, None), target._overloadname, None)
-    if twin is None or twin._schema.is_mutable or len(twin._schema.returns) != 1:
-        return None
-    # Arguments keep their meaning only under the same names.
-    if [argument.name for argument in arguments] != [argument.name for argument in twin._schema.arguments]:
-        return None
-    return twin
-
-
-def _is_unseen(node: torch.fx.Node, order: Mapping[torch.fx.Node, int], twins: Container[str]) -> bool:
-    """Whether only readers of the op's result see its write. twins: earlier writes that are to be replaced.
-
-    The written value has to be new memory, and whoever else reads it must do so before the write and keep no view of
-    it.
-    """
-    source = node.args[0]
-    if not isinstance(source, torch.fx.Node) or not node.users:
-        return False
-    # Of one of several results the op that gave them counts.
-    maker = source.args[0] if source.target is operator.getitem else source
-    return (
-        isinstance(maker, torch.fx.Node)
-        and (maker.name in twins or _makes_new(maker))
-        and all(order[user] < order[node] and _makes_new(user) for user in source.users if user is not node)
-    )
-
-
-def _makes_new(node: torch.fx.Node) -> bool:
-    """Whether an op returns memory of its own, and writes to none of its arguments."""
-    target = node.target
-    if not isinstance(target, torch._ops.OpOverload):
-        return False
-    values = (*target._schema.arguments, *target._schema.returns)
-    if any(value.alias_info is not None for value in values):
-        return False
-    return target.name() in _NEW or torch.Tag.core in target.tags or torch.Tag.pointwise in target.tags

@@ -1,4 +1,4 @@
-"""Networks that ask for a GPU by themselves, and devices by name. There and back needs a second device."""
+"""Networks that ask for a GPU by themselves. There and back needs a second device."""
 
 from __future__ import annotations
 
@@ -8,24 +8,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from chiralize.errors import UsageError
 from chiralize.graph import devices
 from chiralize.graph.devices import Staying
 from chiralize.graph.execution import run_graph
 from chiralize.graph.run import Runner
 from tests.graph.nets import Net, captured, exported
-
-
-@pytest.mark.parametrize("name", ["nowhere", "meta", "cpu:x"])
-def test_what_is_no_device_is_refused(name: str) -> None:
-    with pytest.raises(UsageError) as caught:
-        devices.named(name)
-    assert caught.value.where == "--device"
-
-
-@pytest.mark.parametrize("name", ["cpu", "cpu:0"])
-def test_the_cpu_has_one_name(name: str) -> None:
-    assert devices.named(name) == devices.CPU
 
 
 def test_networks_of_several_devices_and_of_none_belong_to_the_cpu() -> None:
@@ -81,8 +68,5 @@ def test_there_and_back() -> None:
         module = back.module() if isinstance(back, torch.export.ExportedProgram) else back
         torch.testing.assert_close(module(x), expected)
     assert next(away.parameters()).is_cuda
-    with devices.lent(torch.device("cuda", 0), net):
-        torch.testing.assert_close(net(x.cuda()).cpu(), expected)
-    assert devices.device_of(net) == devices.CPU
     with Runner(away) as runner:
         torch.testing.assert_close(runner.run([((x.cuda(),), {})]).steps[0].cpu(), expected)
