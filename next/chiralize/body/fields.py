@@ -8,7 +8,6 @@ joints l and r of one angle each:
     {joints: q}                         q.l q.r       -> q.r q.l
     {scalar: 2, name: gains}            g0 g1         -> g0 g1
     {feet: [L, R], kind: vector}        L.x ... R.z   -> R.x -R.y R.z L.x -L.y L.z
-    {history: 2, of: [{joints: q}]}     both frames alike
     {grid: [2, 3], axes: [x, y]}        0 1 2 | 3 4 5 -> 2 1 0 | 5 4 3
     {entries: [x1, x2, h], swap: [[x1, x2]], negate: [x1, x2], reflect: {x1: 320, x2: 320}}     the edges of a box
 
@@ -43,7 +42,7 @@ from chiralize.body.values import (
     Whole,
     Wrong,
     as_list,
-    nearest,
+    did_you_mean,
     not_empty,
     position_in,
     positions_of,
@@ -64,9 +63,6 @@ COMMANDS: Mapping[str, str] = {
     "height": "",
 }
 """The commands whose names tell their sign, with the axes that each is made of. Every other one wants its sign."""
-_ALIKE = 0.7
-"""How like a kind an unknown key has to be, to be offered for it: `vectr` is, `name` is not."""
-_PHASES = ("sin_cos", "cos_sin", "sin", "cos")
 
 
 @dataclass(frozen=True)
@@ -126,7 +122,6 @@ def dotted(*words: str) -> str:
 
 
 def _still(signs: Sequence[int]) -> SignedPermutation:
-    """T that moves nothing."""
     return SignedPermutation(np.arange(len(signs)), np.array(signs, np.int64))
 
 
@@ -257,7 +252,6 @@ class Joints(Block):
     """
 
     KEYS = ("joints",)
-    ELSEWHERE = dict.fromkeys(("order", "each"), "rotations of joints are those of {bodies: [...], kind: rotation}")
     joints: Name
     of: Names | None = None
     dims: tuple[Name, ...] | None = None
@@ -293,8 +287,7 @@ class Listed(Block):
         {signs: [1, -1]}, {signs: {vx: 1, vy: -1}}              entries: 2, negate: [1]
         {phase: sin_cos, shift: half}                           entries: [sin, cos], negate: [sin, cos]
 
-    The last is the clock of a gait: when the left foot lifts at phase p, the right one lifts at p + pi. With one clock
-    for every leg the clocks themselves swap, and each is not shifted (`shift: none`).
+    The last is the clock of a gait: the right foot lifts half a period after the left one. Clocks of every leg swap.
     """
 
     KEYS = ("entries", "scalar", "unclaimed", "signs", "phase")
@@ -316,7 +309,7 @@ class Listed(Block):
             changed = {"entries": names, "negate": [number for number, sign in enumerate(signs) if sign < 0]}
         elif kind == "phase":
             names, shift = str(value).split("_"), keys.pop("shift", None)
-            if value not in _PHASES or shift not in ("half", "none"):
+            if value not in ("sin_cos", "cos_sin", "sin", "cos") or shift not in ("half", "none"):
                 facts, remedy = f"phase {shown(value)} with shift {shown(shift)}", "write {phase: sin_cos, shift: half}"
                 raise Wrong(facts, remedy, kind=WrongValueError if shift else MissingKeyError)
             changed = {"entries": names, "negate": names if shift == "half" else []}
@@ -373,8 +366,7 @@ class Things(Measured):
         swapped_positions(self.swap or (), self.items, "item")
 
     @property
-    def title(self) -> str:
-        """Its name; else the kind, unless the blocks of `each` have names."""
+    def title(self) -> str:  # the blocks of `each` may have names
         return self.name if self.each is not None else super().title
 
     @property
@@ -494,10 +486,8 @@ def _read(data: Any) -> Block:
     if len(kinds) > 1:
         raise Wrong(f"a field is both `{kinds[0]}` and `{kinds[1]}`", "make two of it", (kinds[1],))
     if not kinds and "kind" not in keys:
-        near = nearest(keys[0], KINDS, _ALIKE) if keys else None
         facts = f"a field has no key that says its kind{f', only {keys}' if keys else ''}"
-        remedy = f"did you mean {near!r}?" if near else f"use one of {', '.join(KINDS)}"
-        raise Wrong(facts, remedy, kind=UnknownKeyError)
+        raise Wrong(facts, did_you_mean(keys[0] if keys else "", KINDS), kind=UnknownKeyError)
     return read_record(KINDS[kinds[0]] if kinds else Measured, data)
 
 

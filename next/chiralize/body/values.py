@@ -85,16 +85,14 @@ def shown(value: object) -> str:
     return repr(text if len(text) <= 60 else text[:57] + "...")
 
 
-def nearest(value: str, options: Iterable[str], alike: float = 0.5) -> str | None:
-    """The option most like `value` (case does not count), or None where none is.
-
-    alike: how like it has to be, from 0 to 1; at one half, a name with half of its letters right is offered.
+def nearest(value: str, options: Iterable[str]) -> str | None:
+    """The option most like `value` (case does not count), or None where none has half of its letters right.
 
     >>> nearest("left_hipp", ["left_knee", "left_hip"])
     'left_hip'
     """
     folded = {option.lower(): option for option in reversed(list(options))}  # of equal ones the first is offered
-    close = difflib.get_close_matches(value.lower(), list(folded), n=1, cutoff=alike)
+    close = difflib.get_close_matches(value.lower(), list(folded), n=1, cutoff=0.5)
     return folded[close[0]] if close else None
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import combinations, permutations
+from itertools import permutations
 from typing import Any
 
 import numpy as np
@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from chiralize.body.catalog import load_skeleton
 from chiralize.body.fields import Block, joined
+from chiralize.body.naming import partners_of
 from chiralize.body.resolve import resolve
 from chiralize.body.skeleton import Skeleton
 from chiralize.body.spec import Spec, load_spec, parse_spec
-from chiralize.body.naming import partners_of
 from chiralize.body.values import Wrong
 from chiralize.errors import NotAnInvolutionError, SpecError, UnpairedJointError, WrongValueError
 from chiralize.symmetry.involution import SignedPermutation
@@ -72,27 +72,6 @@ def test_bodies_carry_wrenches_and_several_blocks() -> None:
     assert len(set(names)) == len(names) == action(each).size == 42
 
 
-def test_given_swaps_win_over_names_and_none_are_none() -> None:
-    given_pairs = {"feet": ["a", "b", "c"], "kind": "scalar", "swap": [["a", "c"]]}
-    assert str(action(given_pairs)) == "3: (0 2)"
-    assert action({"feet": FEET, "kind": "scalar", "swap": []}).is_identity
-
-
-def test_what_lies_between_two_joints_goes_with_them() -> None:
-    """The same from either end, and its own partner between partners; numbered joints are joints, too."""
-    body = Skeleton("b", ("l_a", "r_a", "l-b", "r-b", "c", "d", "e"), ((0, 1), (2, 3), (5, 6)))
-    names = [f"{one}-{other}" for one, other in combinations(body.joints, 2)]
-    pairs = {frozenset((names[i], names[j])) for i, j in partners_of(names, body)}
-    image = {joint: body.joints[body.partner(number)] for number, joint in enumerate(body.joints)}
-    expected: set[frozenset[str]] = set()
-    for one, other in combinations(body.joints, 2):
-        ways = (f"{image[one]}-{image[other]}", f"{image[other]}-{image[one]}")
-        expected.add(frozenset((f"{one}-{other}", next(way for way in ways if way in names))))
-    assert pairs == {pair for pair in expected if len(pair) > 1}
-    with pytest.raises(Wrong):
-        partners_of(["l_a-c"], body)
-
-
 BETWEEN = Skeleton("b", ("l_a", "r_a", "l-b", "r-b", "c", "d", "e"), ((0, 1), (2, 3), (5, 6)))
 
 
@@ -118,13 +97,6 @@ def test_distances_and_angles_of_the_mirrored_body_are_those_of_their_partners(c
     of_pose, of_mirrored = (np.array([angle(points[joints]) for joints in listed]) for points in (pose, mirrored))
     assert np.abs(of_mirrored - of_pose[acting.partner]).max() < 1e-12
     assert np.abs(of_mirrored - of_pose).max() > 0.1
-
-
-def test_what_the_skeleton_decides_of_an_angle_is_no_question_of_its_name() -> None:
-    """FL and RL are partners here: what lies between them is its own, though left and right stand beside it."""
-    body = Skeleton("dog", ("FL", "FR", "RL", "RR"), ((0, 2), (1, 3)))
-    names = [f"{one}-{other}" for one, other in combinations(body.joints, 2)]
-    assert partners_of(names, body) == ((0, 5), (2, 3))
 
 
 @pytest.mark.parametrize("each", [{"kind": "vector"}, {"each": [{"scalar": 1, "name": "d"}, {"vector": "way"}]}])
@@ -180,19 +152,6 @@ def test_grids() -> None:
     np.testing.assert_array_equal(image.reshape(3, 4, 5), np.arange(60.0).reshape(3, 4, 5)[..., ::-1])
     assert action({"grid": [7], "axes": ["x"]}).is_identity, "nothing lies sideways"
     assert labels({"grid": [2, 2], "flip": 1, "name": "h"}) == ["h[0,0]", "h[0,1]", "h[1,0]", "h[1,1]"]
-
-
-def test_phases() -> None:
-    """T of the clock at t is the clock half a period later."""
-
-    def clock(time: float) -> np.ndarray:
-        return np.array([np.sin(time), np.cos(time)])
-
-    half = {"phase": "sin_cos", "shift": "half"}
-    np.testing.assert_allclose(action(half).act(clock(0.3)), clock(0.3 + np.pi), atol=1e-12)
-    assert action({"phase": "sin_cos", "shift": "none"}).is_identity
-    legs = {"feet": FEET, "each": [{"phase": "sin", "shift": "none", "name": "clock"}]}
-    assert str(action(legs)) == "4: (0 1) (2 3)" and labels(legs)[0] == "FL.clock.sin"
 
 
 def test_history_by_frames_and_by_terms() -> None:

@@ -11,7 +11,7 @@ import pytest
 from chiralize.body.importing import import_skeleton
 from chiralize.body.skeleton import Skeleton
 from chiralize.body.spec import parse_spec
-from chiralize.errors import ImportFormatError, SpecError
+from chiralize.errors import SpecError
 
 MMPOSE = """
 dataset_info = dict(
@@ -268,8 +268,3 @@ def test_files_that_cannot_be_imported(tmp_path: Path, name: str) -> None:
 def test_rubbish_is_refused(tmp_path: Path, suffix: str, text: str) -> None:
     with pytest.raises(SpecError):
         imported(tmp_path / f"a{suffix}", text)
-
-
-def test_a_missing_file(tmp_path: Path) -> None:
-    with pytest.raises(ImportFormatError):
-        import_skeleton(tmp_path / "a.py", [])

@@ -69,11 +69,6 @@ def test_names_that_no_file_can_have(name: str) -> None:
     assert [finding.level for finding in lint_file(name)] == ["error"]
 
 
-def test_half_a_character_in_yaml() -> None:
-    with pytest.raises(errors.SpecError):
-        parse_spec('joints: ["\\ud800", nose]\npairs: []\n')
-
-
 # ---- what reads well, and is probably not meant: (text, line, a word of the warning) --------------------------------
 EYES = "joints:\n  - nose\n  - left_eye\n  - right_eye\n"
 WARNINGS = {

@@ -43,13 +43,6 @@ def test_four_ways_to_say_it(entry: str) -> None:
     assert Spec.from_dict(spec.to_dict()).inputs == spec.inputs
 
 
-def test_maps_of_joints_swap_and_are_reversed() -> None:
-    spec = load_spec("coco", input_layouts=["b c h ~w"], output_layouts=["b j h ~w"])
-    action = resolve(spec, [PICTURE], [MAPS]).outputs[0].representation
-    values = RNG.normal(size=MAPS)
-    assert action is not None and (action.act(values) == values[:, SWAPPED, :, ::-1]).all()
-
-
 def test_a_shifted_map_is_the_flip_test_of_toolboxes() -> None:
     """Their shifted copy is column w - i at column i; the first column, which has no partner here, stays."""
     spec = parse_spec('skeleton: coco\ninputs: ["b c h ~w"]\noutputs: [{layout: "b j h w", mirror: {w: 6}}]\n')
@@ -61,14 +54,6 @@ def test_a_shifted_map_is_the_flip_test_of_toolboxes() -> None:
     assert (action.act(values)[..., 1:] == shifted[..., 1:]).all()
     assert (action.act(values)[..., 0] == values[:, SWAPPED][..., 0]).all()
     assert Spec.from_dict(spec.to_dict()).outputs == spec.outputs
-
-
-def test_fields_of_vectors_are_negated_and_reversed() -> None:
-    spec = parse_spec('skeleton: coco\ninputs: ["b c h ~w"]\noutputs: [{layout: "b j d h ~w", dims: [x, y]}]\n')
-    values = RNG.normal(size=(2, 17, 2, 8, 6))
-    expected = values[:, SWAPPED, :, :, ::-1] * np.array([-1, 1])[:, None, None]
-    action = resolve(spec, [PICTURE], [values.shape]).outputs[0].representation
-    assert action is not None and (action.act(values) == expected).all()
 
 
 def test_voxels_with_organs_that_swap() -> None:
@@ -153,14 +138,6 @@ def test_pictures_and_maps_are_read_by_their_sizes() -> None:
 def test_other_sizes_are_not_read_as_pictures(inputs: list[tuple[int, ...]], outputs: list[tuple[int, ...]]) -> None:
     with pytest.raises(SpecError):
         resolve(load_spec("coco"), inputs, outputs)
-
-
-def test_recognisers_of_poses_are_not_read_as_pictures() -> None:
-    """Of another skeleton than the network's, "b d t j" has the shape of a picture; the scores tell that it is none."""
-    with pytest.raises(LayoutSizeError):
-        resolve(load_spec("coco", invariant=True), [(2, 3, 64, 25)], [(2, 60)])
-    resolved = resolve(load_spec("ntu-25", invariant=True), [(2, 3, 64, 25)], [(2, 60)])
-    assert resolved.inputs[0].layout == "b d t j"
 
 
 def test_a_reversed_axis_that_is_merged_beside_classes_is_refused() -> None:

@@ -8,7 +8,7 @@ from numpy.testing import assert_array_equal
 
 from chiralize.body.resolve import resolve
 from chiralize.body.spec import parse_spec
-from chiralize.errors import MissingKeyError, SpecError
+from chiralize.errors import SpecError
 
 BODY = "joints: [root, left, right]\npairs: [[left, right]]\ndims: [x, y, z]\nnegate: [{}]\n"
 SWAPPED = [0, 2, 1]
@@ -88,11 +88,6 @@ def test_what_is_said_twice_or_by_half(keys: str, code: str) -> None:
     with pytest.raises(SpecError) as caught:
         parse_spec(BODY.format("x") + f"inputs: [{{layout: b j d, {keys}}}]", "f.yaml")
     assert (caught.value.code, caught.value.where) == (code, "f.yaml:5")
-
-
-def test_without_a_lateral_axis() -> None:
-    with pytest.raises(MissingKeyError):
-        parse_spec(BODY.format("x, y") + "inputs: [{layout: b j d, kind: rotation, order: matrix}]")
 
 
 def test_a_translation_among_rotations() -> None:

@@ -45,12 +45,6 @@ def test_layouts_and_options_hold_for_all() -> None:
     assert all(one.outputs and one.outputs[0].layout == "b (j d)" for one in spec.named().values())
 
 
-def test_one_named_mirror_is_a_mirror() -> None:
-    head, _, tail = SPEC.partition("  front_back")
-    spec = parse_spec(head + tail.partition("\n")[2])
-    assert not spec.mirrors and spec.skeleton.pairs == ((0, 1), (2, 3))
-
-
 @pytest.mark.parametrize(
     ("old", "new", "error"),
     [

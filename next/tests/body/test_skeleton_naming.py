@@ -8,51 +8,27 @@ from hypothesis import strategies as st
 
 from chiralize.body.naming import infer_pairs, partner_name, side
 
-SIDED = {
-    "left_hip": "right_hip",
-    "hip_left": "hip_right",
-    "LeftArm": "RightArm",
-    "ArmLeft": "ArmRight",
-    "leftArm": "rightArm",
-    "MOUTH_LEFT": "MOUTH_RIGHT",
-    "LEFT_EYE_INNER": "RIGHT_EYE_INNER",
-    "LShoulder": "RShoulder",
-    "lShoulder": "rShoulder",
-    "l_arm_shz": "r_arm_shz",
-    "L_Eye": "R_Eye",
-    "wrist_l": "wrist_r",
-    "wrist.L": "wrist.R",
-    "L-Knee": "R-Knee",
-    "hoof f l": "hoof f r",
-    "eyeL": "eyeR",
-    "forelegL4": "forelegR4",
-    "upper_left_arm": "upper_right_arm",
-    "left1": "right1",
-    "thigh (left)": "thigh (right)",
-}
+
+def _pairs(text: str) -> dict[str, str]:
+    """`left_hip/right_hip; ...` as left -> right."""
+    pairs = [pair.strip().split("/") for pair in text.split(";")]
+    return {pair[0]: pair[1] for pair in pairs}
+
+
+SIDED = _pairs("""
+    left_hip/right_hip; hip_left/hip_right; LeftArm/RightArm; ArmLeft/ArmRight; leftArm/rightArm;
+    MOUTH_LEFT/MOUTH_RIGHT; LEFT_EYE_INNER/RIGHT_EYE_INNER; LShoulder/RShoulder; lShoulder/rShoulder;
+    l_arm_shz/r_arm_shz; L_Eye/R_Eye; wrist_l/wrist_r; wrist.L/wrist.R; L-Knee/R-Knee; hoof f l/hoof f r;
+    eyeL/eyeR; forelegL4/forelegR4; upper_left_arm/upper_right_arm; left1/right1; thigh (left)/thigh (right)
+""")
 NOT_SIDED = ["ring_finger1", "upright", "bright", "cleft", "leg", "root", "lip", "Root", "R2D2", "spine", "rl", "Relax"]
-CLOSE = [
-    ("FL_hip", "FR_hip"),
-    ("RL", "RR"),
-    ("LF_HAA", "RF_HAA"),
-    ("LR_hip", "RR_hip"),
-    ("lr_hip", "rr_hip"),
-    ("LM_coxa", "RM_coxa"),
-    ("hl", "hr"),
-    ("lhip", "rhip"),
-    ("lk", "rk"),
-    ("LH", "RH"),
-    ("LA", "RA"),
-    ("ll", "rl"),
-    ("eyeleft", "eyeright"),
-    ("T1_TL", "T1_TR"),
-    ("L1A", "R1A"),
-    ("leg_l2", "leg_r2"),
-    ("hipl", "hipr"),
-    ("T1_BL", "T1_BR"),
-    ("ul", "ur"),
-    ("ML2", "MR2"),
-]
+CLOSE = list(
+    _pairs("""
+    FL_hip/FR_hip; RL/RR; LF_HAA/RF_HAA; LR_hip/RR_hip; lr_hip/rr_hip; LM_coxa/RM_coxa; hl/hr; lhip/rhip; lk/rk;
+    LH/RH; LA/RA; ll/rl; eyeleft/eyeright; T1_TL/T1_TR; L1A/R1A; leg_l2/leg_r2; hipl/hipr; T1_BL/T1_BR; ul/ur;
+    ML2/MR2
+""").items()
+)
 
 
 @pytest.mark.parametrize("name", SIDED)
@@ -79,15 +55,6 @@ def test_all_sides_of_a_name_are_exchanged():
     names = ["left_hip-right_knee", "right_hip-right_knee", "right_hip-left_knee", "left_hip-left_knee"]
     assert infer_pairs(names).pairs == ((0, 2), (3, 1))
     assert side(names[0]) is None and side(names[1]) == "right"
-
-
-def test_short_names_of_coordinates_are_no_sides():
-    assert infer_pairs(["lx", "rx", "LZ", "RZ"]).pairs == ()
-
-
-def test_four_legs_pair_within_front_and_rear():
-    names = ["FR", "FL", "RR", "RL"]
-    assert infer_pairs(names).pairs == ((1, 0), (3, 2))
 
 
 def test_a_sided_name_without_partner_is_listed():

@@ -93,11 +93,6 @@ def test_extending_a_shipped_one(tmp_path: Path):
     assert inline.negate == ("y",)
 
 
-def test_robot_extended_with_other_signs():
-    robot = skeleton("skeleton: quadruped\nsigns: {FL_calf: [-1], FR_calf: [-1]}")
-    assert [robot.joints[joint] for joint, _ in robot.signs] == ["FL_calf", "FR_calf"]
-
-
 def test_circles_of_files_end(tmp_path: Path):
     (tmp_path / "a.yaml").write_text("skeleton: b.yaml\n")
     (tmp_path / "b.yaml").write_text("skeleton: a.yaml\n")
@@ -192,7 +187,13 @@ def test_following_the_remedy_of_an_unpaired_joint_is_enough(text: str) -> None:
 
 # ---- names and files -----------------------------------------------------------------------------------------------
 def test_names_are_never_guessed() -> None:
-    for text, near in (("h36", "'h36m'"), ("h36m-1", "'h36m"), ("COCO", "'coco'"), ("h36m.yaml", "'h36m"), ("walker2d.yaml", "'walker2d-v5'")):
+    for text, near in (
+        ("h36", "'h36m'"),
+        ("h36m-1", "'h36m"),
+        ("COCO", "'coco'"),
+        ("h36m.yaml", "'h36m"),
+        ("walker2d.yaml", "'walker2d-v5'"),
+    ):
         with pytest.raises(errors.UnknownNameError) as caught:
             load_skeleton(text)
         assert near in caught.value.remedy
