@@ -13,6 +13,7 @@ that is the average. `match` with inputs is the same with all units, matched wit
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from torch.export import ExportedProgram
@@ -146,7 +147,7 @@ def fitted(network: Ready, repmap: RepMap, design: Design, problem: Problem, met
     graph, lifting = network.graph, Lifting(design.maps)
     resizing = Resizing(graph, repmap, lifting)
     smaller = resizing.graph()
-    _check_constants(smaller, repmap, lifting, method)
+    _check_constants(resizing, smaller, method)
     # 2. The fit.
     fitting = Fitting(graph, smaller, repmap, lifting, network.batches, network.target is Target.VIEWS)
     progress = problem.request.progress
@@ -175,6 +176,7 @@ def fitted(network: Ready, repmap: RepMap, design: Design, problem: Problem, met
         method,
         "dense" if resizing.is_needed else "folded",
         design.choices,
+        macs=replace(original, module=module).macs - original.macs if resizing.is_needed else 0,
         findings=(*original.findings, *network.findings),
         fitted=tuple(Fitted(leaves[each.weight].names[0], each.error, leaves[each.weight].where) for each in layers),
     )
@@ -195,14 +197,15 @@ def _dense(network: Network, resizing: Resizing, values: Weights) -> torch.nn.Mo
     return module
 
 
-def _check_constants(graph: CapturedModel, repmap: RepMap, lifting: Lifting, method: str) -> None:
+def _check_constants(resizing: Resizing, graph: CapturedModel, method: str) -> None:
     """Raises AsymmetricConstantError where the mirror of the units that were chosen changes a constant."""
+    representations = resizing.repmap.leaves
     for leaf in graph.leaves.values():
-        if leaf.kind == "constant" and leaf.name in repmap.leaves:
-            changed = distance(leaf.tensor, lifting.representation(repmap.leaves[leaf.name]))
+        if leaf.kind == "constant" and leaf.name in representations and leaf.name not in resizing.filled:
+            changed = distance(leaf.tensor, resizing.lifting.representation(representations[leaf.name]))
             if changed > 0:
                 facts = f"constant {leaf.names[0]} {leaf.shape} changes by {changed:.3g} under the mirror of the units"
-                remedy = "make it a trained parameter, or use --method average"
+                remedy = f"make it a trained parameter for --method {method}, or use --method average"
                 raise AsymmetricConstantError(str(leaf.where), facts, remedy)
 
 

@@ -9,6 +9,7 @@ which gets the same sizes and the fitted weights. With 8 hidden units reduced to
     view(x, [4, 2, 8])          view(x, [4, 2, 6])           the axis is known to be the space: its new size is known
     view(x, [4, -1, 8])         view(x, [4, -1, 6])          -1 stays, it is found out when the op runs
     view(x, [8 * batch])        view(x, [8 * batch * 6 // 8])     what is computed is computed further
+    zeros([4, 8])               zeros([4, 6])                nothing is known of it: it has the size that its reader has
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from torch import Tensor, fx
 from chiralize.errors import MethodUnavailableError
 from chiralize.graph.execution import arguments_of
 from chiralize.graph.model import CapturedModel, Leaf, Node, Ref, Shape
-from chiralize.graph.traits import Attention
+from chiralize.graph.traits import Attention, Filled, Layout, Recurrence
 from chiralize.infer.records import RepMap
 from chiralize.infer.rule import traits
 from chiralize.infer.symbolic import Axis, Sum, SymbolicRepresentation, axis_size
@@ -40,10 +41,18 @@ _REMEDY = "use --width 0.5, or --method average"
 
 
 class Resizing:
-    """New sizes for everything that hidden spaces touch."""
+    """New sizes for everything that hidden spaces touch.
+
+    filled: new shapes of what is made of one number, and of which nothing is known, by name.
+    """
 
     def __init__(self, captured: CapturedModel, repmap: RepMap, lifting: Lifting) -> None:
         self.captured, self.repmap, self.lifting = captured, repmap, lifting
+        self.filled = dict[str, Shape]()
+        alike = _of_one_number(captured)
+        for node in reversed(captured.nodes):  # what is read last says what is read before it
+            for name in alike.intersection(node.names_read) - self.filled.keys():
+                self.filled[name] = self._wanted(captured.shapes[name], node)
 
     def graph(self) -> CapturedModel:
         """The captured graph in the new sizes (weights hold zeros where their sizes change)."""
@@ -66,13 +75,21 @@ class Resizing:
 
         weights: by name in the module.
         """
-        nodes = self.captured.by_name
+        nodes, leaves = self.captured.by_name, self.captured.leaves
         for node in list(module.graph.nodes):
-            if node.op == "call_function" and node.name in nodes and hasattr(node.target, "_schema"):
-                for name, value in self.changes(nodes[node.name], arguments_of(node)).items():
-                    _write(node, name, value)
-        stored = {leaf.name: self._resized(leaf) for leaf in self.captured.leaves.values() if leaf.kind == "constant"}
-        grown = {key: leaf.tensor for leaf in stored.values() if leaf.stored for key in leaf.names}
+            if node.op != "call_function" or not hasattr(node.target, "_schema"):
+                continue
+            changes: dict[str, Any] = {}
+            if node.name in nodes:
+                changes = self.changes(nodes[node.name], arguments_of(node))
+            elif node.name in leaves:  # a constant that the op makes
+                leaf, given = leaves[node.name], arguments_of(node)
+                for name in (name for name in _SIZES if name in given):
+                    changes = _different(name, given[name], leaf.shape, self._resized(leaf).shape)
+            for name, value in changes.items():
+                _write(node, name, value)
+        constants = [self._resized(leaf) for leaf in leaves.values() if leaf.kind == "constant" and leaf.stored]
+        grown = {key: leaf.tensor for leaf in constants for key in leaf.names}
         for name, value in {**grown, **weights}.items():
             owner, _, attribute = name.rpartition(".")
             holder = module.get_submodule(owner)
@@ -200,12 +217,28 @@ class Resizing:
         for position, rep in enumerate(reps):
             if rep is not None:
                 new[position] = self.lifting.representation(rep).shape
+        if node.name in self.filled:
+            new[0] = self.filled[node.name]
+        return tuple(new)
+
+    def _wanted(self, old: Shape, reader: Node) -> Shape:
+        """The shape in which an op reads what had another one: the new units along axes that its answer has as well."""
+        trait = traits().get(reader.target)
+        if isinstance(trait, Recurrence):  # a state, "... unit"; the weight that reads it is "gate unit"
+            weight = reader.arguments.get("w_hh") or reader.arguments["params"][1]
+            return (*old[:-1], self._size(self.repmap.leaves[weight.name].axes[1]))
+        before, after = reader.shapes[0] or (), self._shapes(reader)[0] or ()
+        new = list(old)
+        for axis in range(1, min(len(old), len(before), len(after)) + 1):  # from the last, as broadcasting does
+            if old[-axis] == before[-axis]:
+                new[-axis] = after[-axis]
         return tuple(new)
 
     def _resized(self, leaf: Leaf) -> Leaf:
         """A constant of one number grows or shrinks with its spaces; of weights and states, only the size counts."""
         rep = self.repmap.leaves.get(leaf.name)
         new = leaf.shape if rep is None or leaf.kind == "input" else self.lifting.representation(rep).shape
+        new = self.filled.get(leaf.name, new)
         if new == leaf.shape or not leaf.tensor.numel():
             return leaf
         first = leaf.tensor.detach().flatten()[0]
@@ -215,6 +248,24 @@ class Resizing:
             facts = f"--width: constant {leaf.names[0]} {leaf.shape} would have the shape {new}"
             raise MethodUnavailableError(str(leaf.where), facts, _REMEDY)
         return replace(leaf, tensor=first.expand(new).clone())
+
+
+def _of_one_number(captured: CapturedModel) -> set[str]:
+    """Values whose entries are all one number, whatever the inputs are: zeros that states start from."""
+    names: set[str] = set()
+    for leaf in captured.leaves.values():
+        if (
+            leaf.kind == "constant"
+            and leaf.tensor.numel() > 1
+            and bool((leaf.tensor == leaf.tensor.flatten()[0]).all())
+        ):
+            names.add(leaf.name)
+    for node in captured.nodes:
+        trait = traits().get(node.target)
+        moves = isinstance(trait, Layout) and names.issuperset(node.names_read) and node.names_read
+        if (isinstance(trait, Filled) and trait.sizes) or moves:
+            names.add(node.name)
+    return names
 
 
 def _different(name: str, given: Sequence[Any], old: Sequence[int], new: Sequence[int]) -> dict[str, Any]:
