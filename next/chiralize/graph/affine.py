@@ -22,7 +22,7 @@ from torch import Tensor
 
 from chiralize.errors import OffsetError
 from chiralize.graph.model import CapturedModel, Leaf, Node, Ref, refs_in
-from chiralize.graph.offsets import PLACES, REMEDY, Graph, Offset, Walk, is_near, level_of, run, unfilled
+from chiralize.graph.offsets import PLACES, REMEDY, Graph, Offset, Walk, is_near, passed_on, run, unfilled
 from chiralize.graph.traits import (
     BatchNorm,
     Copy,
@@ -206,7 +206,7 @@ def _into_sum(walk: Walk, extra: Mapping[str, Offset], node: Node, trait: Sum, o
         key = f"{node.name} out"
         if has_weight and walk.choices.setdefault(key, is_near(number, offset)):
             return {**extra, node.name: offset}
-        level = None if has_weight else level_of(graph, number, offset)
+        level = None if has_weight else passed_on(graph, number, offset)
         if level is not None:
             extra, offset = {**extra, node.name: level}, offset + level.times(-1.0)
             if graph.vanishes(offset.value, offset.size):

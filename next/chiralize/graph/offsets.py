@@ -23,7 +23,6 @@ from chiralize.graph.traits import (
     Filled,
     Movement,
     Product,
-    Recurrence,
     Scaling,
     Sum,
     Traits,
@@ -231,8 +230,6 @@ class Walk:
                 return (self._product(node, trait),)
             case BatchNorm() if not node.arguments.get("training"):
                 return (self._norm(node), *others)
-            case Recurrence() as trait:
-                return self._recurrence(node, trait)
             case Filled():
                 return (None, *others)
             case Movement() as trait if not isinstance(trait, Copy):
@@ -320,27 +317,9 @@ class Walk:
             self._take(node, node.arguments["bias"].name, wanted.times(-1.0), 1)
         return wanted
 
-    def _recurrence(self, node: Node, trait: Recurrence) -> tuple[None, ...]:
-        """Gates read W x + b: the biases of the first layer take up W c, and states have none."""
-        source, weights = node.arguments.get("input"), trait.first_weights(node.arguments)
-        offset = self.offset(source)
-        moving = [ref for ref in node.reads if self.offset(ref) is not None]
-        if not weights or offset is None or moving != [source]:
-            self._stop(node)
-        for weight, bias in weights:
-            if not self.graph.is_bias(bias) or not self.graph.is_fixed(weight):
-                self._stop(node)
-            matrix = self.graph.value(weight.name)
-            # "... in" times "in gate*unit": the offset of all gates, frame by frame.
-            taken = Offset(offset.value @ matrix.T, offset.size @ matrix.abs().T, True)
-            self._take(node, bias.name, taken, offset.value.ndim - 1)
-        return (None,) * len(node.shapes)
-
     # ---- sums ---------------------------------------------------------------------------------------------------
     def _sum(self, node: Node, trait: Sum) -> Offset | None:
-        """Offsets add up. A weight that is added takes all or nothing; a constant its own average, as the 320 of
-        x - [320, 240].
-        """
+        """Offsets add up. A weight that is added takes all or nothing; a constant is passed on."""
         terms = trait.terms(node.arguments)
         total = self.graph.zero(node.name)
         for operand, sign in terms:
@@ -369,11 +348,11 @@ class Walk:
         return is_near(self.graph.number(fixed[0]) * fixed[1], total.times(-1.0))
 
     def _number(self, node: Node, fixed: tuple[Any, float] | None, total: Offset) -> Offset | None:
-        """Behind a sum without a weight: a number or constant takes its own average up, by becoming another one."""
+        """Behind a sum without a weight: a number or constant becomes another one, 0 where coordinates have an offset."""
         wanted = self.extra.get(node.name)
         number = None if fixed is None else torch.zeros_like(total.value) + self.graph.number(fixed[0]) * fixed[1]
         if number is not None and not self.extra:
-            self.levels[node.name] = level_of(self.graph, number, total)
+            self.levels[node.name] = passed_on(self.graph, number, total)
         level = self.levels.get(node.name)
         if level is None and wanted is None:
             return total
@@ -432,24 +411,16 @@ def is_near(number: Any, offset: Offset) -> bool:
     return bool((value * offset.value).sum() > -0.5 * offset.value.square().sum())
 
 
-def level_of(graph: Graph, number: Tensor, offset: Offset) -> Offset | None:
-    """The average of an added constant over the entries of one offset: the 320 of y + [320, 240]; None for none.
+def passed_on(graph: Graph, number: Tensor, offset: Offset) -> Offset | None:
+    """What an added constant gives to one offset: its entries where the offset has any, None where that is nothing.
 
-    What remains of the constant, the differences of its entries, the mirror may leave alone. Entries with one offset
-    are one coordinate: all x with 320; where the constant is one number for all that have an offset (the 1 of
-    y / [105, 68] * 2 - 1), that is it. Entries without an offset keep theirs.
+    So the constant becomes 0 there, as the 320 of x - [320, 240] for c = (320, 0), and what follows takes up the rest.
+    In hidden spaces it stays as it is.
     """
     if offset.is_mixed:
         return None
-    have = offset.value.abs() > _ROUNDINGS * graph.eps * offset.size
-    if not bool(have.any()):
-        return None
-    level = torch.zeros_like(number)
-    if len(number[have].unique()) == 1:
-        level[have] = number[have]
-    else:
-        for value in offset.value[have].unique():
-            level[have & (offset.value == value)] = number[have & (offset.value == value)].mean()
+    has_offset = offset.value.abs() > _ROUNDINGS * graph.eps * offset.size
+    level = torch.where(has_offset, number, 0.0)
     return Offset(level, number.abs()) if bool(level.any()) else None
 
 

@@ -270,24 +270,6 @@ class Recurrence(Trait):
         """How many lie in one weight, one behind the other."""
         return {"lstm": 4, "gru": 3}.get(self.cell, 1)
 
-    def first_weights(self, arguments: Mapping[str, Any]) -> list[tuple[Any, Any]]:
-        """(weight, bias) that read the input, a pair per direction; the bias is None without one.
-
-        Empty where the list of weights is missing or too short.
-        """
-        if self.is_single:
-            return [(arguments["w_ih"], arguments.get("b_ih"))]
-        params, directions = arguments.get("params"), 1 + bool(arguments.get("bidirectional"))
-        # torch's list, for each layer and direction: w_ih, w_hh, then b_ih, b_hh where there are biases. Only the
-        # first layer reads the input, so `directions` strides of the list are looked at.
-        step = 4 if arguments.get("has_biases") else 2
-        if not isinstance(params, (list, tuple)) or len(params) < step * directions:
-            return []
-        weights, biases = params[: step * directions : step], [None] * directions
-        if step == 4:
-            biases = params[2 : step * directions : step]
-        return list(zip(weights, biases, strict=True))
-
 
 Traits = Mapping[str, Trait]
 """The trait of every op that has one, by the full name of its overload."""

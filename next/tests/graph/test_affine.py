@@ -92,6 +92,7 @@ REFUSED = {
     "a divisor": Net(lambda s, x: s.layer((1 / x).flatten(1)), layer=nn.Linear(34, 5)),
     "zero padding": Net(lambda s, x: s.layer(x.flatten(2)), layer=nn.Conv1d(17, 5, 3, padding=1)),
     "a bias read twice": Net(lambda s, x: s.layer(x.flatten(1)) + s.layer(2 * x.flatten(1)), layer=nn.Linear(34, 5)),
+    "a recurrence": Net(lambda s, x: s.gru(x.flatten(2))[0], gru=nn.GRU(2, 5)),
     "a layer norm": Net(lambda s, x: s.norm(x), norm=nn.LayerNorm(2)),
 }
 

@@ -119,13 +119,6 @@ NETS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...], float]] = {
         (2, 17, 2),
         0.0,
     ),
-    "recurrent": (
-        lambda: Trunk(
-            lambda s, x: s.gru(0.01 * x.flatten(2))[0].mean(1), 48, gru=nn.GRU(34, 24, 1, True, True, 0.0, True)
-        ),
-        (2, 2, 17, 2),
-        0.0,
-    ),
     "temporal": (Temporal, (2, 9, 17, 2), 0.0),
     "refining": (lambda: Refining(_scaled, out=2), (2, 17, 2), IN),
     "unscaled": (lambda: Unscaled(lambda _, x: (x.flatten(1) - 320) / 320, out=2), (2, 17, 2), OUT),

@@ -316,18 +316,10 @@ class Claims:
     def Recurrence(self) -> Claimed:  # noqa: N802
         assert isinstance(self.trait, t.Recurrence)
         yield "single", self.trait.is_single == ("w_ih" in self.arguments)
-        pairs, states = self.trait.first_weights(self.arguments), self.arguments["hx"]
+        weight = self.arguments["w_ih"] if self.trait.is_single else self.arguments["params"][0]
+        states = self.arguments["hx"]
         state = states[-1] if isinstance(states, list) else states
-        yield "gates", bool(pairs) and pairs[0][0].shape[0] == self.trait.gates * state.shape[-1]
-        if any(bias is None for _, bias in pairs):
-            return
-        # W (x + shift) + (b - W shift) is W x + b.
-        shift = self.fresh(torch.zeros(pairs[0][0].shape[1], dtype=torch.float64))
-        moved = {id(bias): bias - weight @ shift for weight, bias in pairs}
-        given = self.mapped(lambda tensor: moved.get(id(tensor), tensor))
-        given["input"] = self.arguments["input"] + shift
-        results = zip(self.outputs(given), self.outputs(self.arguments), strict=True)
-        yield "first weights", all(same(one, other) for one, other in results)
+        yield "gates", weight.shape[0] == self.trait.gates * state.shape[-1]
         # The result grows with a large input where it is that of a rectifier, and only there.
         large, larger = (self.run(input=by * self.arguments["input"]) for by in (1e3, 1e6))
         yield "nonlinearity", bool(larger.abs().max() > 10 * large.abs().max()) == (self.trait.cell == "relu")
