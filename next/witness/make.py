@@ -4,7 +4,7 @@
 
     spaces.json         hidden spaces of the zoo's networks, how T acts on every weight, and refusals by their codes
     conversions.json    of the zoo, by method: verdicts, rho, gap, odd shares, weights and answers of the results
-    lifter.json         gap, lean and every joint of the shipped lifter on seeded inputs
+    lifter.json         gap, lean and every pair of joints of the shipped lifter on the shipped inputs
     forms.json          answers of the zoo's results in every form
     skeletons.json      T of every shipped skeleton under the usual layouts, and of the observations of shipped robots
     public.csv          networks of other people: parameters, spaces, and what became of each method
@@ -167,7 +167,7 @@ def _answer(case: Any, module: Any) -> list[float | None]:
 
 # ---- the lifter --------------------------------------------------------------------------------------------------
 def lifter(path: Path) -> None:
-    """Gap, lean and joints of the shipped lifter on random inputs and on the shipped ones."""
+    """Gap, lean and pairs of joints of the shipped lifter on the shipped inputs."""
     import numpy as np
     import torch
 
@@ -180,8 +180,8 @@ def lifter(path: Path) -> None:
     report = chiralize.audit(module, "h36m", inputs[:2], calibration=inputs)
     rows: dict[str, Any] = {}
     for output in report.network.outputs:
-        joints = {joint.name: short(joint.gap) for joint in output.joints}
-        rows[f"output {output.index}"] = {"gap": short(output.gap), "lean": short(output.lean), "joints": joints}
+        pairs = {pair.label: short(pair.gap) for pair in report.network.pairs if pair.output == output.index}
+        rows[f"output {output.index}"] = {"gap": short(output.gap), "lean": short(output.lean), "pairs": pairs}
     written(path, rows)
 
 
