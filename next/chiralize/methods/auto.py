@@ -12,21 +12,18 @@ Drafts are measured beside each other. Whoever loses left and right, or much of 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TypeVar
 
 from chiralize.errors import Finding, UnsupportedError, VerificationError
 from chiralize.methods import method_of
-from chiralize.problem.mirror import mirror_at_rest, mirror_if_known
 from chiralize.problem.problem import Draft, Method, Problem
-from chiralize.verification.measure import Figures, figures, measure, with_dead_inputs
+from chiralize.verification.measure import Figures, figures, with_dead_inputs
 
 KEPT = 0.6
 """Share of what is odd that a draft has to keep, or come last: above one half, since few samples measure it."""
 WIDTHS = (0.5, 0.707)
 """Widths of `reduce` that `auto` tries: as many units as the original has, and as many as cost what both views do."""
-_MEASURED, _WORK, _FEWEST = 2_000, 2e11, 32
-"""Held-out samples that figures are taken from, at most; multiplications that they may cost; and how many at least."""
 T = TypeVar("T")
 
 
@@ -69,16 +66,17 @@ def _figures_of(problem: Problem, draft: Draft) -> Figures:
 
     On inputs that were held out where there are any, else on random ones.
     """
-    network, inputs, module = problem.network, problem.inputs, draft.module
     forced = draft.repmap.forced if draft.repmap is not None else ()
     zeroed = tuple(weight.name for weight in draft.moved if weight.zeroed)
-    mirror = mirror_if_known(network, draft.repmap) or mirror_at_rest(network)
-    if inputs is None or mirror is None:
-        return figures(network, module, draft.repmap, is_average=draft.is_average, forced=forced, zeroed=zeroed)
-    calls = inputs.measured(network.rows, network.affordable(_WORK, _FEWEST, _MEASURED))
-    measured, degeneracy = measure(network, mirror, calls, module)
-    degeneracy = replace(degeneracy, forced=tuple(forced), zeroed=zeroed)
-    return Figures(replace(measured, source=inputs.source), degeneracy)
+    return figures(
+        problem.network,
+        draft.module,
+        draft.repmap,
+        is_average=draft.is_average,
+        forced=forced,
+        zeroed=zeroed,
+        inputs=problem.inputs,
+    )
 
 
 @dataclass(frozen=True)
