@@ -72,10 +72,9 @@ def checked(problem: Problem) -> Problem:
         return problem
     request = problem.request
     request.progress("looking at the calibration inputs")
-    is_fitted = request.method == "auto" or problem.method.is_fitted
     findings = []
     for finding in findings_on(problem.network, problem.inputs):
-        if finding.level == "refusal" and is_fitted and not request.force:
+        if finding.level == "refusal" and problem.is_fitted and not request.force:
             raise DataFileError("calibration", finding.facts, f"{finding.remedy}; --force goes on with these")
         findings.append(replace(finding, level="doubt") if finding.level == "refusal" else finding)
     return problem.with_findings(*findings)

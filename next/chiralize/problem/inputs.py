@@ -61,6 +61,12 @@ class Inputs:
     held: Sequence[int] = ()
     source: str = ""
 
+    @staticmethod
+    def of_people(table: Table) -> Inputs:
+        """Drawn people in place of inputs of the user."""
+        seen, held = _parted(range(len(table)))
+        return Inputs(posed=table, seen=seen, held=held, source="drawn people, held out from the fit")
+
     @property
     def table(self) -> Table:
         """What `seen` and `held` are rows of."""
@@ -69,12 +75,11 @@ class Inputs:
         return table
 
     def fitted(self, size: int, most: float = inf) -> Sequence[Call]:
-        """Batches of `size` samples to fit on: of those seen, at most so many, from all over the file; then others."""
+        """Batches of `size` samples to fit on: at most so many of those seen, from all over, with others in between."""
         others = [self.beside, self.posed if self.given is not None else None]
-        batches = self.table.batches(size, spread_out(self.seen, most))
-        for table in others:
-            batches += Batches() if table is None else table.batches(size)
-        return batches
+        batches = [self.table.batches(size, spread_out(self.seen, most))]
+        batches += [table.batches(size) for table in others if table is not None]
+        return together(batches)
 
     def measured(self, size: int, most: float = inf) -> Sequence[Call]:
         """Batches of `size` samples to take figures from, at most so many samples in all."""
@@ -123,6 +128,14 @@ def spread_out(rows: Sequence[int], most: float) -> Sequence[int]:
     return [rows[number * len(rows) // count] for number in range(count)]
 
 
+def together(several: Sequence[Batches]) -> Batches:
+    """All batches, those of each kind from the first to the last, so that every stretch of them holds all kinds."""
+    parts: list[tuple[float, int, tuple[Table, Sequence[int]]]] = []
+    for kind, each in enumerate(several):
+        parts += [(number / len(each), kind, part) for number, part in enumerate(each.parts)]
+    return Batches([part for _, _, part in sorted(parts, key=lambda part: part[:2])])
+
+
 def inputs_of(network: Network, data: Any, where: str = "calibration") -> tuple[Inputs, int]:
     """The inputs in what the user gives, and how many samples were left out since others are their mirror images.
 
@@ -133,15 +146,25 @@ def inputs_of(network: Network, data: Any, where: str = "calibration") -> tuple[
     tracks = _tracks(data, network, where) if network.carried else None
     if tracks is not None:
         return _of_tracks(*tracks, network, where), 0
-    table = table_of(data, network, where)
-    if not table.single and not _takes(network, table, network.rows + 1):
-        table = replace(table, fixed=network.rows)
+    table = any_size(network, table_of(data, network, where))
     rows = _without_images(network, table)
-    at = set(stretches(len(rows)))
-    held = [rows[number] for number in sorted(at)]
-    seen = [row for number, row in enumerate(rows) if number not in at] or held
+    seen, held = _parted(rows)
     source = "held-out calibration inputs" if len(rows) > 1 else "the only calibration input"
     return Inputs(table, seen=seen, held=held, source=source), len(table) - len(rows)
+
+
+def _parted(rows: Sequence[int]) -> tuple[list[int], list[int]]:
+    """The rows to fit on, and those held out; both are the same where there is one."""
+    at = set(stretches(len(rows)))
+    held = [rows[number] for number in sorted(at)]
+    return [row for number, row in enumerate(rows) if number not in at] or held, held
+
+
+def any_size(network: Network, table: Table) -> Table:
+    """The table, whose calls have the example's number of samples where the network takes no other."""
+    if table.single or _takes(network, table, network.rows + 1):
+        return table
+    return replace(table, fixed=network.rows)
 
 
 def _takes(network: Network, table: Table, rows: int) -> bool:

@@ -213,14 +213,17 @@ def analyse(network: Network, chooser: Chooser, given: Mapping[str, TensorRepres
                 raise
 
 
-def represent(network: Network, passport: Passport | None) -> RepMap:
+def represent(
+    network: Network, passport: Passport | None, given: Mapping[str, TensorRepresentation] | None = None
+) -> RepMap:
     """Representations of a network as it is: what its passport says its conversion chose, else its weights tell.
 
+    given: representations of weights, by name.
     Raises UnsupportedError where an op refuses, or the network has no graph.
     """
     if passport is not None and passport.hidden:
-        return infer(network, passport.hidden).finish()
-    return analyse(network, FromWeights(network.graph())).repmap
+        return infer(network, {**(given or {}), **passport.hidden}).finish()
+    return analyse(network, FromWeights(network.graph()), given).repmap
 
 
 # ---- T of a network ------------------------------------------------------------------------------------------------

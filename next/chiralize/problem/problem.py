@@ -115,6 +115,11 @@ class Problem:
         """The bound on rho that is in force: the user's, else the method's."""
         return self.method.max_drift if self.request.max_drift is None else self.request.max_drift
 
+    @property
+    def is_fitted(self) -> bool:
+        """Whether anything may be fitted to inputs."""
+        return self.request.method == "auto" or self.method.is_fitted
+
     def asking(self, **changes: Any) -> Problem:
         """The problem with other wishes: fields of its request by name."""
         return replace(self, request=replace(self.request, **changes))
