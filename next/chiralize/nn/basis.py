@@ -152,7 +152,7 @@ class Butterfly(Tables):
         return x if self.back is None else x.index_select(dim, self.back)
 
     def _kinds(self) -> list[tuple[int, int, bool]]:
-        """(first one, count, whether they are plain) of the plain pairs and of those with a sign; only kinds that come."""
+        """(first one, count, whether they are plain) of the plain pairs and of those with a sign, if there are any."""
         kinds = [(0, self.plain, True), (self.plain, self.pairs - self.plain, False)]
         return [kind for kind in kinds if kind[1]]
 

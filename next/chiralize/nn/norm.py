@@ -227,7 +227,7 @@ class LayerNorm(ChiralModule):
 
     def folded(self) -> nn.LayerNorm:
         """torch's layer with the dense weights."""
-        layer = nn.LayerNorm(self.normalized_shape, self.eps, bias=self.bias_even is not None).to(self.weight_even)
+        layer = nn.LayerNorm(self.representation.size, self.eps, bias=self.bias_even is not None).to(self.weight_even)
         return self.folded_into(layer)
 
     def extra_repr(self) -> str:

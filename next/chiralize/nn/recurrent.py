@@ -153,7 +153,7 @@ class Recurrent(ChiralModule):
 
     def _takes_steps(self, x: Tensor) -> bool:
         """Whether x is run step by step by the blocks: on the CPU, where neither a compiler nor autocast looks on."""
-        is_traced = torch.compiler.is_compiling() or torch.jit.is_tracing()
+        is_traced = torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[reportPrivateImportUsage]
         is_cast = torch.is_autocast_enabled("cpu")
         return self.hidden_size >= WIDE and x.device.type == "cpu" and not is_traced and not is_cast
 

@@ -61,7 +61,7 @@ class ReversedConv2d(ChiralMap):
     ) -> None:
         if mirror not in ("h", "w"):
             raise RepresentationSizeError("chiralize.nn", f'mirror={mirror!r} is no axis of "b c h w"', "give h or w")
-        settings = {"stride": stride, "padding": padding, "dilation": dilation}
+        settings: dict[str, Any] = {"stride": stride, "padding": padding, "dilation": dilation}
         settings["padding_mode"] = others.pop("padding_mode", "zeros")
         # A layer of torch without memory checks the settings and brings them into pairs.
         shape: Any = nn.Conv2d(1, 1, kernel_size, bias=False, device="meta", **settings)

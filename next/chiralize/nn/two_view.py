@@ -37,7 +37,7 @@ class MirrorTensor(nn.Module):
 
     def __init__(self, turn: Turn, dtype: torch.dtype = torch.float32) -> None:
         super().__init__()
-        representation, center = self.turn = turn
+        representation, center = turn
         self.sign, self.axes = representation.sign, representation.moved_axes
         added = None if center is None else torch.from_numpy(shift(representation, center)).to(dtype)
         self.register_buffer("shift", added, persistent=False)
@@ -52,10 +52,13 @@ class MirrorTensor(nn.Module):
             self.register_buffer(f"sign{axis}", signs, persistent=False)
 
     def is_turn(self, turn: Turn) -> bool:
-        """Whether this is the given T."""
-        (ours, our_center), (theirs, their_center) = self.turn, turn
-        first, second = (0.0 if center is None else center for center in (our_center, their_center))
-        return ours == theirs and bool(np.all(first == second))
+        """Whether this is the given T, by what it runs with."""
+        added = self._buffers["shift"]
+        other = MirrorTensor(turn, torch.float32 if added is None else added.dtype).to(self._device())
+        ours, theirs = dict(self.named_buffers()), dict(other.named_buffers())
+        if (self.sign, self.axes, ours.keys()) != (other.sign, other.axes, theirs.keys()):
+            return False
+        return all(torch.equal(buffer, theirs[name]) for name, buffer in ours.items())
 
     def forward(self, tensor: Tensor) -> Tensor:
         """T of the tensor, in its dtype; along axes that T leaves alone any size."""

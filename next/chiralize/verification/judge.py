@@ -24,6 +24,7 @@ from chiralize.body.resolve import OnTensor
 from chiralize.errors import CaptureError, Finding, NoRuleError, OffsetError, UnsupportedError
 from chiralize.graph.run import Arguments
 from chiralize.infer.records import depth_of
+from chiralize.nn.known import Known, with_layers
 from chiralize.nn.two_view import averages, state_representation
 from chiralize.problem.mirror import NetworkMirror, mirror_from, mirror_of, represent
 from chiralize.problem.network import Network
@@ -80,9 +81,10 @@ def _judge_one_pass(network: Network, passport: Passport | None, trial: Trial, p
     is_claimed = passport is not None and bool(passport.hidden)
     if passport is not None:
         network = _with_tables(network, passport)
+    network, known = _with_layers(network)
     repmap, refusal = None, None
     try:
-        repmap = represent(network, passport)
+        repmap = represent(network, passport, known)
     except UnsupportedError as error:
         refusal = error.with_traceback(None)
     mirror = mirror_of(network, repmap)
@@ -152,6 +154,14 @@ def _with_tables(network: Network, passport: Passport) -> Network:
     leaves = network.captured.leaves.values() if network.captured is not None else ()
     tables = {key for leaf in leaves if leaf.kind == "constant" for key in leaf.sources if key in passport.hidden}
     return network.captured_with(tables) if tables else network
+
+
+def _with_layers(network: Network) -> tuple[Network, Known]:
+    """The network with the weights of its chiral layers as such, and how T acts on them by the layers' records."""
+    if network.captured is None:
+        return network, {}
+    captured, known = with_layers(network.captured, network.module)
+    return (replace(network, captured=captured), known) if known else (network, known)
 
 
 # ---- numbers ---------------------------------------------------------------------------------------------------------
