@@ -1,14 +1,17 @@
 """Running a captured graph op by op, so that a step can look at values in the middle of a network.
 
-`steps` yields every value in turn and forgets it after its last reader; `run_graph` gives the answers. Ops are run by
-their schema, so that arguments have names: {input: Ref("x")} becomes op(input=values["x"]).
+    values = start(captured, inputs)
+    for node in captured.nodes:
+        values[node.name] = evaluate(node, values)
+
+Ops are run by their schema, so that arguments have names: {input: Ref("x")} becomes op(input=values["x"]).
 """
 
 from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,31 +28,15 @@ LOOKS = ("aten._local_scalar_dense.default", "aten.item.default", "aten.is_nonze
 _FRAME = re.compile(r'File "([^"]+)", line (\d+), in \S+')
 
 
-def _slice_scattered(
-    base: torch.Tensor,
-    part: torch.Tensor,
-    dim: int = 0,
-    start: int | None = None,
-    end: int | None = None,
-    step: int = 1,
-) -> torch.Tensor:
-    """`slice_scatter` with its ends counted from the front."""
-    # Python's own rules for negative and missing ends.
-    first, last, _ = slice(start, end).indices(base.shape[dim])
-    return torch.slice_scatter(base, part, dim, first, last, step)
-
-
 RUN_AS: Mapping[Any, Any] = {
     torch.ops.aten.view.default: torch.ops.aten.reshape.default,
     torch.ops.aten._unsafe_view.default: torch.ops.aten.reshape.default,
     torch.ops.aten.copy.default: lambda old, new, *_: new.to(old.device, old.dtype).expand(old.shape),
     torch.ops.aten.detach.default: lambda value: value,
-    torch.ops.aten.slice_scatter.default: _slice_scattered,
 }
 """By op, what is run instead of it. `view` fails where values lie in memory otherwise than when the graph was made;
 `copy`, which functional programs are left with, has no derivative, nor has `detach`, where a state leaves its step:
-what runs a graph here asks how answers depend on weights, whatever training was to leave alone. Where `slice_scatter`
-counts from the end, vmap does not.
+what runs a graph here asks how answers depend on weights, whatever training was to leave alone.
 """
 
 
@@ -60,46 +47,6 @@ def start(captured: CapturedModel, inputs: Sequence[torch.Tensor], weights: Mapp
     # Without inputs there is nothing to pair: leaves then come by name, among the weights.
     values.update(zip(captured.inputs, inputs, strict=bool(inputs)))
     return values
-
-
-def run_graph(
-    captured: CapturedModel, inputs: Sequence[torch.Tensor], weights: Mapping[str, Any] | None = None
-) -> list[Any]:
-    """The outputs of a graph that are tensors, in order. weights: values of leaves, by name; else the graph's own.
-
-    Gradients flow from them to inputs and weights.
-    """
-    values = start(captured, inputs, weights)
-    freed = last_readers(captured.nodes, captured.answers)
-    for node in captured.nodes:
-        values[node.name] = evaluate(node, values)
-        for name in freed.get(node.name, ()):
-            del values[name]
-    return [values[name] for name in captured.answers]
-
-
-def steps(
-    captured: CapturedModel, read: Sequence[torch.Tensor] | Mapping[str, torch.Tensor]
-) -> Iterator[tuple[str, torch.Tensor]]:
-    """Run a graph and yield (name, value) of every node that is a single tensor, in order.
-
-    A value is dropped after its last reader, so that a large network needs little memory.
-
-    read: the inputs, or leaves by name.
-    """
-    if isinstance(read, Mapping):
-        values = start(captured, (), read)
-    else:
-        values = start(captured, read)
-    # Results as well: who wants one takes it when it is yielded.
-    freed = last_readers(captured.nodes, ())
-    with torch.no_grad():
-        for node in captured.nodes:
-            values[node.name] = evaluate(node, values)
-            if isinstance(values[node.name], torch.Tensor):
-                yield node.name, values[node.name]
-            for name in freed.get(node.name, ()):
-                del values[name]
 
 
 def evaluate(node: Node, values: Mapping[str, Any]) -> Any:

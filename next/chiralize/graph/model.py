@@ -21,8 +21,6 @@ from typing import Any, Literal
 
 import torch
 
-from chiralize.errors import Finding
-
 Shape = tuple[int, ...]
 LeafKind = Literal["input", "parameter", "statistic", "table", "state", "constant"]
 
@@ -152,7 +150,6 @@ class CapturedModel:
     results (None for a result that is no tensor).  mutations: state leaf -> node that holds its new value.
     left_alone: by value, axes of fixed size of which an open size decides how much is read. The mirror leaves all
     entries of such an axis where they are, also those that the examples do not read.
-    findings: what a user should know about the capture.
     """
 
     leaves: Mapping[str, Leaf]
@@ -162,17 +159,11 @@ class CapturedModel:
     output_shapes: tuple[Shape, ...]
     mutations: Mapping[str, str]
     left_alone: Mapping[str, frozenset[int]] = field(default_factory=dict)
-    findings: tuple[Finding, ...] = ()
 
     @cached_property
     def by_name(self) -> Mapping[str, Node]:
         """The nodes by name, in order."""
         return {node.name: node for node in self.nodes}
-
-    def is_weight(self, name: str) -> bool:
-        """Whether a value is a parameter of two axes and more."""
-        leaf = self.leaves.get(name)
-        return leaf is not None and leaf.kind == "parameter" and len(leaf.shape) > 1
 
     @cached_property
     def read_counts(self) -> Counter[str]:
@@ -255,8 +246,3 @@ class CapturedModel:
     def states(self) -> list[Leaf]:
         """Floating-point buffers that forward writes, with the values they start from."""
         return [leaf for leaf in self.leaves.values() if leaf.kind == "state" and leaf.tensor.is_floating_point()]
-
-    @property
-    def parameter_count(self) -> int:
-        """Numbers in all parameters, tied ones once."""
-        return sum(leaf.tensor.numel() for leaf in self.leaves.values() if leaf.kind == "parameter")

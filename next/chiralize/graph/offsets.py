@@ -348,7 +348,7 @@ class Walk:
         return is_near(self.graph.number(fixed[0]) * fixed[1], total.times(-1.0))
 
     def _number(self, node: Node, fixed: tuple[Any, float] | None, total: Offset) -> Offset | None:
-        """Behind a sum without a weight: a number or constant becomes another one, 0 where coordinates have an offset."""
+        """Behind a sum without a weight: a number or constant becomes 0 where there is an offset."""
         wanted = self.extra.get(node.name)
         number = None if fixed is None else torch.zeros_like(total.value) + self.graph.number(fixed[0]) * fixed[1]
         if number is not None and not self.extra:

@@ -13,7 +13,6 @@ import copy
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import cache
 from typing import Any, TypeVar
 
 import torch
@@ -42,9 +41,6 @@ class Arguments:
     @staticmethod
     def of(args: Sequence[Any], kwargs: Mapping[str, Any] | None = None) -> Arguments:
         """Take the arguments of a call apart."""
-        if not kwargs and all(type(argument) is Tensor for argument in args):
-            # Nearly all calls: one cached structure, which `filled` knows by its identity, saves two walks over trees.
-            return Arguments(tuple(args), _of_tensors(len(args)))
         leaves, structure = tree_flatten((tuple(args), dict(kwargs or {})))
         return Arguments(tuple(leaves), structure)
 
@@ -60,17 +56,8 @@ class Arguments:
         for index, leaf in enumerate(leaves):
             if isinstance(leaf, Tensor):
                 leaves[index] = next(rest)
-        # Positional tensors alone, as `of` marks them: nothing to nest.
-        if self.structure is _of_tensors(len(leaves)):
-            return tuple(leaves), {}
         args, kwargs = tree_unflatten(leaves, self.structure)
         return args, kwargs
-
-
-@cache
-def _of_tensors(count: int) -> TreeSpec:
-    """How a call of so many tensors is put together, and of nothing else."""
-    return tree_flatten(((0,) * count, {}))[1]
 
 
 def tensors_in(values: Any) -> list[Tensor]:
@@ -239,7 +226,7 @@ def copied(module: nn.Module) -> nn.Module:
     """A deep copy, which may be run, moved to another dtype and given other parameters.
 
     Results of an earlier call that a module keeps (its last attention) are copied without their history. Raises
-    ModelRunError, with the name of the attribute, where something in the network cannot be copied.
+    ModelRunError where something in the network cannot be copied.
     """
     return replaced(module, {})
 
@@ -260,7 +247,7 @@ def replaced(holder: Holder, values: Mapping[Tensor, Tensor]) -> Holder:
         with quiet(), torch.no_grad():
             return copy.deepcopy(holder, memo)
     except Exception as error:
-        where = _stuck_at(holder) if isinstance(holder, nn.Module) else "the program"
+        where = "the network" if isinstance(holder, nn.Module) else "the program"
         facts = f"it cannot be copied: {type(error).__name__}: {first_line(error)}"
         raise ModelRunError(
             where, facts, "make it copyable (copy.deepcopy), or keep it outside of the network"
@@ -272,18 +259,6 @@ def _with_history(module: nn.Module) -> Iterator[Tensor]:
     for part in module.modules():
         attributes = {name: value for name, value in vars(part).items() if name != "_modules"}
         yield from (tensor for tensor in tensors_in(attributes) if not tensor.is_leaf)
-
-
-def _stuck_at(module: nn.Module) -> str:
-    """The first attribute of a network's parts that cannot be copied, by its path; "the network" where each can."""
-    for path, part in module.named_modules():
-        for name, value in vars(part).items():
-            try:
-                if name not in ("_modules", "_parameters", "_buffers"):
-                    copy.deepcopy(value)
-            except Exception:  # whatever keeps it from being copied
-                return f"the network's attribute {f'{path}.{name}'.lstrip('.')!r}"
-    return "the network"
 
 
 def unwrapped(model: nn.Module) -> nn.Module:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from chiralize.graph.capture import read
+from chiralize.graph.execution import evaluate, start
 from chiralize.graph.export import export
 from chiralize.graph.model import CapturedModel
 from chiralize.graph.writes import EVERY_OP, functional
@@ -37,6 +38,14 @@ class Net(nn.Module):
 def normal(*shape: int, seed: int = 0) -> Tensor:
     """N(0, 1) in float64."""
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def run_graph(graph: CapturedModel, inputs: Sequence[Tensor]) -> list[Any]:
+    """The outputs of a graph that are tensors, in order, run op by op."""
+    values = start(graph, inputs)
+    for node in graph.nodes:
+        values[node.name] = evaluate(node, values)
+    return [values[name] for name in graph.answers]
 
 
 def exported(

@@ -9,12 +9,11 @@ from torch import Tensor, nn
 
 from chiralize.errors import OffsetError
 from chiralize.graph.affine import Centered, center
-from chiralize.graph.execution import run_graph
 from chiralize.graph.rewrite import with_weights
 from chiralize.infer.capture import captured
 from chiralize.infer.rule import traits
 from chiralize.symmetry.action import Center
-from tests.graph.nets import Net, exported, normal
+from tests.graph.nets import Net, exported, normal, run_graph
 from tests.support.pixel_nets import IN, NETS, OUT, Trunk, network, pixels
 
 

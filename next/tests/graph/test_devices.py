@@ -10,9 +10,8 @@ from torch import Tensor, nn
 
 from chiralize.graph import devices
 from chiralize.graph.devices import Staying
-from chiralize.graph.execution import run_graph
 from chiralize.graph.run import Runner
-from tests.graph.nets import Net, captured, exported
+from tests.graph.nets import Net, captured, exported, run_graph
 
 
 def test_networks_of_several_devices_and_of_none_belong_to_the_cpu() -> None:

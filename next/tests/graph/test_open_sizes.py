@@ -13,14 +13,13 @@ from torch import Tensor, nn
 
 from chiralize.errors import ModelRunError, UnsupportedError
 from chiralize.graph.capture import read
-from chiralize.graph.execution import run_graph
 from chiralize.graph.export import export
 from chiralize.graph.open_sizes import OpenSizeError
 from chiralize.infer.capture import captured as spelled
 from chiralize.infer.inference import Inference
 from chiralize.symmetry.involution import SignedPermutation
 from chiralize.symmetry.representation import Representation, TensorRepresentation
-from tests.graph.nets import POSES, Net, captured, exported, normal
+from tests.graph.nets import POSES, Net, captured, exported, normal, run_graph
 
 FRAMES, LONG = 4, 64
 Compute = Callable[[Any, Tensor], Tensor]

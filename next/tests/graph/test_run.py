@@ -131,10 +131,9 @@ class Lock(nn.Linear):
         self.lock = threading.Lock()
 
 
-def test_what_cannot_be_copied_is_named() -> None:
-    with pytest.raises(ModelRunError) as caught:
+def test_what_cannot_be_copied_is_refused() -> None:
+    with pytest.raises(ModelRunError):
         Runner(nn.Sequential(nn.Linear(3, 3), Lock()))
-    assert "1.lock" in caught.value.where
 
 
 def test_the_last_attention_of_a_call_with_gradients_is_copied() -> None:

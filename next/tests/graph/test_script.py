@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from chiralize.errors import CaptureError
 from chiralize.graph.capture import read
-from chiralize.graph.execution import run_graph
 from chiralize.graph.export import export
 from chiralize.graph.run import Runner
+from tests.graph.nets import run_graph
 from tests.support.zoo import CASES
 
 
