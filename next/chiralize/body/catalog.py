@@ -345,13 +345,12 @@ def by_mirror(document: Document) -> dict[str, Document]:
     documents: dict[str, Document] = {}
     with document.within((MIRRORS,)):
         for name, chosen in mirrors.items() if isinstance(mirrors, Map) else ():
-            twice = [key for key in chosen if key in rest] if isinstance(chosen, Map) else []
-            if twice:
-                facts = f"mirror {name!r} has a key {twice[0]!r}, and so has the file"
-                raise Wrong(facts, "say it below each, or for all", (name, twice[0]), kind=UnknownKeyError)
-            if not isinstance(chosen, Map) or name in rest:
-                facts = f"mirror {name!r} must be a map, and be called like no key of the file"
-                raise Wrong(facts, "name each mirror: `left_right: {pairs: [...], lateral: y}`", (name,))
+            if not isinstance(chosen, Map) or name in rest or chosen.keys() & rest.keys():
+                facts = f"mirror {name!r} must be a map, and neither its name nor its keys may be keys of the file"
+                remedy = (
+                    "name each mirror, `left_right: {pairs: [...], lateral: y}`, and say a key below each or for all"
+                )
+                raise Wrong(facts, remedy, (name,), kind=UnknownKeyError)
             whole = Map({**rest, **chosen}, {**keys.lines, **chosen.lines}, keys.line, keys.where)
             documents[name] = replace(document, data=_for_mirror(whole, name, mirrors))
         if not documents:

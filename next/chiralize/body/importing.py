@@ -110,12 +110,10 @@ def _said(content: Any) -> Said:
         return Said(_first(content, "dataset_name"), [point["name"] for point in ordered], pairs, edges)
     if isinstance(_first(content, "links"), list):
         return _of_sleap(content)
-    if category is not None:  # COCO: bones count from 1, and nothing says partners
+    if category is not None:  # COCO: bones count from 1, as a rule, and nothing says partners
         bones = category.get("skeleton") or []
-        if any(min(bone) < 1 for bone in bones):
-            facts = "a bone of joint 0: COCO counts keypoints from 1"
-            raise Wrong(facts, "add 1 to every index", kind=ImportFormatError)
-        edges = [[end - 1 for end in bone] for bone in bones]
+        first = 0 if any(0 in bone for bone in bones) else 1
+        edges = [[end - first for end in bone] for bone in bones]
         return Said(category.get("name"), category["keypoints"], [], edges)
     parents, bones = _first(content, "parents"), _first(content, "skeleton") or ()
     edges = [(parent, child) for child, parent in enumerate(parents or []) if parent >= 0]
@@ -135,16 +133,11 @@ def _pairs(content: Any) -> list[Any]:
     """Partners as pairs, as a permutation, or in two parallel lists; empty where none are written."""
     flip = _first(content, "flip_idx")
     if isinstance(flip, list) and all(isinstance(other, int) for other in flip):
-        if any(flip[other] != one for one, other in enumerate(flip)):
-            raise Wrong("flip_idx is no list of mutual partners, one a joint", "correct it")
         return [pair for pair in enumerate(flip) if pair[0] != pair[1]]
     sides: list[Any] = list(_first(content, "keypoints_symmetry") or ())
     for keys in _SIDES:
         lists = [_first(content, key) for key in keys]
         sides = lists if all(isinstance(side, list) for side in lists) else sides
-    if len({len(side) for side in sides}) > 1:
-        facts = f"{len(sides[0])} joints on the left, {len(sides[1])} on the right"
-        raise Wrong(facts, "give two lists of one length, in the same order")
     return flip or list(zip(*sides, strict=True)) or _first(content, *_PAIRS) or []
 
 
@@ -213,20 +206,18 @@ def _first(value: Any, *keys: str) -> Any:
 
 def _content(path: Path) -> Any:
     """The maps and lists of a file. Raises ImportFormatError, YamlSyntaxError."""
-    suffix = path.suffix.lower()
-    if not path.is_file() or suffix not in (".py", ".json", ".yaml", ".yml"):
-        facts = "is no file of Python, JSON or YAML" if path.is_file() else "no such file exists"
-        raise ImportFormatError(str(path), facts, f"export it as one of these, or {_REMEDY}")
+    suffix, content = path.suffix.lower(), None
     if suffix in (".yaml", ".yml"):
         content = _values(parse_yaml(read_text(path), str(path)).data)
-    else:
+    elif suffix in (".py", ".json"):
+        text = read_text(path, _LONGEST_JSON)
         try:
-            text = read_text(path, _LONGEST_JSON)
             content = json.loads(text) if suffix == ".json" else _python(text)
-        except (ValueError, SyntaxError, RecursionError, MemoryError) as error:
-            raise ImportFormatError(str(path), f"cannot be read ({shown(error)})", "mend the file") from None
+        except (ValueError, SyntaxError, RecursionError, MemoryError):
+            content = None
     if not isinstance(content, (Mapping, list)):
-        raise ImportFormatError(str(path), f"holds {shown(content)} alone", _REMEDY)
+        facts = "holds no map or list in Python, JSON or YAML that could be read"
+        raise ImportFormatError(str(path), facts, f"export it as one of these, or {_REMEDY}")
     return content
 
 
