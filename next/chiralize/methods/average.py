@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import torch
 
@@ -11,11 +11,12 @@ from chiralize.errors import Finding, MethodUnavailableError
 from chiralize.graph import rewrite
 from chiralize.graph.run import Runner, results
 from chiralize.infer.records import random_numbers
-from chiralize.nn.two_view import TwoView
+from chiralize.nn.two_view import TwoView, is_real
 from chiralize.problem.mirror import WeightAction
 from chiralize.problem.network import Network
 from chiralize.problem.problem import Draft, Method, Problem
 from chiralize.symmetry.action import Turn
+from chiralize.verification.average import same_under
 
 _UNSIGNED = (torch.bool, torch.uint8, torch.uint16, torch.uint32, torch.uint64)
 
@@ -33,15 +34,18 @@ def averaged(network: Network) -> Draft:
         raise random_numbers(None, type(network.module).__name__)
     # A buffer that forward writes holds a state, which each view needs for itself. Without a graph nobody knows.
     written = [captured.leaves[leaf].names[0] for leaf in captured.mutations] if captured is not None else []
+    turns_in, turns_out = (list(map(_turn, side)) for side in (network.resolved.inputs, network.resolved.outputs))
+    same = same_under(captured, turns_in, turns_out) if captured is not None else frozenset[int]()
     module = TwoView(
         rewrite.with_weights(network.module, {}),
-        list(map(_turn, network.resolved.inputs)),
-        list(map(_turn, network.resolved.outputs)),
+        turns_in,
+        turns_out,
         own_buffers=captured is None or bool(written),
         example=network.example,
+        same=same,
     )
     module.training = False  # the module of a program refuses eval(); it is in that mode already
-    findings = [*network.findings, *_on_states(network, written), *_on_whole_numbers(network)]
+    findings = [*network.findings, *_on_states(network, written), *_on_whole_numbers(network, same)]
     return Draft(module, None, WeightAction(), "average", "two-view", findings=tuple(findings))
 
 
@@ -60,12 +64,12 @@ def _on_states(network: Network, written: list[str]) -> Iterator[Finding]:
         yield Finding("states", "note", f"states that each view keeps for itself: {', '.join(written)}")
 
 
-def _on_whole_numbers(network: Network) -> Iterator[Finding]:
-    """A doubt about every answer that is no floating-point number. Raises MethodUnavailableError."""
+def _on_whole_numbers(network: Network, same: Collection[int]) -> Iterator[Finding]:
+    """A doubt about every answer that is no floating-point number and is averaged. Raises MethodUnavailableError."""
     with Runner(network.module) as runner:
         answers = results(runner.run([network.example]).steps[0])[0]
-    for tensor, answer in zip(network.resolved.outputs, answers, strict=True):
-        if answer.is_floating_point() or answer.is_complex() or tensor.representation is None:
+    for index, (tensor, answer) in enumerate(zip(network.resolved.outputs, answers, strict=True)):
+        if is_real(answer) or tensor.representation is None or index in same:
             continue
         kind = str(answer.dtype).removeprefix("torch.")
         if answer.dtype in _UNSIGNED and not tensor.representation.is_sign_free:

@@ -18,7 +18,6 @@ import inspect
 from collections.abc import Collection, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
@@ -54,11 +53,11 @@ class MirrorTensor(nn.Module):
     def is_turn(self, turn: Turn) -> bool:
         """Whether this is the given T, by what it runs with."""
         added = self._buffers["shift"]
-        other = MirrorTensor(turn, torch.float32 if added is None else added.dtype).to(self._device())
+        other = MirrorTensor(turn, torch.float32 if added is None else added.dtype)
         ours, theirs = dict(self.named_buffers()), dict(other.named_buffers())
         if (self.sign, self.axes, ours.keys()) != (other.sign, other.axes, theirs.keys()):
             return False
-        return all(torch.equal(buffer, theirs[name]) for name, buffer in ours.items())
+        return all(torch.equal(buffer.cpu(), theirs[name]) for name, buffer in ours.items())
 
     def forward(self, tensor: Tensor) -> Tensor:
         """T of the tensor, in its dtype; along axes that T leaves alone any size."""
@@ -143,7 +142,7 @@ class TwoView(nn.Module):
 
 def averages(module: nn.Module, turns_in: Sequence[Turn], turns_out: Sequence[Turn]) -> bool:
     """Whether a module is, by construction, the average over exactly this mirror of two views that begin alike."""
-    if not isinstance(module, TwoView):
+    if type(module) is not TwoView or module.same:  # a subclass may do anything; what is not averaged isn't shown here
         return False
     mirrors, turns = [*module.mirror_inputs, *module.mirror_outputs], [*turns_in, *turns_out]
     if len(mirrors) != len(turns) or not _hold_alike(module.views[0], module.views[-1]):
