@@ -193,11 +193,7 @@ def _once(graph: Graph, name: str, offset: Offset) -> Offset:
 
 
 def _into_sum(walk: Walk, extra: Mapping[str, Offset], node: Node, trait: Sum, offset: Offset) -> dict[str, Offset]:
-    """Put an offset into a sum.
-
-    A weight that is near it takes it whole, a constant its own average. The first operand that has a bias before it
-    takes the rest; where none has, the weight takes it.
-    """
+    """A weight that is near an offset takes it whole, a constant its part; operands before the sum take the rest."""
     graph, terms = walk.graph, trait.terms(node.arguments)
     fixed = next(((operand, sign) for operand, sign in terms if graph.is_fixed(operand)), None)
     has_weight = fixed is not None and graph.is_bias(fixed[0])
@@ -228,6 +224,7 @@ def _before(walk: Walk, extra: Mapping[str, Offset], node: Node, trait: Movement
     moving = {ref.name: graph.zero(ref.name).value.requires_grad_() for ref in refs if ref.name in graph.data}
 
     def result_of(values: Mapping[str, Tensor]) -> Any:
+        """The op on these values, and on 0 for all others."""
         return run(node, lambda name: values[name] if name in values else graph.cleared(name), **unfilled(node, trait))
 
     with torch.enable_grad():

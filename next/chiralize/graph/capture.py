@@ -102,11 +102,7 @@ class _Reader:
 
     # ---- leaves -------------------------------------------------------------------------------------------
     def _read_leaves(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
-        """Record a leaf for every input of the graph: the user's tensors, and what the export lifted out of the
-        module.
-
-        Raises ModelRunError where the examples do not fit, UnsupportedError for an object that is no tensor.
-        """
+        """Record a leaf for every input of the graph: the user's tensors, and what was lifted out of the module."""
         supplied = iter(_flat_inputs(self.program, args, kwargs))
         signature = self.program.graph_signature
         mutated = {spec.target for spec in signature.output_specs if spec.kind == OutputKind.BUFFER_MUTATION}
@@ -143,10 +139,7 @@ class _Reader:
             self._add_leaf(replace(leaf, frozen=tuple(frozen)))
 
     def _read_input(self, name: str, value: Any, recorded: Any) -> None:
-        """Record an argument of the network. Numbers and None are values only: the graph has them as constants.
-
-        recorded: what the program says of it. Raises ModelRunError where it takes other sizes.
-        """
+        """Record an argument of the network, unless it is a number. recorded: what the program says of it."""
         self.values[name] = value
         if not isinstance(value, Tensor):
             return
@@ -175,10 +168,7 @@ class _Reader:
 
     # ---- ops ----------------------------------------------------------------------------------------------
     def _read_op(self, node: torch.fx.Node) -> None:
-        """Run one op and record it: as nothing (a number, a copy of a leaf), as a constant, or as a node.
-
-        Raises CaptureError for a write in place or a number read from the input, ModelRunError where the op fails.
-        """
+        """Run one op and record it: as nothing (a number, a copy of a leaf), as a constant, or as a node."""
         inputs = [argument.name for argument in node.all_input_nodes]
         # A write would change a value that was recorded already; `writes.functional` leaves none that it can replace.
         if writes(node):
@@ -221,10 +211,7 @@ class _Reader:
             self._add_leaf(replace(leaf, frozen=tuple(self.frozen & sources.keys())))
 
     def _is_unchanged(self, node: torch.fx.Node, value: Any, inputs: list[str]) -> bool:
-        """Whether a value equals the constant or weight from which it is made, such as a table cut to its own length.
-
-        If so, it keeps the name of that leaf, which the user knows.
-        """
+        """Whether a value is the leaf that it is made of, such as a table cut to its full length; if so, note that."""
         source = self.leaves.get(self._alias(inputs[0])) if inputs else None
         if source is None or source.kind in ("input", "state") or target_of(node) not in _COPIES:
             return False
@@ -259,7 +246,7 @@ class _Reader:
         return Node(node.name, target, arguments, tuple(shapes), read, where_of(node), dtypes=tuple(dtypes))
 
     def _arguments(self, node: torch.fx.Node) -> dict[str, Any]:
-        """Arguments by schema name, defaults included."""
+        """By schema name, defaults included."""
 
         def plain(other: torch.fx.Node) -> Any:
             """A number itself, or a reference to a tensor."""
@@ -284,16 +271,11 @@ class _Reader:
         return out
 
     def _alias(self, name: str) -> str:
-        """The leaf that a value is, by name; its own name for any other value."""
         return self.aliases.get(name, name)
 
     # ---- results ------------------------------------------------------------------------------------------
     def _read_outputs(self) -> tuple[tuple[str | None, ...], tuple[Shape, ...], dict[str, str]]:
-        """The results: (names of the outputs that are tensors, their shapes, the new value of every state by its
-        leaf).
-
-        Outputs that are numbers or None are left out.
-        """
+        """Names and shapes of the outputs that are tensors, and the new value of every state by its leaf."""
         outputs: list[str | None] = []
         shapes: list[Shape] = []
         mutations: dict[str, str] = {}
@@ -318,7 +300,6 @@ class _Reader:
         self.leaves = {name: leaf for name, leaf in self.leaves.items() if leaf.kind == "input" or name in used}
 
     def _name_where(self) -> None:
-        """Note for every leaf where it is first read."""
         # From the end, so that the first reader is noted last, and stays.
         for node in reversed(self.nodes):
             for name in self.leaves.keys() & node.names_read:
@@ -359,7 +340,6 @@ def _kind(kind: InputKind, tensor: Tensor, mutated: bool, frozen: bool) -> LeafK
 
 
 def _position(user: torch.fx.Node) -> int:
-    """Which output of an op a reader takes."""
     position = user.args[1] if user.target is operator.getitem else 0
     assert isinstance(position, int)
     return position

@@ -109,7 +109,6 @@ class Staying(TorchFunctionMode):
 
 
 def _stays(tensor: Tensor) -> bool:
-    """Whether a tensor lies on the CPU, or has no values."""
     return tensor.device.type in ("cpu", "meta")
 
 

@@ -114,7 +114,6 @@ def _widened(call: Call, axes: Sequence[Mapping[int, str]]) -> Call:
 
 
 def _exported(module: nn.Module, call: Call, axes: Sequence[Mapping[int, str]]) -> ExportedProgram:
-    """What `torch.export` makes of a module. Raises CaptureError."""
     args, kwargs = call
     try:
         dynamic = None
@@ -148,6 +147,7 @@ def _writing_what_is_assigned(module: nn.Module) -> Iterator[None]:
     before: list[tuple[nn.Module, str, Tensor]] = []
 
     def remember(*_: Any) -> None:
+        """Before forward: note the buffers."""
         before.clear()
         for part in [part for part in module.modules() if part is not module]:
             before.extend((part, name, buffer) for name, buffer in part.named_buffers(recurse=False))
@@ -169,11 +169,7 @@ def _writing_what_is_assigned(module: nn.Module) -> Iterator[None]:
 
 
 def _check_names(module: nn.Module) -> None:
-    """Raises CaptureError where a part of the network has the name of an attribute of PyTorch's graph modules.
-
-    A program puts the network's parts under their own names into a `GraphModule`. One called `graph` or `code`, say,
-    would meet the module's own attribute.
-    """
+    """Raises CaptureError for a part such as `graph` or `code`, which are attributes of PyTorch's graphs themselves."""
     if isinstance(module, torch.fx.GraphModule):
         return
     tensors = {name for name, value in vars(module).items() if isinstance(value, Tensor)}
@@ -265,7 +261,6 @@ def _sizes(call: Call, axes: Sequence[Mapping[int, str]]) -> dict[str, int]:
 
 
 def _open(program: ExportedProgram, axes: Sequence[Mapping[int, str]]) -> list[dict[int, str]]:
-    """The axes that torch left open, of those that it was to."""
     values = {node.name: node.meta.get("val") for node in program.graph.nodes if node.op == "placeholder"}
     inputs = [values.get(str(name)) for name in program.graph_signature.user_inputs]
     tensors = [value for value in inputs if isinstance(value, Tensor)]
@@ -276,7 +271,6 @@ def _open(program: ExportedProgram, axes: Sequence[Mapping[int, str]]) -> list[d
 
 
 def _near(first: Tensor, second: Tensor) -> bool:
-    """Whether two answers are equal up to rounding."""
     if first.shape != second.shape or first.dtype != second.dtype:
         return False
     if not (first.is_floating_point() or first.is_complex()) or not first.numel():

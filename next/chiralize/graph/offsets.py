@@ -121,7 +121,6 @@ class Graph:
 
 
 def _added(node: Node, traits: Traits) -> list[Any]:
-    """The operands that an op adds to its result, or takes off it."""
     match traits.get(node.target):
         case Sum():
             return [node.arguments["self"], node.arguments["other"]]
@@ -143,7 +142,6 @@ def run(node: Node, value_of: Callable[[str], Any], **changed: Any) -> Any:
 
 
 def _wide(value: Any) -> Any:
-    """Floating-point tensors in float64."""
     if isinstance(value, (list, tuple)):
         return tuple(map(_wide, value))
     return value.double() if isinstance(value, Tensor) and value.is_floating_point() else value
@@ -210,7 +208,6 @@ class Walk:
         return shared
 
     def _simplified(self, offset: Offset | None) -> Offset | None:
-        """An offset, None where it is no more than rounding."""
         return None if offset is None or self.graph.vanishes(offset.value, offset.size) else offset
 
     def _stop(self, node: Node) -> NoReturn:
@@ -218,7 +215,6 @@ class Walk:
         raise OffsetError(str(node.where), facts, REMEDY)
 
     def _through(self, node: Node) -> tuple[Offset | None, ...]:
-        """The offsets of all results of an op."""
         others = (None,) * (len(node.shapes) - 1)
         # A copy is a movement too, and one that rounds or drops entries passes as neither.
         match self.graph.traits.get(node.target):
@@ -243,6 +239,7 @@ class Walk:
             self._stop(node)
 
         def part(name: str, of: Callable[[Offset], Tensor]) -> Tensor:
+            """Of an operand's offset; 0 where it has none, and positions as they are."""
             offset = self.offset(Ref(name))
             return self.graph.cleared(name) if offset is None else of(offset)
 
@@ -302,7 +299,6 @@ class Walk:
         return Offset(value, size, offset.is_mixed or mixes)
 
     def _is_trained(self, name: str) -> bool:
-        """Whether a fixed value depends on a weight."""
         if name in self.graph.leaves:
             return self.graph.leaves[name].is_weight
         return any(map(self._is_trained, self.graph.nodes[name].names_read))

@@ -61,14 +61,14 @@ def whole(
     aliases: by value, the leaf that it is.  stored: the constants that the module holds.  Raises OpenSizeError.
     """
     homes = {_memory(leaf.tensor): leaf for leaf in stored if leaf.tensor.numel()}
-    alone: dict[str, frozenset[int]] = {}
+    unmoved: dict[str, frozenset[int]] = {}
     for symbol, sizes in _open_symbols(program).items():
         wide = _at_largest(program, values, symbol, sizes)
         for node in program.graph.nodes:
             if node.name in captured.by_name:
-                _check_numbers(node, wide.values, values, aliases, alone)
+                _check_numbers(node, wide.values, values, aliases, unmoved)
         captured = _with_wholes(captured, wide, homes)
-    return replace(captured, left_alone={**captured.left_alone, **alone})
+    return replace(captured, left_alone={**captured.left_alone, **unmoved})
 
 
 @dataclass(frozen=True)
@@ -107,10 +107,7 @@ def _open_symbols(program: ExportedProgram) -> dict[str, list[int]]:
 
 
 def _at_largest(program: ExportedProgram, values: Mapping[str, Any], symbol: str, sizes: Sequence[int]) -> _Wide:
-    """What an open size reaches, at the first of these sizes at which all of it can be computed.
-
-    values: what is known at the sizes of the examples; a value that depends on the inputs is not among them.
-    """
+    """What an open size reaches, at the first of these sizes at which all of it can be computed."""
     drawn = _drawn(program, values)
     formulas = frozenset(name for name, value in values.items() if drawn[name] is value)
     reason = ""
@@ -154,6 +151,7 @@ def _computed(program: ExportedProgram, values: Mapping[str, Any], symbol: str, 
     wide: dict[str, Any] = {}
 
     def value_of(node: torch.fx.Node) -> Any:
+        """At `size` where the open size reaches it."""
         return wide.get(node.name, values.get(node.name, _UNKNOWN))
 
     for node in program.graph.nodes:
@@ -180,7 +178,7 @@ def _with_wholes(captured: CapturedModel, wide: _Wide, homes: Mapping[Any, Leaf]
 
     homes: stored constants by where they lie in memory. What is one of them whole is that leaf.
     """
-    leaves, alone = dict(captured.leaves), dict(captured.left_alone)
+    leaves, unmoved = dict(captured.leaves), dict(captured.left_alone)
     slices: list[Node] = []
     cut: dict[str, str] = {}
     for leaf in captured.leaves.values():
@@ -193,7 +191,7 @@ def _with_wholes(captured: CapturedModel, wide: _Wide, homes: Mapping[Any, Leaf]
             home = replace(homes.get(_memory(value), replace(leaf, tensor=value)), where=leaf.where)
             del leaves[leaf.name]
             leaves[home.name] = home
-            alone[home.name] = alone.get(home.name, frozenset()) | frozenset(axes)
+            unmoved[home.name] = unmoved.get(home.name, frozenset()) | frozenset(axes)
             new = list(_slices(home, leaf, axes))
             slices, cut[leaf.name] = [*slices, *new], new[-1].name
     if not slices:
@@ -202,14 +200,11 @@ def _with_wholes(captured: CapturedModel, wide: _Wide, homes: Mapping[Any, Leaf]
     outputs = tuple(cut.get(name, name) if name else None for name in captured.outputs)
     mutations = {state: cut.get(name, name) for state, name in captured.mutations.items()}
     changed = replace(captured, leaves=leaves, nodes=nodes, outputs=outputs, mutations=mutations)
-    return replace(changed, left_alone=alone)
+    return replace(changed, left_alone=unmoved)
 
 
 def _whole(leaf: Leaf, wide: _Wide) -> tuple[Tensor, list[int]]:
-    """A constant at the largest size, and the axes along which the examples have the first entries of it alone.
-
-    Raises OpenSizeError where they have others.
-    """
+    """A constant at the largest size, and the axes along which the examples have only its first entries."""
     value, (drawn, other) = wide.values[leaf.name], wide.drawn[leaf.name]
     axes = [axis for axis, size in enumerate(leaf.shape) if value.shape[axis] != size]
     for axis in axes:
@@ -237,17 +232,14 @@ def _is_alike(leaf: Leaf, wide: _Wide, captured: CapturedModel) -> bool:
 
 
 def _is_one_number(tensor: Tensor) -> bool:
-    """Whether there are entries, and all are one number."""
     return tensor.numel() > 0 and bool((tensor == tensor.reshape(-1)[0]).all())
 
 
 def _is_repeated(tensor: Tensor, axis: int) -> bool:
-    """Whether all entries along an axis are the same."""
     return bool((tensor == tensor.narrow(axis, 0, 1)).all())
 
 
 def _narrowed(tensor: Tensor, shape: Sequence[int], axes: Sequence[int]) -> Tensor:
-    """The first entries along some axes, as many as a shape says."""
     for axis in axes:
         tensor = tensor.narrow(axis, 0, shape[axis])
     return tensor
@@ -281,9 +273,8 @@ def _slices(home: Leaf, leaf: Leaf, axes: Sequence[int]) -> Iterator[Node]:
 
 
 def _reading(node: Node, cut: Mapping[str, str]) -> Node:
-    """A node that reads what takes the place of constants."""
-
     def renamed(argument: Any) -> Any:
+        """The argument with what takes the place of constants."""
         if isinstance(argument, Ref):
             return Ref(cut.get(argument.name, argument.name))
         return [renamed(entry) for entry in argument] if isinstance(argument, (list, tuple)) else argument
@@ -299,10 +290,11 @@ def _check_numbers(
     wide: Mapping[str, Any],
     values: Mapping[str, Any],
     aliases: Mapping[str, str],
-    alone: dict[str, frozenset[int]],
+    unmoved: dict[str, frozenset[int]],
 ) -> None:
-    """Look at the numbers among the arguments of an op that come from an open size, and note in `alone` which axes the
-    mirror has to leave alone. Raises OpenSizeError where such a number may decide something else.
+    """Note in `unmoved` which axes the mirror has to leave alone, since a number of an open size cuts them.
+
+    Raises OpenSizeError where such a number may decide something else.
     """
     if not isinstance(node.target, torch._ops.OpOverload):
         return
@@ -314,26 +306,24 @@ def _check_numbers(
             continue
         axis = given.get("dim", 0 if "dim" in (each.name for each in node.target._schema.arguments) else None)
         if isinstance(axis, int):
-            _leave_alone(node.args[0], axis, aliases, alone)
+            _leave_alone(node.args[0], axis, aliases, unmoved)
         elif not _is_linear(target_of(node)) or any(_sign(wide[each]) != _sign(values[each]) for each in numbers):
             raise _error(where_of(node), f"{target_of(node)} takes a number that comes from an open size")
 
 
 def _is_open_number(entry: Any, wide: Mapping[str, Any], values: Mapping[str, Any]) -> bool:
-    """Whether an argument is a number that an open size reaches."""
     return isinstance(entry, torch.fx.Node) and entry.name in wide and isinstance(values.get(entry.name), (int, float))
 
 
-def _leave_alone(source: Any, axis: int, aliases: Mapping[str, str], alone: dict[str, frozenset[int]]) -> None:
+def _leave_alone(source: Any, axis: int, aliases: Mapping[str, str], unmoved: dict[str, frozenset[int]]) -> None:
     """Note that an axis of fixed size is to be left alone, since an open size says where it is cut."""
     value = source.meta.get("val") if isinstance(source, torch.fx.Node) else None
     if isinstance(value, Tensor) and number_of(value.shape[axis]) is not None:
         name = aliases.get(source.name, source.name)
-        alone[name] = alone.get(name, frozenset()) | {axis % value.ndim}
+        unmoved[name] = unmoved.get(name, frozenset()) | {axis % value.ndim}
 
 
 def _is_linear(target: str) -> bool:
-    """Whether an op multiplies by a number, adds it, or puts it somewhere."""
     return target.split(".")[1:2] != [] and target.split(".")[1] in _LINEAR
 
 

@@ -104,12 +104,7 @@ def _stored_in(program: ExportedProgram) -> Mapping[str, Any]:
 def _holding(
     holder: Any, tensors_of: Callable[[Any], Mapping[str, Any]], values: Mapping[str, Tensor], kind: str
 ) -> Any:
-    """A copy of a module or program in which tensors are replaced while it is copied, so that no third version of
-    any is in memory.
-
-    tensors_of: gives the tensors that a holder holds, by name.  kind: of the holder, for the message.
-    Raises InternalError for a name that it does not have.
-    """
+    """A copy with tensors replaced while it is copied, so that no third version of any is in memory."""
     old = tensors_of(holder)
     for name in values:
         if not isinstance(old.get(name), Tensor):

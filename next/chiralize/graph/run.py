@@ -86,7 +86,6 @@ def doubled(call: Call) -> Call:
 
 
 def _in_float64(tensor: Tensor) -> Tensor:
-    """A tensor in double precision; whole numbers and truths as they are."""
     if tensor.is_complex():
         return tensor.to(torch.complex128)
     return tensor.to(torch.float64) if tensor.is_floating_point() else tensor
@@ -433,12 +432,10 @@ def widen(module: nn.Module) -> None:
 
 
 def _wider(value: Any) -> Any:
-    """float64 in place of float32, anything else as it is."""
     return torch.float64 if value is torch.float32 else value
 
 
 def _evaluate(module: nn.Module) -> None:
-    """Put a network into eval mode, where it has one."""
     try:
         module.eval()
     except NotImplementedError:  # an exported program has one mode only

@@ -91,7 +91,6 @@ def _recorded(module: nn.Module, call: Call) -> torch.fx.GraphModule:
 
 
 def _put_back(held: Buffers, before: Sequence[Tensor]) -> None:
-    """Make buffers what they were, in place."""
     for (part, name, buffer), numbers in zip(held, before, strict=True):
         setattr(part, name, buffer)
         with torch.no_grad():
@@ -161,10 +160,7 @@ def _arguments(module: nn.Module, call: Call, names: Sequence[str]) -> list[str]
 
 
 def _register(root: nn.Module, name: str, tensor: Tensor, learned: bool) -> None:
-    """Put a tensor into a module, under a path, with the modules on the way made as needed.
-
-    learned: it is a weight. Its class does not say so: the parameters of a script are plain tensors.
-    """
+    """Put a tensor into a module, under a path. learned: a weight, which in a script is a plain tensor."""
     *path, last = name.split(".")
     for part in path:
         if not hasattr(root, part):

@@ -22,7 +22,7 @@ class Windows:
     """Windows along one axis of `size` entries. before: entries in front of it that the first one begins at.
 
     8 entries, kernel 3, stride 2, padding 1 have 4 windows: they begin at -1, 1, 3, 5 and the last ends at 7. So
-    before is 1 and after is 0. Seen from the other end they would begin at 0: the excess is 1.
+    before is 1 and after is 0. Seen from the other end they would begin at 0, so that these are not symmetric.
     """
 
     size: int
@@ -48,14 +48,9 @@ class Windows:
         return self.size - 1 + self.after - self.before
 
     @property
-    def excess(self) -> int:
-        """By how many entries the windows lie too far ahead for the reversal of the whole axis; 0: not at all."""
-        return self.before - self.after
-
-    @property
     def is_symmetric(self) -> bool:
         """Whether the reversal of the whole axis is the mirror that windows commute with."""
-        return self.excess == 0
+        return self.before == self.after
 
     @property
     def read(self) -> range:

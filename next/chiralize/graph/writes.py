@@ -31,8 +31,6 @@ _COPY = torch.ops.aten.copy.default
 
 
 class _EveryOp(Container[str]):
-    """The names of all ops."""
-
     def __contains__(self, _: object) -> bool:
         return True
 
@@ -66,9 +64,7 @@ def functional(program: ExportedProgram, known: Container[str]) -> ExportedProgr
 
 
 def _is_known(node: torch.fx.Node, known: Container[str]) -> bool:
-    """Whether an op may stay whole: it is among `known`, or makes no tensor of a tensor (sizes), or nothing reads
-    it.
-    """
+    """Whether an op may stay whole: it is among `known`, makes no tensor of a tensor, or nothing reads it."""
     if not isinstance(node.target, torch._ops.OpOverload) or not node.users:
         return True
     operands = (source.meta.get("val") for source in node.all_input_nodes)
