@@ -8,7 +8,7 @@ show it, and how to mend it. Exit status by family, the first digit of the code:
     CH4xx, CH5xx    1       the result would not be worth having; the network is not equivariant
     CH9xx           101     a defect of chiralize
 
-A report lists its findings; `chiralize()`, `verify()` and `audit()` pass doubts on through `warnings.warn`, one warning
+A report lists its findings; `chiralize()` and `verify()` pass doubts on through `warnings.warn`, one warning
 per topic, so that `warnings.filterwarnings` can silence a topic or make it an error.
 """
 
@@ -105,10 +105,6 @@ class ImportFormatError(SpecError, code="CH111"):
     """A file of another tool could not be understood as that tool's skeleton."""
 
 
-class RobotMirrorError(SpecError, code="CH112"):
-    """A robot has no mirror: joints without a partner, several that may be it, or nothing that is left or right."""
-
-
 # ---- CH2xx: files, models, data, options -----------------------------------------------------------------------
 class InputError(ChiralizeError, code="CH200"):
     """A model, data file or option cannot be used."""
@@ -144,10 +140,6 @@ class UsageError(InputError, code="CH207"):
 
 class ModelRunError(InputError, code="CH208"):
     """The model itself fails on the example inputs, or its answers are not finite."""
-
-
-class MissingPackageError(InputError, code="CH209"):
-    """The file format needs a package that is not installed."""
 
 
 class AsymmetricWeightError(InputError, code="CH210"):
@@ -211,14 +203,6 @@ class DegenerateError(VerificationError, code="CH402"):
 
 class ParityError(VerificationError, code="CH403"):
     """The exported file does not compute what the network computes."""
-
-
-class MirrorError(VerificationError, code="CH404"):
-    """The network shows on real inputs that the given mirror is not its own."""
-
-
-class OneSidedError(VerificationError, code="CH405"):
-    """The network answers both sides too differently for its two views to be averaged unasked."""
 
 
 # ---- CH5xx: not equivariant ------------------------------------------------------------------------------------
