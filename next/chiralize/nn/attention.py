@@ -120,7 +120,9 @@ class MultiheadAttention(ChiralModule):
     def dense(self) -> dict[str, Tensor]:
         """Query, key and value maps in one weight and bias, and the map of the output, as torch's layer has them."""
         parts = [self._part(name).dense() for name in _PARTS]
-        weights = {f"in_proj_{name}": torch.cat([part[name] for part in parts]) for name in parts[0]}
+        weights: dict[str, Tensor] = {}
+        for name in parts[0]:
+            weights[f"in_proj_{name}"] = torch.cat([part[name] for part in parts])
         return weights | prefixed("out_proj.", self.out_proj.dense())
 
     def dense_representations(self) -> Mapping[str, TensorRepresentation]:

@@ -160,13 +160,6 @@ class Butterfly(Tables):
         """Fixed entries, or their coordinates, as the other; none where there are none."""
         return [x.narrow(dim, start, count) * ROOT] if count else []
 
-    def coordinates(self, tensor: Tensor, dim: int = 0) -> tuple[Tensor, Tensor]:
-        """(even, odd) coordinates in the orthonormal basis, (u + v) / sqrt 2 and (u - v) / sqrt 2: for weights, not
-        for data.
-        """
-        even, odd = self.split(tensor, dim)
-        return even * ROOT, odd * ROOT
-
     def spread(self, even: Tensor, odd: Tensor, dim: int = -1) -> tuple[Tensor, Tensor]:
         """Weights on the coordinates along `dim` as weights on the entries: the transpose of `split`.
 

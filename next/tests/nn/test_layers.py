@@ -120,8 +120,8 @@ def test_takes_projected_layers(kind: str, rep_in: Representation, rep_out: Repr
 def test_butterfly_is_orthonormal(rep: Representation) -> None:
     """Even entries stay and odd ones change sign, to the bit; going there and back is the identity."""
     butterfly, x = Butterfly(rep), noise(4, rep.size)
-    even, odd = butterfly.coordinates(x, -1)
-    image = butterfly.coordinates(turn(x, rep.action), -1)
+    even, odd = (part * 2**0.5 for part in butterfly.split(x))
+    image = [part * 2**0.5 for part in butterfly.split(turn(x, rep.action))]
     assert torch.equal(image[0], even) and torch.equal(image[1], -odd)
     assert (even.shape[-1], odd.shape[-1]) == (rep.even, rep.odd)
     torch.testing.assert_close(even.square().sum() + odd.square().sum(), x.square().sum(), rtol=1e-12, atol=1e-12)

@@ -228,6 +228,16 @@ def test_steps_only_where_they_can(steps: list[str]) -> None:
     assert steps == ["LSTM"]
 
 
+def test_a_single_frame_is_one_step() -> None:
+    """As policies run: the states that come back are those of the kernel."""
+    layer = built("LSTM", SPACES["signs"], {"num_layers": 2})
+    theirs, state, their_state = layer.folded(), None, None
+    for frame in noise(5, 1, 3, 5):
+        y, state = layer(frame, state)
+        expected, their_state = theirs(frame, their_state)
+        assert_same((y, state), (expected, their_state))
+
+
 # ---- what is refused ------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("kind", ["LSTM", "GRU"])
 def test_sizes_are_checked(kind: str) -> None:
