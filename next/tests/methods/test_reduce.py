@@ -203,6 +203,21 @@ def test_the_zoo(name: str, method: str) -> None:
     assert judge(after, passport, trial=Trial(samples=1)).passed
 
 
+def test_heads_stay_with_their_images() -> None:
+    """An encoder over joints: proved at other sizes of its heads, and nearer to the flip average with more of them."""
+    encoder = nn.TransformerEncoderLayer(16, 2, 24, 0.0, batch_first=True, norm_first=True)
+    net = trained(nn.Sequential(nn.Linear(2, 16), encoder, nn.Linear(16, 2)))
+    x, data = normal(64, 6, 2, seed=9).cumsum(1), normal(400, 6, 2, seed=2).cumsum(1)
+    wanted, off = flip_average(net, x), []
+    for width in (0.5, 0.707):
+        draft = drafted(net, POSE, data, width)
+        assert sum("every head" in choice.reason for choice in draft.choices) == 2
+        assert residual(draft.module, (5, 6, 2)) <= CLOSE
+        with torch.no_grad():
+            off.append(float((draft.module(x) - wanted).square().mean() / wanted.var()))
+    assert off[1] < off[0] < 0.05
+
+
 # ---- match, auto -----------------------------------------------------------------------------------------------------
 def test_match_with_inputs_is_nearer() -> None:
     """Partners by what units do, and weights refitted: nearer to the flip average than projected weights."""

@@ -32,6 +32,7 @@ from chiralize.methods.average import averaged
 from chiralize.methods.reduce.cells import of_one_size, separate
 from chiralize.methods.reduce.choosing import MULTIPLICATIONS, Design, designs, kept_whole
 from chiralize.methods.reduce.fitting import Fitting
+from chiralize.methods.reduce.heads import attentions, in_order, maps_of
 from chiralize.methods.reduce.lifting import Lifting, matched
 from chiralize.methods.reduce.moments import Units, measured
 from chiralize.methods.reduce.resizing import Resizing
@@ -43,6 +44,7 @@ from chiralize.problem.problem import MAX_DRIFT, Draft, Fitted, Method, Problem
 from chiralize.symmetry.action import distance
 from chiralize.symmetry.involution import SignedPermutation
 
+_HEADS = "every head stays with its mirror image, each with its first dimensions"
 _HALF = 0.5
 """The width where the user gives none: as many units as the original has."""
 
@@ -60,13 +62,19 @@ def drafts(problem: Problem) -> Iterator[Draft]:
     # Kept units have their own entries in a table, while pairs would need averaged ones: tables count as weights.
     network = ready(problem, "reduce", tables=True)
     graph, repmap = network.graph, separate(network.graph, network.repmap)
+    # 1. Heads in their own coordinates: the same function, written otherwise.
+    attending = [] if network.network.resolved.is_affine else list(attentions(graph, repmap))
+    graph, attending = in_order(graph, repmap, attending, network.batches)
+    network = replace(network, network=replace(network.network, captured=graph)) if attending else network
+    settled = {key: (each, _HEADS) for heads in attending for each in maps_of(heads, width) for key in each.key}
+    # 2. What units do, in these coordinates, and which of them stay.
     problem.request.progress("measuring the hidden units")
     units = measured(graph, repmap, network.batches)
-    whole = _cofactors(graph, repmap, units)
+    whole = {**_cofactors(graph, repmap, units), **settled}
     same_size = of_one_size(graph, repmap)
     mixing = {space.key: MULTIPLICATIONS for space in repmap.spaces if space.key not in same_size}
     first, *others = designs(repmap.spaces, units, width, whole, mixing)
-    # The first is in pairs, and what stops it is the caller's to know; the second only might be better.
+    # 3. The first is in pairs, and what stops it is the caller's to know; the second only might be better.
     yield fitted(network, repmap, first, problem, "reduce")
     for design in others:
         try:
