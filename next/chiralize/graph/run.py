@@ -135,35 +135,20 @@ def same(first: Any, second: Any) -> bool:
 # ---- random inputs --------------------------------------------------------------------------------------------
 @dataclass(frozen=True)
 class Around:
-    """Where random inputs lie: about 0; about `centers`, as far as `spreads`, where T is affine; or `near` examples.
-
-    near: by input, an example where the network takes no numbers far from it, since it has logarithms or roots of
-    them; None for the other inputs. Empty where the network takes any numbers.
-    """
+    """Where random inputs lie: about 0, or about `centers`, as far as `spreads`, where T is affine."""
 
     centers: Sequence[Center] = ()
     spreads: Sequence[Center] = ()
-    near: Sequence[Tensor | None] = ()
 
     def __str__(self) -> str:
-        if self.near:
-            near = [str(index) for index, example in enumerate(self.near) if example is not None]
-            others = when(len(near) < len(self.near), ", the others N(0, 1)")
-            return f"the examples, each number of input {', '.join(near)} times 0.5 to 1.5{others}"
         affine = any(center is not None for center in self.centers)
         return f"N({'c, c/2' if affine else '0, 1'}) in the shape of the example"
 
 
 def placed(call: Call, around: Around) -> Call:
-    """A call drawn from N(0, 1), moved to where inputs live: center + spread x, or example (1 + tanh(x) / 2)."""
+    """A call drawn from N(0, 1), moved to where inputs live: center + spread x."""
     arguments = Arguments.of(*call)
     tensors = list(arguments.tensors)
-    # Examples that are near: only inputs that need them are moved, by factors of 0.5 to 1.5.
-    if around.near:
-        for index, (drawn, example) in enumerate(zip(arguments.tensors, around.near, strict=True)):
-            if example is not None:
-                tensors[index] = _near(drawn, example)
-        return arguments.filled(tensors)
     for index, (center, spread) in enumerate(zip(around.centers, around.spreads, strict=True)):
         drawn = tensors[index]
         if center is not None and spread is not None and drawn.is_floating_point():
@@ -201,14 +186,6 @@ def resized(call: Call, axes: Sequence[Mapping[int, str]], sizes: Mapping[str, i
             shape[axis] = sizes.get(word, shape[axis])
         tensors.append(repeated(tensor, shape))
     return arguments.filled(tensors)
-
-
-def _near(drawn: Tensor, example: Tensor) -> Tensor:
-    """The example with each number times 0.5 to 1.5, by what was drawn for it."""
-    if not (drawn.is_floating_point() or drawn.is_complex()):
-        return drawn
-    real = drawn.real if drawn.is_complex() else drawn
-    return repeated(example, drawn.shape).to(drawn.dtype) * (1 + real.tanh() / 2)
 
 
 def random_calls(example: Arguments, count: int, seed: int) -> list[Call]:

@@ -348,10 +348,6 @@ def _other_sizes(bench: _Bench, runner: Runner, tally: Tally, dtype: torch.dtype
 def _findings(bench: _Bench, runner: Runner, undescribed: bool) -> tuple[Finding, ...]:
     """What is to be said of the run, beside its figures."""
     findings = list[Finding]()
-    around = bench.mirror.around
-    if around.near:
-        facts = f"random inputs are {around}: N(0, 1) is more than the network takes"
-        findings.append(Finding("inputs", "note", facts))
     if undescribed:
         facts = "the network keeps a state that the mirror does not describe; both runs start from the same one"
         findings.append(Finding("states", "note", facts))

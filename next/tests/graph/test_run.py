@@ -179,6 +179,4 @@ def test_random_inputs_lie_where_inputs_do() -> None:
     assert not torch.equal(first[0][0], second[0][0]) and torch.equal(first[0][1], torch.arange(4))
     moved = placed(first, Around((np.array(320.0), None), (np.array(160.0), None)))[0][0]
     torch.testing.assert_close(moved, 320 + 160 * first[0][0])
-    near = placed(first, Around(near=(normal(2, 3), None)))[0][0] / normal(2, 3)
-    assert near.min() >= 0.5 and near.max() <= 1.5
     assert random_tensor(torch.arange(3), torch.Generator(), (5,)).tolist() == [0, 1, 2, 0, 1]
