@@ -61,8 +61,7 @@ class Centered:
             constant = self.captured.leaves[f"{name}_centered"].tensor.double()
             if constant.shape != number.shape or not walk.graph.vanishes(constant - number, number.abs()):
                 facts = "what is subtracted here is computed from numbers that the conversion changes"
-                remedy = "subtract a number or a buffer of its own, whose entries are the centre"
-                raise OffsetError(str(self.original.by_name[name].where), facts, remedy)
+                raise OffsetError(str(self.original.by_name[name].where), facts, REMEDY)
         restored = dict(values)
         for name, taken in walk.shared().items():
             if name in tensors:

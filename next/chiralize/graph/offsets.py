@@ -355,10 +355,7 @@ class Walk:
         if number is None:
             self._stop(node)
         passing = total if level is None else total + level
-        moved = self._moved(node, None if level is None else level.times(-1.0))
-        value, size = moved.value + number, moved.size + number.abs()
-        # 320 - 320 leaves its rounding, which would be added to coordinates that have no offset.
-        value = torch.where(value.abs() <= _ROUNDINGS * self.graph.eps * size, 0.0, value)
+        value = number + self._moved(node, None if level is None else level.times(-1.0)).value
         # As few numbers as it takes: a batch or frame axis along which all are equal has size 1 then.
         for axis in range(value.ndim):
             first = value.narrow(axis, 0, 1)

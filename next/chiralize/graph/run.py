@@ -75,11 +75,6 @@ def in_rows(tensor: Tensor, is_single: bool) -> Tensor:
     return tensor
 
 
-def fresh(call: Call) -> Call:
-    """The call with copies of its tensors: some networks write into what they are given."""
-    return apart(call)
-
-
 def doubled(call: Call) -> Call:
     """The call with its floating-point tensors in float64 and its complex ones in complex128."""
     return tree_map_only(Tensor, _in_float64, call)
@@ -118,7 +113,10 @@ def results(value: Any) -> tuple[list[Tensor], list[Any]]:
 
 
 def apart(value: Any) -> Any:
-    """Results with copies of their tensors: a network may return the very state that its next call writes."""
+    """Arguments or results with copies of their tensors.
+
+    Some networks write into what they are given, or return the very state that their next call writes.
+    """
     return tree_map_only(Tensor, torch.clone, value)
 
 
@@ -313,7 +311,7 @@ class Runner:
         call = doubled(call) if self.double else call
         is_first = self._numbers is None
         try:
-            return self._answer(module, fresh(call))
+            return self._answer(module, apart(call))
         except Exception as error:
             if is_first and not self._stays and device_of(module) == CPU:
                 self._stays = True

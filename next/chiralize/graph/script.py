@@ -26,7 +26,7 @@ from chiralize.errors import CaptureError
 from chiralize.errors.words import first_line
 from chiralize.graph.execution import LOOKS, target_of
 from chiralize.graph.quiet import quiet
-from chiralize.graph.run import Arguments, Call, copied, fresh, resized, same
+from chiralize.graph.run import Arguments, Call, apart, copied, resized, same
 
 Buffers = list[tuple[nn.Module, str, Tensor]]
 
@@ -77,11 +77,11 @@ def _recorded(module: nn.Module, call: Call) -> torch.fx.GraphModule:
     try:
         with quiet(), torch.no_grad(), torch.random.fork_rng(devices=[]):
             # The first call optimises a script; before that, numbers within it are tensors that cannot be traced.
-            run(*Arguments.of(*fresh(call)).tensors)
+            run(*Arguments.of(*apart(call)).tensors)
             states = [buffer for (_, _, buffer), numbers in zip(held, before, strict=True) if not same(buffer, numbers)]
             _put_back(held, before)
             record = make_fx(run, pre_dispatch=True, _error_on_data_dependent_ops=False, record_stack_traces=True)
-            graph = record(*Arguments.of(*fresh(call)).tensors)
+            graph = record(*Arguments.of(*apart(call)).tensors)
             _put_back(held, before)
             _check_numbers(graph, {tensor.data_ptr() for tensor in (*states, *ours.parameters())})
     except Exception as error:

@@ -27,7 +27,7 @@ from chiralize.graph import rewrite
 from chiralize.graph.affine import Centered, center
 from chiralize.graph.export import export
 from chiralize.graph.model import CapturedModel, Shape
-from chiralize.graph.run import Around, Call, Runner, apart, fresh, in_rows, same, tensors_in
+from chiralize.graph.run import Around, Call, Runner, apart, in_rows, same, tensors_in
 from chiralize.infer.capture import captured
 from chiralize.infer.rule import traits
 from chiralize.problem.sequences import LONGEST, Carried
@@ -122,7 +122,7 @@ class Network:
         """Whether answers change with the random numbers that the network draws; asked of those without a graph."""
         runner, answers = Runner(self.module), list[list[torch.Tensor]]()
         for seed in range(_SEEDS):
-            module, (args, kwargs) = runner.start(), fresh(self.example)
+            module, (args, kwargs) = runner.start(), apart(self.example)
             with torch.random.fork_rng(), torch.no_grad():
                 torch.manual_seed(seed)
                 answers.append(tensors_in(apart(module(*args, **kwargs))))

@@ -23,7 +23,7 @@ from torch import nn
 from chiralize.errors import ExportError, ModelFileError, ParityError, UnsafeFileError
 from chiralize.errors.words import first_line
 from chiralize.graph.quiet import quiet
-from chiralize.graph.run import Call, fresh, results
+from chiralize.graph.run import Call, apart, results
 from chiralize.storage.files import Content, packed, write_bytes
 
 _PLAIN = re.compile(
@@ -126,12 +126,12 @@ def _check_answers(module: nn.Module, written: nn.Module, example: Call, where: 
     answers: list[list[torch.Tensor]] = []
     with quiet(), torch.no_grad():
         for each in (module, written):
-            args, kwargs = fresh(example)
+            args, kwargs = apart(example)
             answers.append(results(each(*args, **kwargs))[0])
     for expected, answer in zip(*answers, strict=True):
         scale = float(expected.abs().max()) if expected.numel() else 0.0
-        apart = float((expected - answer).abs().max()) if expected.numel() else 0.0
+        gap = float((expected - answer).abs().max()) if expected.numel() else 0.0
         # NaN never passes.
-        if not apart <= _APART.get(expected.dtype, 1e-2) * scale:
-            facts = f"the TorchScript file would answer {apart:.1e} away from what was verified"
+        if not gap <= _APART.get(expected.dtype, 1e-2) * scale:
+            facts = f"the TorchScript file would answer {gap:.1e} away from what was verified"
             raise ParityError(where, facts, "write a .pt2")

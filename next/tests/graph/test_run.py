@@ -16,9 +16,9 @@ from chiralize.graph.run import (
     Arguments,
     Around,
     Runner,
+    apart,
     copied,
     doubled,
-    fresh,
     mirrored,
     placed,
     random_calls,
@@ -160,7 +160,7 @@ def test_arguments_are_taken_apart_and_put_together() -> None:
     assert len(arguments.tensors) == 3
     again = arguments.filled([tensor + 1 for tensor in arguments.tensors])
     assert again[0][1]["a"][0].item() == 2 and again[0][1]["a"][1] == 3 and again[1]["flag"] is True
-    assert fresh(again)[0][0] is not again[0][0] and doubled(again)[1]["y"].dtype == torch.float64
+    assert apart(again)[0][0] is not again[0][0] and doubled(again)[1]["y"].dtype == torch.float64
     plain = Arguments.of((torch.zeros(1), torch.ones(1)))
     assert plain.filled(plain.tensors) == (plain.tensors, {})
 
