@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -22,6 +23,9 @@ Op = Callable[["Weighted", Tensor], Tensor]
 
 class Weighted(nn.Module):
     """One op with one weight."""
+
+    weight: Tensor
+    bias: Any
 
     def __init__(self, op: Op, *shape: int, bias: int = 0) -> None:
         super().__init__()

@@ -18,7 +18,9 @@ from chiralize.methods.auto import best, candidates, first_accepted
 from chiralize.methods.reduce import cells
 from chiralize.methods.reduce.fitting import Fitting
 from chiralize.methods.reduce.lifting import Lifting
+from chiralize.methods.reduce.moments import measured
 from chiralize.problem.checks import with_inputs
+from chiralize.problem.mirror import infer
 from chiralize.problem.prepare import prepare
 from chiralize.problem.problem import Draft, Problem
 from chiralize.problem.request import Request
@@ -166,6 +168,19 @@ def test_cells_read_the_states_before_each_step() -> None:
             torch.testing.assert_close(back.h[:, frame], after.double(), rtol=0, atol=1e-12)
 
 
+def test_what_a_convolution_makes_of_its_channels() -> None:
+    """A channel that no entry of the kernel reads has no say in what stays; the others have by all of their entries."""
+    net = trained(Net(temporal, first=nn.Conv1d(12, 16, 1), last=nn.Conv1d(16, 12, 3, padding=1)), 3)
+    with torch.no_grad():
+        net.last.weight[:, 5:8] = 0  # type: ignore[index, union-attr, operator]
+    network = prepare(net, (normal(4, 5, 6, 2),), None, parse_spec(CLIP))
+    (space,) = infer(network).result().spaces
+    (units,) = measured(network.graph(), infer(network).result(), [])[space.key]
+    weight = net.last.weight.double()  # type: ignore[union-attr, operator]
+    wanted = torch.einsum("oip,ojp->ij", weight, weight)  # type: ignore[arg-type]
+    torch.testing.assert_close(units.metric, wanted.detach(), rtol=1e-12, atol=1e-12)
+
+
 def test_forgetting_the_mirror_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     """A planted fault: what units do on T x is taken as it is, without T."""
     plain = Lifting.value
@@ -194,7 +209,9 @@ def test_the_zoo(name: str, method: str) -> None:
     args, kwargs = case.example()
     network = prepare(case.model(), args, kwargs, parse_spec(case.spec), entry=case.entry)
     calls = [step for seed in range(12) for step in case.steps(1, seed=seed)]
-    data = [call[0] if len(call[0]) > 1 else call[0][0] for call in calls]
+    data: list[Any] = []
+    for (first, *others), _ in calls:
+        data.append((first, *others) if others else first)
     problem = with_inputs(Problem(network, Request(method=method, data=data), method_of(method)))
     draft = next(iter(problem.method.drafts(problem)))
     assert draft.fitted and draft.form == "folded"

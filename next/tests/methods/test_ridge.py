@@ -211,7 +211,7 @@ def test_few_digits_are_enough(dtype: torch.dtype) -> None:
     moments = [Moments(SignedPermutation.identity(6), SignedPermutation.identity(4), True) for _ in range(2)]
     for one_of, part in zip(moments, (x[::2], x[1::2]), strict=True):
         one_of.add(part, (part.float() @ wanted.T).to(dtype))
-    solution = fit(*moments)
+    solution = fit(moments[0], moments[1])
     assert (
         float((solution.weight - wanted).norm() / wanted.norm()) < 2 * torch.finfo(dtype).eps and solution.error < 1e-4
     )
@@ -225,7 +225,7 @@ def test_last_digits_are_no_feature() -> None:
     moments = [Moments(SignedPermutation.identity(2), SignedPermutation.identity(1), True) for _ in range(2)]
     for one_of, part in zip(moments, (x[::2], x[1::2]), strict=True):
         one_of.add(part.float(), (1e6 * (part[:, :1] - 1) + part[:, 1:]).float())
-    weight = fit(*moments).weight
+    weight = fit(moments[0], moments[1]).weight
     assert weight.abs().max() < 32
     assert abs(float(weight[0, 1]) - 1) < 0.1
 
@@ -241,7 +241,7 @@ def test_a_unit_whose_weights_have_decayed_is_no_feature(size: float) -> None:
     for part, rows in zip(moments, (slice(0, 320), slice(320, 400)), strict=True):
         part.add(x[rows], t[rows])
     prior = torch.ones(4, 4, dtype=torch.float64)
-    weight = fit(*moments, prior=prior).weight
+    weight = fit(moments[0], moments[1], prior).weight
     torch.testing.assert_close(weight[:, [1, 3]], prior[:, [1, 3]], rtol=0, atol=1e-12)
     assert weight.abs().max() < 2
 
@@ -257,7 +257,7 @@ def test_a_pair_that_differs_by_rounding_alone() -> None:
     moments = [Moments(halves(4), halves(2), True) for _ in range(2)]
     for part, rows in zip(moments, (slice(0, 160), slice(160, 200)), strict=True):
         part.add(x[rows], t[rows])
-    weight = fit(*moments).weight
+    weight = fit(moments[0], moments[1]).weight
     assert torch.equal(weight[:, 0], weight[:, 2])  # no odd part: the prior's, which is 0
     torch.testing.assert_close(weight[0, [1, 3]], torch.tensor([1.0, -1.0]).double(), rtol=0, atol=0.1)
 
@@ -274,6 +274,6 @@ def test_no_answer_is_made_of_units_that_hardly_move(quiet: float) -> None:
         moments = [Moments(SignedPermutation.identity(6), SignedPermutation.identity(4), True) for _ in range(2)]
         for part, rows in zip(moments, (slice(0, 300), slice(300, 400)), strict=True):
             part.add(off[rows], t[rows])
-        weights[prior is None] = fit(*moments, prior).weight
+        weights[prior is None] = fit(moments[0], moments[1], prior).weight
     assert float((on @ weights[True].T).norm()) > 0.1 / quiet * float(t.norm())
     assert float((on @ weights[False].T).norm()) < 500 * float(t.norm())

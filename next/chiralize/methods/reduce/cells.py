@@ -121,11 +121,11 @@ def _steps_of(cell: Cell, views: Views) -> list[Step]:
     """What a cell reads on x and on T x; an op is run once for all of its cells."""
     each = len(cell.weights)
 
-    def made() -> list[list[Step]]:
+    def both() -> list[list[Step]]:
         """The steps of all cells of the op, in both views."""
         return [steps(cell.node, each, values) for values in (views.plain, views.turned)]
 
-    return [of_cells[cell.position] for of_cells in views.once(cell.node.name, made)]
+    return [of_cells[cell.position] for of_cells in views.once(cell.node.name, both)]
 
 
 def readings_of(cell: Cell, captured: CapturedModel, repmap: RepMap) -> list[Reading]:

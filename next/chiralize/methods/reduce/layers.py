@@ -61,9 +61,13 @@ class Site:
         """The axes of the weight that take values in."""
         return frozenset({0}) if self.transposed else frozenset({1})
 
+    def lying(self, weight: Tensor) -> Tensor:
+        """The weight as "out in place..."."""
+        return weight.transpose(0, 1) if self.transposed else weight
+
     def matrix(self, weight: Tensor) -> Tensor:
         """The weight as "out feature": a kernel's "in place..." are one axis, in the order of `features`."""
-        return (weight.transpose(0, 1) if self.transposed else weight).flatten(1)
+        return self.lying(weight).flatten(1)
 
     def tensor(self, matrix: Tensor, like: tuple[int, ...]) -> Tensor:
         """The inverse of `matrix`."""
@@ -203,8 +207,8 @@ def readings(captured: CapturedModel, repmap: RepMap) -> Iterator[Reading]:
             site = sites[node.name]
             outputs = repmap.nodes.get(site.source) or (repmap.leaves.get(site.source),)
             if outputs[0] is not None:
-                matrix = site.matrix(captured.leaves[site.weight].tensor.detach())
-                yield Reading(node, outputs[0], site.out % len(outputs[0].axes), matrix, _named(site.source))
+                weight = site.lying(captured.leaves[site.weight].tensor.detach())
+                yield Reading(node, outputs[0], site.out % len(outputs[0].axes), weight, _named(site.source))
         for cell in cells(node, captured):
             yield from readings_of(cell, captured, repmap)
 

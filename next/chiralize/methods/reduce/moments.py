@@ -121,16 +121,16 @@ def measured(captured: CapturedModel, repmap: RepMap, batches: Iterable[Batch]) 
     """
     by_key: dict[int, list[Units]] = {}
     by_node: dict[str, list[_Place]] = {}
-    for place in _places(captured, repmap):
-        by_key.setdefault(place.key, []).append(place.units)
-        if place.is_known:
-            by_node.setdefault(place.reading.node.name, []).append(place)
+    for carrier in _places(captured, repmap):
+        by_key.setdefault(carrier.key, []).append(carrier.units)
+        if carrier.is_known:
+            by_node.setdefault(carrier.reading.node.name, []).append(carrier)
     with torch.no_grad():
         for number, batch in enumerate(batches):
             generator = torch.Generator().manual_seed(number)
             for name, runs in _runs(captured, repmap, batch, set(by_node)):
-                for place in by_node[name]:
-                    _take(place, runs, generator)
+                for carrier in by_node[name]:
+                    _take(carrier, runs, generator)
     return by_key
 
 
@@ -139,7 +139,7 @@ def _places(captured: CapturedModel, repmap: RepMap) -> Iterator[_Place]:
     for reading in readings(captured, repmap):
         for space in repmap.spaces:
             for block in blocks(reading.rep.axes[reading.axis], space.key, {}) or []:
-                columns = block.grid(reading.matrix.double(), 1).movedim(1, 0).flatten(1)  # "unit rest"
+                columns = block.grid(reading.weight.double(), 1).movedim(1, 0).flatten(1)  # "unit rest"
                 yield _Place(space.key, reading, block, Units(columns @ columns.T))
 
 

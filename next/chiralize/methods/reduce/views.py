@@ -74,7 +74,7 @@ class Reading:
     node: Node
     rep: SymbolicRepresentation
     axis: int
-    matrix: Tensor
+    weight: Tensor
     values: Callable[[Views], Sequence[Tensor]]
     is_layer: bool = True
 
