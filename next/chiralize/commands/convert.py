@@ -95,7 +95,7 @@ def already_equivariant(problem: Problem, passport: Passport | None) -> Verdict 
     if quick is not None and numeric.plainly_differs(network.module, quick, network.example):
         return None
     trial = Trial() if request.samples is None else Trial(samples=request.samples)
-    trial = replace(trial, real=problem.inputs.judged(network) if problem.inputs is not None else ())
+    trial = replace(trial, real=problem.inputs.judged() if problem.inputs is not None else ())
     verdict = judge(network, passport, trial=trial, progress=request.progress)
     return verdict if verdict.passed and verdict.repmap is not None else None
 

@@ -130,7 +130,7 @@ def judged(problem: Problem, result: Result) -> Mapping[str, Verdict]:
 def _real(problem: Problem, result: Result) -> Sequence[Call]:
     """The calls of the user that a result is judged on; none where it takes the states of both views."""
     takes_both = result.draft.is_average and None in problem.network.resolved.representations("input")
-    return () if problem.inputs is None or takes_both else problem.inputs.judged(problem.network)
+    return () if problem.inputs is None or takes_both else problem.inputs.judged()
 
 
 def reported(

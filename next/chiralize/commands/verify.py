@@ -38,7 +38,7 @@ def verify(
     if data is not None:
         inputs, _ = inputs_of(network, data)
         network = network.with_findings(*findings_on(network, inputs))
-        trial = replace(trial, real=inputs.judged(network))
+        trial = replace(trial, real=inputs.judged())
     progress("verifying")
     verdict = judge(network, passport, trial=trial, progress=progress)
     progress("measuring how much of the answers tells left from right")

@@ -206,7 +206,7 @@ class Spreading:
 def spreadings(network: Network, inputs: Inputs) -> Mapping[int, Spreading]:
     """How samples are spread, by input; none where those seen are spread as far as the network remembers."""
     memory, by_input = memory_of(network), dict[int, Spreading]()
-    calls = inputs.table.batches(network.rows, spread_out(inputs.seen, _SAMPLES))
+    calls = inputs.table.batches(inputs.table.rows, spread_out(inputs.seen, _SAMPLES))
     for index in inputs.table.arrays:
         tensor = network.resolved.inputs[index]
         if not has_joints(tensor):

@@ -83,7 +83,7 @@ def checked(problem: Problem) -> Problem:
 def findings_on(network: Network, inputs: Inputs) -> tuple[Finding, ...]:
     """What all checks say of the inputs, refusals first."""
     table = inputs.table
-    calls = list(table.batches(network.rows, table.spread_out(_LOOKED_AT)))
+    calls = list(table.batches(table.rows, table.spread_out(_LOOKED_AT)))
     columns = {index: [network.in_rows(Arguments.of(*call).tensors[index]) for call in calls] for index in table.arrays}
     values = {index: torch.cat(column) for index, column in columns.items()}
     numbers = {index: value.double() for index, value in values.items() if value.is_floating_point()}

@@ -31,7 +31,7 @@ from chiralize.errors import DataFileError, ModelRunError
 from chiralize.graph.run import Arguments, Call, Runner
 from chiralize.problem.network import Network
 from chiralize.problem.sequences import LONGEST, Steps
-from chiralize.problem.table import Array, Batches, Table, by_names, table_of
+from chiralize.problem.table import Array, Batches, Table, by_names, counts_samples, table_of
 from chiralize.symmetry.action import act
 
 ONE_IN, STRETCHES = 5, 4
@@ -85,9 +85,9 @@ class Inputs:
         """Batches of `size` samples to take figures from, at most so many samples in all."""
         return self.table.batches(size, spread_out(self.held, most))
 
-    def judged(self, network: Network) -> Sequence[Call]:
+    def judged(self) -> Sequence[Call]:
         """The calls that verdicts run on: as many samples as the example has, from all over the file."""
-        rows, count = network.rows, len(self.table)
+        rows, count = self.table.rows, len(self.table)
         calls = min(JUDGED, max(1, count // rows))
         starts = [number * (count - rows) // max(calls - 1, 1) for number in range(calls)]
         return Batches([(self.table, range(start, start + rows)) for start in starts])
@@ -162,9 +162,9 @@ def _parted(rows: Sequence[int]) -> tuple[list[int], list[int]]:
 
 def any_size(network: Network, table: Table) -> Table:
     """The table, whose calls have the example's number of samples where the network takes no other."""
-    if table.single or _takes(network, table, network.rows + 1):
+    if table.single or _takes(network, table, table.rows + 1):
         return table
-    return replace(table, fixed=network.rows)
+    return replace(table, fixed=table.rows)
 
 
 def _takes(network: Network, table: Table, rows: int) -> bool:
@@ -186,7 +186,7 @@ def _without_images(network: Network, table: Table) -> Sequence[int]:
     turns = {index: resolved.inputs[index] for index in table.arrays}
     numbers = sum(int(np.prod(array.shape)) for array in table.arrays.values())
     is_known = all(tensor.representation is not None for tensor in turns.values())
-    if table.single or resolved.is_trivial or not is_known or numbers > _MOST_NUMBERS:
+    if len(table) < 2 or table.single or resolved.is_trivial or not is_known or numbers > _MOST_NUMBERS:
         return range(len(table))
     # A sample is known by its products with two random directions: near pairs of points in the plane are pairs.
     plain, turned = np.zeros((2, len(table), 2))
@@ -253,7 +253,7 @@ def _columns(data: Any, network: Network) -> dict[int, Any] | None:
 def _steps_in(value: Any, network: Network, index: int, where: str) -> list[np.ndarray] | None:
     """One input as a list of sequences "step entry..."; None where it is samples. Raises DataFileError."""
     tensor = network.resolved.inputs[index]
-    is_single = network.is_single or not network.has_rows
+    is_single = not counts_samples(network)
     entry = tuple(tensor.shape if is_single else tensor.shape[1:])
     times = [axis - (not is_single) for word, axis in tensor.free_axes if word == "t"]
     items = value if isinstance(value, list) else [value]
@@ -286,8 +286,9 @@ def _windows(array: np.ndarray, axis: int, frames: int) -> np.ndarray:
 def _of_tracks(tracks: Mapping[int, list[np.ndarray]], lengths: Sequence[int], network: Network, where: str) -> Inputs:
     """The inputs of sequences, as many run at once as the example has samples. Raises DataFileError."""
     arrays: dict[int, Array] = {index: np.concatenate(column) for index, column in tracks.items()}
-    rows = network.rows
-    table = Table(arrays, network.example, network.is_single or not network.has_rows, where, fixed=rows)
+    table = Table(arrays, network.example, not counts_samples(network), where)
+    rows = table.rows
+    table = replace(table, fixed=rows)
     if len(lengths) < rows:
         facts = f"{len(lengths)} sequences, one call of the network takes {rows}"
         raise DataFileError(where, facts, "give more, or an example with a smaller batch")

@@ -132,7 +132,7 @@ class Memory:
         elif moments is not None:
             index = next(index for index, each in self.entries.items() if each is moments)
             mean, spread = _of_a_sample(network, moments.mean), _of_a_sample(network, moments.spread)
-            calls = table.batches(network.rows, rows)
+            calls = table.batches(table.rows, rows)
             values = (network.in_rows(Arguments.of(*call).tensors[index]).double().flatten(1) for call in calls)
             norm = Norm(moments.name, "", mean.flatten(), spread.square().flatten())
             likeness = _compared(norm.name, values, norm)
@@ -154,7 +154,7 @@ class Memory:
             described = network.resolved.inputs[index]
             if index not in table.arrays or described.representation is None:
                 continue
-            calls = table.batches(network.rows, rows)
+            calls = table.batches(table.rows, rows)
             seen = torch.cat([network.in_rows(Arguments.of(*call).tensors[index]) for call in calls]).double()
             means = [seen.mean(0, keepdim=True), _of_a_sample(network, moments.mean)[None]]
             spread = _of_a_sample(network, moments.spread)
@@ -358,7 +358,7 @@ def _of_a_sample(network: Network, values: Tensor) -> Tensor:
 def _values_at(norm: Norm, network: Network, table: Table, rows: list[int]) -> Iterable[Tensor]:
     """What a norm reads on samples of a table, "value channel", batch by batch in the captured sizes."""
     assert network.captured is not None
-    for call in table.batches(network.rows, rows):
+    for call in table.batches(table.rows, rows):
         tensors = Arguments.of(*call).tensors
         values = dict(zip(network.captured.inputs, tensors, strict=True))
         read = values[norm.source] if norm.source in values else _run_until(network.captured, norm.source, tensors)

@@ -2,7 +2,8 @@
 
 A motion is a chain of key poses, 0.16 s apart: directions of 16 bones and the height of the hip, in a frame that turns
 with the body, as numbers of a linear code; a step to the next is (turn, sideways, forward). 1,024 chains of 40 key
-poses were drawn from a model of motion capture; a motion starts anywhere on one. Between key poses runs a cubic spline.
+poses were drawn from a model of motion capture; those that left its range (codes beyond 7 spreads) were not taken. A
+motion starts anywhere on one. Between key poses runs a cubic spline.
 Bones keep their lengths, which are drawn once a motion, equal on both sides. Half of the motions are mirrored, so that
 the distribution is exactly symmetric whatever the capture was.
 

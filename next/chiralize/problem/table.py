@@ -63,6 +63,11 @@ class Table:
                 tensors[index] = like[:1].expand(count, *like.shape[1:])
         return arguments.filled(tensors)
 
+    @property
+    def rows(self) -> int:
+        """Samples in the example."""
+        return 1 if self.single else len(Arguments.of(*self.example).tensors[min(self.arrays)])
+
     def batches(self, size: int, rows: Sequence[int] | None = None) -> Batches:
         """Calls of `size` samples each, built when they are asked for; what fills none is left out."""
         order = range(len(self)) if rows is None else rows
@@ -117,7 +122,7 @@ def table_of(data: Any, network: Network, where: str = "calibration") -> Table:
     iterable raises comes out.
     """
     likes, names = Arguments.of(*network.example).tensors, names_of(network)
-    single = network.is_single or not network.has_rows
+    single = not counts_samples(network)
     if isinstance(data, (np.ndarray, Tensor)):
         arrays: Mapping[str, Array] = {"": data}
     elif isinstance(data, Mapping) or (hasattr(data, "batch_size") and hasattr(data, "keys")):  # a TensorDict
@@ -130,6 +135,12 @@ def table_of(data: Any, network: Network, where: str = "calibration") -> Table:
         facts = f"a {type(data).__name__} is no array and no iterable of batches"
         raise UsageError(where, facts, "give an array, samples first: numpy.load(path)")
     return _fitted(dict(_by_position(arrays, names, likes, where)), network.example, single, where)
+
+
+def counts_samples(network: Network) -> bool:
+    """Whether samples lie along the first axis of every input that data bring; states may be held otherwise."""
+    brought = [tensor for tensor in network.resolved.inputs if not tensor.is_free and tensor.kind != "state"]
+    return bool(brought) and all(tensor.has_rows for tensor in brought)
 
 
 def names_of(network: Network) -> list[frozenset[str]]:
