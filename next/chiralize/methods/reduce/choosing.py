@@ -31,7 +31,7 @@ from chiralize.methods.reduce.lifting import HiddenMap, matched, pairs_and_fixed
 from chiralize.methods.reduce.moments import Units
 from chiralize.symmetry.involution import SignedPermutation
 
-MULTIPLICATIONS, UNITS = 2, 1
+MULTIPLICATIONS = 2
 """The power of the number of features in which a mix of pairs and fixed points may cost as much as pairs."""
 _SHARE = 0.05
 """Of the units that are left, how many go at a time. One by one nothing was gained."""
