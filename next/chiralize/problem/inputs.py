@@ -82,8 +82,9 @@ class Inputs:
         return together(batches)
 
     def measured(self, size: int, most: float = inf) -> Sequence[Call]:
-        """Batches of `size` samples to take figures from, at most so many samples in all."""
-        return self.table.batches(size, spread_out(self.held, most))
+        """Batches of `size` samples or fewer to take figures from, at most so many samples in all."""
+        rows = spread_out(self.held, most)
+        return self.table.batches(len(rows) // -(-len(rows) // size), rows)  # of 80 three of 26, and not two of 32
 
     def judged(self) -> Sequence[Call]:
         """The calls that verdicts run on: as many samples as the example has, from all over the file."""

@@ -21,6 +21,7 @@ from chiralize.infer.records import RepMap
 from chiralize.problem.inputs import Inputs
 from chiralize.problem.mirror import NetworkMirror, mirror_at_rest, mirror_if_known
 from chiralize.problem.network import Network
+from chiralize.problem.sequences import Steps, roll
 from chiralize.verification.gaps import Sums
 from chiralize.verification.verdicts import Degeneracy, Measured
 
@@ -32,6 +33,8 @@ _WORK_HELD, _FEWEST_HELD, _MOST_HELD = 2e11, 64, 2_000
 """The same of held-out inputs: multiplications, and samples. 2,000 samples give rho to two percent."""
 _ROWS = 32
 """Samples of a call: what a processor takes at once with little memory."""
+_SEQUENCES = 16
+"""Sequences that are held out, at most: each is run three times for every draft."""
 _WITNESSES = 4
 """Random calls that a network is run on beside its own flip average, the same whenever it is asked."""
 _DRAWS = 2
@@ -75,18 +78,20 @@ def figures(
     if inputs is not None:
         source, kind = inputs.source, "given" if inputs.given is not None else "poses"
         most = network.affordable(_WORK_HELD, _FEWEST_HELD, _MOST_HELD)
-        calls = inputs.measured(_ROWS, most)
+        calls = [] if inputs.sequences else inputs.measured(_ROWS, most)
+        sequences = inputs.held_sequences[:_SEQUENCES]
     else:
-        source, kind = str(network.around), "noise"
+        source, kind, sequences = str(network.around), "noise", ()
         calls = _drawn(network, network.affordable(_WORK / network.rows, _FEWEST, _RANDOM))
-    measured, degeneracy = measure(network, mirror, calls, result)
+    runs: list[Steps] = [[call] for call in calls]
+    measured, degeneracy = measure(network, mirror, [*runs, *sequences], result, is_average=is_average)
     measured = replace(measured, source=source, kind=kind)
     return Figures(measured, replace(degeneracy, forced=tuple(forced), zeroed=tuple(zeroed)))
 
 
 def on_random_inputs(network: Network, mirror: NetworkMirror) -> Figures:
     """A network against its own flip average, on random inputs that are the same whenever it is asked."""
-    measured, degeneracy = measure(network, mirror, _drawn(network, _WITNESSES), network.module)
+    measured, degeneracy = measure(network, mirror, [[call] for call in _drawn(network, _WITNESSES)], network.module)
     return Figures(replace(measured, source=str(network.around)), degeneracy)
 
 
@@ -102,24 +107,33 @@ def with_dead_inputs(network: Network, result: nn.Module, repmap: RepMap | None,
 
 
 def measure(
-    network: Network, mirror: NetworkMirror, calls: Sequence[Call], result: nn.Module | None = None
+    network: Network,
+    mirror: NetworkMirror,
+    sequences: Sequence[Steps],
+    result: nn.Module | None = None,
+    *,
+    is_average: bool = False,
 ) -> tuple[Measured, Degeneracy]:
-    """Gaps of an original, and the drift of a result from its flip average, call by call from the stored states.
+    """Gaps of an original, and the drift of a result from its flip average, along sequences of one call or more.
 
-    Outputs that are states or integers are left out. Raises ModelRunError, UsageError.
+    Each begins with the stored states; what a call hands to the next is each network's. Outputs that are states or
+    integers are left out.  is_average: the result takes the states of both views.  Raises ModelRunError, UsageError.
     """
     sums: dict[int, Sums] = {}
     samples = 0
     with Runner(network.module) as first, Runner(result if result is not None else network.module) as second:
-        for call in calls:
-            plain, turned = _answers(first, call, mirror), _answers(first, mirror.turned(call), mirror, turned=True)
-            theirs = results(second.run([call]).steps[0])[0] if result is not None else plain
-            check_count("the results", theirs, mirror.outputs)
-            samples += mirror.samples_in(plain)
-            for index, answer in enumerate(plain):
-                if index not in mirror.state_outputs and (answer.is_floating_point() or answer.is_complex()):
-                    of_output = sums.setdefault(index, Sums(mirror, index, _units(network, index)))
-                    of_output.add(answer, turned[index], theirs[index] if result is not None else None)
+        for steps in sequences:
+            plain = _along(network, first, steps, mirror)
+            turned = _along(network, first, steps, mirror, turned=True)
+            theirs = _along(network, second, steps, mirror, of_both=is_average) if result is not None else plain
+            for ours, image, answers in zip(plain, turned, theirs, strict=True):
+                check_count("the results", ours, mirror.outputs)
+                check_count("the results", answers, mirror.outputs)
+                samples += mirror.samples_in(ours)
+                for index, answer in enumerate(ours):
+                    if index not in mirror.state_outputs and (answer.is_floating_point() or answer.is_complex()):
+                        of_output = sums.setdefault(index, Sums(mirror, index, _units(network, index)))
+                        of_output.add(answer, image[index], answers[index] if result is not None else None)
     outputs = {index: of_output.figures() for index, of_output in sums.items()}
     odd = [outputs[index].odd if index in outputs else (0.0, 0.0) for index in range(len(mirror.outputs))]
     degeneracy = Degeneracy(tuple(before for before, _ in odd), tuple(after for _, after in odd))
@@ -147,11 +161,30 @@ def _drawn(network: Network, count: int) -> list[Call]:
     return [placed(call, network.around) for call in calls]
 
 
-def _answers(runner: Runner, call: Call, mirror: NetworkMirror, *, turned: bool = False) -> list[Tensor]:
-    """The answers to one call from the stored states s, or from T s where `turned`."""
-    tensors = results(runner.run([call], mirror.states, turned=turned).steps[0])[0]
-    check_count("the results", tensors, mirror.outputs)
-    return tensors
+def _along(
+    network: Network,
+    runner: Runner,
+    steps: Steps,
+    mirror: NetworkMirror,
+    *,
+    turned: bool = False,
+    of_both: bool = False,
+) -> list[list[Tensor]]:
+    """The answers to consecutive calls x from the stored states s, or to T x from T s where `turned`.
+
+    of_both: what is run takes the states of both views, side by side.
+    """
+    if len(steps) > 1 and network.carried.handed:
+        sizes = _of_both if of_both else tuple
+        rolled = roll(runner, steps, network.carried, mirror.turned if turned else None, sizes)
+        return [call.answers for call in rolled]
+    calls = [mirror.turned(call) for call in steps] if turned else steps
+    return [results(step)[0] for step in runner.run(calls, mirror.states if turned else None, turned=turned).steps]
+
+
+def _of_both(shape: Sequence[int]) -> Sequence[int]:
+    """The sizes of a state of both views."""
+    return (*shape[:-1], 2 * shape[-1])
 
 
 # ---- dead inputs -----------------------------------------------------------------------------------------------------
