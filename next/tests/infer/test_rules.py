@@ -100,13 +100,6 @@ def test_slice_with_an_end_beyond_the_axis() -> None:
         run("slice.Tensor", (3,), self=known(PAIRS), dim=0, start=0, end=3)
 
 
-def test_slice_of_a_merged_axis() -> None:
-    whole = Operand(SymbolicRepresentation(((Known(PAIRS), Known(SIGNED)),)))
-    assert run("slice.Tensor", (8,), self=whole, dim=0, start=8, end=16).shape == (8,)
-    with pytest.raises(Conflict):
-        run("slice.Tensor", (4,), self=whole, dim=0, start=0, end=4)
-
-
 def test_index_that_is_computed_leaves_what_it_names_in_place() -> None:
     with pytest.raises(Conflict):
         run("index.Tensor", (4,), self=known(PAIRS), indices=[known(4)])
@@ -117,13 +110,6 @@ def test_index_that_is_computed_leaves_what_it_names_in_place() -> None:
     assert out.axes == axes(SIGNED, PAIRS)
     number = Operand(SymbolicRepresentation(()))
     assert run("index_select.default", (4, 1), self=known(SIGNED, 4), dim=1, index=number).axes == (axes(SIGNED)[0], ())
-
-
-def test_lists_side_by_side_are_closed_together() -> None:
-    out = run("index.Tensor", (2,), self=known(PAIRS, PAIRS), indices=listed([0, 1], [2, 3]))
-    assert out.axes == axes(SignedPermutation.of([(0, 1)], size=2))
-    with pytest.raises(Conflict):
-        run("index.Tensor", (2,), self=known(PAIRS, PAIRS), indices=listed([0, 1], [2, 2]))
 
 
 def test_embedding_of_every_row_waits_for_nothing_and_of_some_rows_for_readers() -> None:
@@ -207,20 +193,6 @@ def test_kernels_of_one_joint_take_joints_along_and_of_all_joints_sum_over_them(
     out, kernel = convolved((2, 4, 1, 4), (1, 2, 3, 1))
     assert kernel.axes[3:] == axes(PAIRS)
     assert out.axes[3] == ()
-
-
-@pytest.mark.parametrize(
-    ("weight", "shape", "options"),
-    [
-        ((2, 4, 1, 3), (1, 2, 3, 2), {}),
-        ((2, 4, 1, 4), (1, 2, 3, 3), {"padding": [0, 1]}),
-        ((2, 4, 1, 1), (1, 2, 3, 6), {"padding": [0, 1]}),
-        ((2, 4, 1, 1), (1, 2, 3, 2), {"stride": [1, 2]}),
-    ],
-)
-def test_other_kernels_need_joints_left_alone(weight: Any, shape: Any, options: dict[str, Any]) -> None:
-    with pytest.raises(Conflict):
-        convolved(weight, shape, **options)
 
 
 def test_depthwise_convolution_moves_groups_with_the_channels() -> None:

@@ -25,16 +25,7 @@ from functools import cache
 
 from chiralize.infer.rule import Answer, Call, Operand, Uniform
 from chiralize.infer.solver.unify import Solver, times
-from chiralize.infer.symbolic import (
-    Axis,
-    Conflict,
-    OpenSign,
-    Sign,
-    SymbolicRepresentation,
-    Wait,
-    is_known,
-    trivial,
-)
+from chiralize.infer.symbolic import Axis, Conflict, OpenSign, Sign, SymbolicRepresentation, Wait, is_known, trivial
 
 _TOKEN = re.compile(r"(\+?)(?:(\.\.\.)|\|(\w)\||(1)?(\w))$")
 
