@@ -240,7 +240,9 @@ def _as_remembered(moments: Moments, given: Tensor, here: Tensor) -> Spreading |
 def _unmoved(tensor: OnTensor, given: Tensor, here: Tensor) -> Spreading | None:
     """Entries of an observation that never move, drawn with the median spread of what moves (decision 0110).
 
-    Poses are left alone: their root stands at 0 in training as well.
+    Poses are left alone: their root stands at 0 in training as well. Of a quadruped's policy at half the width, over
+    three seeds, an arm held still came from 2.4 to 2.8 times the original's error to 1.15 to 1.18, where samples that
+    show everything have 1.12 to 1.14.
     """
     moves = here > _ROUNDING * (given.abs() + here.amax())
     if tensor.pose is not None or not tensor.names or not bool(moves.any()) or bool(moves.all()):

@@ -180,7 +180,7 @@ def _missing(network: Network, inputs: Inputs, values: Values) -> Iterator[Findi
     """Whether missing joints are stored as zeros where T is affine: it takes 0 to the other border of the picture."""
     for index, samples in values.items():
         tensor = network.resolved.inputs[index]
-        if tensor.center is None or tensor.representation is None:
+        if tensor.center is None or tensor.representation is None or not tensor.has_rows:
             continue
         shape = (1, *samples.shape[1:])
         is_moved = act(torch.ones(shape, dtype=torch.float64), tensor.representation)[0] < 0

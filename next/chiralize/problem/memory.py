@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import exp, nan
 
@@ -125,23 +125,19 @@ class Memory:
     def likeness(self, network: Network, table: Table) -> Likeness | None:
         """The inputs of a table beside what is remembered; None where nothing is."""
         rows = table.spread_out(_LOOKED_AT)
-        moments = next((each for index, each in self.entries.items() if self._tells(network, table, index)), None)
+        index = next((index for index in self.entries if self._tells(network, table, index)), None)
         if self.norm is not None:
-            assert network.captured is not None
-            likeness = _compared(self.norm.name, _values_at(self.norm, network, table, rows), self.norm)
-        elif moments is not None:
-            index = next(index for index, each in self.entries.items() if each is moments)
-            mean, spread = _of_a_sample(network, moments.mean), _of_a_sample(network, moments.spread)
-            calls = table.batches(table.rows, rows)
+            likeness = _compared(self.norm, _values_at(self.norm, network, table, rows))
+        elif index is not None:
+            moments, calls = self.entries[index], table.batches(table.rows, rows)
+            mean, spread = (_of_a_sample(network, values).flatten() for values in (moments.mean, moments.spread))
             values = (network.in_rows(Arguments.of(*call).tensors[index]).double().flatten(1) for call in calls)
-            norm = Norm(moments.name, "", mean.flatten(), spread.square().flatten())
-            likeness = _compared(norm.name, values, norm)
+            likeness = _compared(Norm(moments.name, "", mean, spread.square()), values)
         else:
             return None
         if likeness is None:
             return None
-        side = self._side(network, table, rows)
-        return Likeness(**{**vars(likeness), "is_normaliser": self.norm is None, "side": side})
+        return replace(likeness, is_normaliser=self.norm is None, side=self._side(network, table, rows))
 
     def _tells(self, network: Network, table: Table, index: int) -> bool:
         """Whether moments of an input tell of its values: what a free one is multiplied by need be no normaliser."""
@@ -152,7 +148,7 @@ class Memory:
         products, squares, count = 0.0, 0.0, 0
         for index, moments in self.entries.items():
             described = network.resolved.inputs[index]
-            if index not in table.arrays or described.representation is None:
+            if index not in table.arrays or described.representation is None or not described.has_rows:
                 continue
             calls = table.batches(table.rows, rows)
             seen = torch.cat([network.in_rows(Arguments.of(*call).tensors[index]) for call in calls]).double()
@@ -374,7 +370,7 @@ def _run_until(graph: CapturedModel, name: str, tensors: Iterable[Tensor]) -> Te
     return values[name]
 
 
-def _compared(name: str, batches: Iterable[Tensor], norm: Norm) -> Likeness | None:
+def _compared(norm: Norm, batches: Iterable[Tensor]) -> Likeness | None:
     """Rows "value channel" beside remembered means and variances, NaN where there are none.
 
     None for fewer than 2 values, and where nothing that is remembered varied.
@@ -389,7 +385,7 @@ def _compared(name: str, batches: Iterable[Tensor], norm: Norm) -> Likeness | No
     variance = (square / count - mean.square()) * count / (count - 1)
     ratio = (variance / norm.variance)[alive].clamp_min(1e-12)
     shift = _rms(((mean - norm.mean) / norm.variance.sqrt())[alive])
-    return Likeness(name, int(alive.sum()), shift, exp(_rms(ratio.log())), float(ratio.median().sqrt()))
+    return Likeness(norm.name, int(alive.sum()), shift, exp(_rms(ratio.log())), float(ratio.median().sqrt()))
 
 
 def _rms(numbers: Tensor) -> float:
