@@ -16,7 +16,6 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from tests.support.zoo import CASES
 from torch.utils import _pytree as pytree
 
 from chiralize.body.catalog import shipped
@@ -30,6 +29,7 @@ from chiralize.problem.mirror import WeightAction, analyse, infer
 from chiralize.problem.network import Network
 from chiralize.problem.prepare import prepare
 from chiralize.problem.request import Request
+from tests.support.zoo import CASES
 
 WITNESS = Path(__file__).parents[1] / "witness"
 NEAR = 1e-9

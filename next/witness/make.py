@@ -61,10 +61,11 @@ def code(error: Exception) -> str:
 def spaces(path: Path) -> None:
     """Hidden spaces, and the action on every weight once they are matched by weights."""
     from chiralize.body.tensors import parse_spec
+    from chiralize.problem.preparation import prepare
+
     from chiralize.errors import ChiralizeError
     from chiralize.infer.hidden.match import FromWeights
     from chiralize.problem.mirror import analyse, infer, weight_action
-    from chiralize.problem.preparation import prepare
     from tests.support.zoo import CASES
 
     table: dict[str, Any] = {}
@@ -132,7 +133,8 @@ def _converted(case: Any, method: str, form: str) -> dict[str, Any]:
     if report.drift is not None:
         outputs = report.drift.outputs
         row |= {"rho": short(report.drift.rho), "gap": [short(output.gap) for output in outputs]}
-        row |= {"lean": [short(output.lean) for output in outputs], "shift": [short(output.shift) for output in outputs]}
+        row["lean"] = [short(output.lean) for output in outputs]
+        row["shift"] = [short(output.shift) for output in outputs]
     degeneracy = report.judgement.degeneracy
     if degeneracy is not None:
         row["odd"] = [list(map(short, degeneracy.odd_before)), list(map(short, degeneracy.odd_after))]
@@ -191,11 +193,12 @@ SIZES = {"b": 2, "t": 3, "m": 2}
 
 
 def skeletons(path: Path) -> None:
-    """T of every shipped skeleton under the layouts, by the digest of its text; whole where a robot's file has fields."""
+    """T of every shipped skeleton under the layouts, by the digest of its text; whole for robots."""
     from math import prod
 
     from chiralize.body.skeleton.catalog import shipped
     from chiralize.body.tensors import load_spec, resolve
+
     from chiralize.errors import ChiralizeError
 
     table: dict[str, Any] = {}

@@ -37,7 +37,7 @@ def convert(network: Network, name: str, request: Request, passport: Passport | 
     1. Look whether the network is equivariant already. Then it is handed back, unless its average is asked for.
     2. Infer how every tensor transforms. Refuse what the method cannot do, before the network is run on many inputs.
     3. Look at the inputs of the user. Refuse those on which the network's answers mean nothing (`checked`).
-    4. Put inputs beside them that leave less open (`supplied`).
+    4. Add inputs, so that a fit has enough of them (`supplied`).
     5. Let the method propose what becomes of the hidden spaces, and fill in weights; take the nearest draft (`best`).
     6. Capture the draft again.
     7. Judge what was captured, as if nothing were known of it, and hold it to the bounds.
@@ -53,7 +53,7 @@ def convert(network: Network, name: str, request: Request, passport: Passport | 
     known = already_equivariant(problem, passport)  # 1
     if known is not None:
         return handed_back(problem, name, known, passport)
-    problem = _inferred(problem)  # 2
+    _refuse_unsupported(problem)  # 2
     problem = checked(problem)  # 3
     problem = supplied(problem)  # 4
 
@@ -76,13 +76,12 @@ def _problem_of(network: Network, request: Request) -> Problem:
     if len(mirrors) > 1:
         facts = f"it names {len(mirrors)} mirrors ({', '.join(mirrors)}), and this version converts for one"
         raise MethodUnavailableError("the specification", facts, "leave one of them")
-    names = ("average",) if request.method == "auto" else (request.method,)
-    problem = Problem(network, request, method_of(names[0]), dict.fromkeys(mirrors, network))
-    return with_inputs(problem)
+    method = None if request.method == "auto" else method_of(request.method)
+    return with_inputs(Problem(network, request, method))
 
 
 def already_equivariant(problem: Problem, passport: Passport | None) -> Verdict | None:
-    """The verdict on the original where it is proved to be equivariant, else None.
+    """The verdict on the original where it is proved to be equivariant in one pass, else None.
 
     A look at one input comes first, which ends it for ordinary networks at the price of two runs. It does not suffice,
     since rounding inside a network can hide from it that it is asymmetric.
@@ -97,19 +96,16 @@ def already_equivariant(problem: Problem, passport: Passport | None) -> Verdict 
     trial = Trial() if request.samples is None else Trial(samples=request.samples)
     trial = replace(trial, real=problem.inputs.judged() if problem.inputs is not None else ())
     verdict = judge(network, passport, trial=trial, progress=request.progress)
+    # A proof without representations is that of an average, as users write them: one pass may be worth having.
     return verdict if verdict.passed and verdict.repmap is not None else None
 
 
-def _inferred(problem: Problem) -> Problem:
-    """The problem with what inference says of its network.
-
-    Raises UnsupportedError where every candidate needs a graph of which an op or a constant refuses.
-    """
+def _refuse_unsupported(problem: Problem) -> None:
+    """Infer, and raise UnsupportedError where every candidate needs a graph of which an op or a constant refuses."""
     if any(candidate.method == "average" for candidate in candidates(problem)):
-        return problem
+        return
     problem.request.progress("inferring how every tensor transforms")
     inferred = Inferred.of(problem.network)
     inferred.known()
     if inferred.asymmetric is not None and not problem.request.symmetrize_constants:
         raise inferred.asymmetric
-    return replace(problem, inferred=inferred)

@@ -24,7 +24,7 @@ from chiralize.errors import Finding
 from chiralize.graph import rewrite
 from chiralize.graph.run import Call
 from chiralize.infer.capture import captured
-from chiralize.methods.auto import Measured
+from chiralize.methods.auto import MeasuredDraft
 from chiralize.nn.two_view import TwoView, two_states
 from chiralize.problem.mirror import NetworkMirror, WeightAction
 from chiralize.problem.network import Network
@@ -134,7 +134,7 @@ def _real(problem: Problem, result: Result) -> Sequence[Call]:
 
 
 def reported(
-    problem: Problem, name: str, measured: Measured, result: Result, verdicts: Mapping[str, Verdict]
+    problem: Problem, name: str, measured: MeasuredDraft, result: Result, verdicts: Mapping[str, Verdict]
 ) -> Conversion:
     """The conversion with its report; figures of it go into the passport, by which `verify` compares the file."""
     network, draft, figures = problem.network, measured.draft, measured.figures

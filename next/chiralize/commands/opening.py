@@ -75,7 +75,7 @@ def opened(
     brought = passport.example if passport is not None else None
     if program is not None and brought is None and program.example_inputs is not None:
         brought = (tuple(program.example_inputs[0]), dict(program.example_inputs[1]))
-    module = program.module() if program is not None else model
+    module = model.module() if isinstance(model, ExportedProgram) else model
     network = _ready(module, program, fitted, call, brought, source, entry, data)
     return Opened(network, type(module).__name__, passport)
 

@@ -226,7 +226,7 @@ Level = Literal["note", "doubt", "refusal"]
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing to be said of a network, its inputs or a result. Decisions are taken on topic and level, never on words.
+    """One thing to be said of a network, its inputs or a result. Topic and level decide, never the words.
 
     level: `note`, good to know; `doubt`, something is wrong or risky though a result is handed over; `refusal`, nothing
     is handed over unless the user forces it.  facts: a sentence, with numbers.  remedy: what the user can do, "" for

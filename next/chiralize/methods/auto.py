@@ -1,10 +1,11 @@
 """Which draft of a method is taken, and which candidate `auto` takes.
 
-Drafts are measured beside each other. Whoever loses left and right, or much of it, comes last; the others go by rho:
+Drafts are measured on the same inputs. Those that lose left and right, or much of it, come last, and rho orders the
+others:
 
-    draft                     collapsed   keeps little   loses rows   rho
-    units as fixed points     no          yes            no           0.8
-    pairs alone               no          no             no           0.9     taken
+    draft                     collapsed   keeps little   rho
+    units as fixed points     no          yes            0.8
+    pairs alone               no          no             0.9     taken
 
 `auto` tries its candidates from the cheapest result to the costliest, and takes the first that `commands` accept.
 """
@@ -28,31 +29,31 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Measured:
+class MeasuredDraft:
     """A draft and its figures."""
 
     draft: Draft
     figures: Figures
 
     @property
-    def loss(self) -> tuple[bool, bool, bool, float]:
-        """What drafts are ordered by, the best first: three faults, the worst one first, and only then rho."""
+    def loss(self) -> tuple[bool, bool, float]:
+        """What drafts are ordered by, the best first: two faults, the worse one first, and only then rho."""
         degeneracy = self.figures.degeneracy
         refused = degeneracy is not None and (bool(degeneracy.collapsed) or degeneracy.ignores_much)
         little = degeneracy is not None and degeneracy.odd_kept < KEPT
-        return refused, little, self.draft.lost > 0, self.figures.rho
+        return refused, little, self.figures.rho
 
 
-def best(problem: Problem, method: Method) -> Measured:
+def best(problem: Problem, method: Method) -> MeasuredDraft:
     """The draft with the smallest loss: of the first, or of the first two where pairs are chosen by weights, and of as
     many as it takes until one keeps what is odd. Raises UnsupportedError.
     """
     network, chosen = problem.network, None
     for number, draft in enumerate(method.drafts(problem)):
         problem.request.progress("measuring how far it is from the original")
-        tried = Measured(draft, _figures_of(problem, draft))
-        if any(tried.loss[:3]):  # where left and right suffer, whole inputs may be lost, too
-            tried = Measured(draft, with_dead_inputs(network, draft.module, draft.repmap, tried.figures))
+        tried = MeasuredDraft(draft, _figures_of(problem, draft))
+        if any(tried.loss[:2]):  # where left and right suffer, whole inputs may be lost, too
+            tried = MeasuredDraft(draft, with_dead_inputs(network, draft.module, draft.repmap, tried.figures))
         if chosen is None or tried.loss < chosen.loss:
             chosen = tried
         if (number > 0 or not method.is_fitted) and not any(chosen.loss[:2]):

@@ -8,8 +8,8 @@ returns another one. A method is a function from the last of them to drafts.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -20,7 +20,7 @@ from chiralize.graph.model import Where
 from chiralize.graph.rewrite import Moved
 from chiralize.infer.records import Choice, RepMap
 from chiralize.problem.inputs import Inputs
-from chiralize.problem.mirror import Inferred, WeightAction
+from chiralize.problem.mirror import WeightAction
 from chiralize.problem.network import Network
 from chiralize.problem.request import Progress, Request, silent
 
@@ -65,7 +65,7 @@ class Draft:
 
     program: None where it was not exported yet.  action: of the mirror on the weights and states.  method, form: as
     asked for or chosen.  choices: of hidden spaces.  moved: how far each weight went.  fitted: weights found by least
-    squares.  lost: rows and columns of weights that can only be zero.  macs: multiplications on top of the original's.
+    squares.  macs: multiplications on top of the original's.
     repmap: what inference found of the original; None where it was not asked, or where sizes have changed since.
     """
 
@@ -79,7 +79,6 @@ class Draft:
     findings: tuple[Finding, ...] = ()
     repmap: RepMap | None = None
     fitted: tuple[Fitted, ...] = ()
-    lost: int = 0
     macs: int = 0
 
     @property
@@ -94,31 +93,28 @@ class Draft:
 
 @dataclass(frozen=True)
 class Problem:
-    """A network, its mirrors, what the user asked for, and the inputs that there are.
+    """A network, what the user asked for, and the inputs that there are.
 
-    network: under the first of its mirrors.  mirrors: the network under each of its mirrors, by name; one or several.
-    method: the one that was asked for; where that is `auto`, the request tells which of its candidates is being tried.
-    inferred: what inference said of the network at the beginning; None where nobody asked.
+    method: the one that is tried; None before `auto` has chosen a candidate.
     inputs: the user's, or drawn ones; None where there are none.
     """
 
     network: Network
     request: Request
-    method: Method
-    mirrors: Mapping[str, Network] = field(default_factory=dict)
+    method: Method | None
     findings: tuple[Finding, ...] = ()
-    inferred: Inferred | None = None
     inputs: Inputs | None = None
 
     @property
     def max_drift(self) -> float | None:
         """The bound on rho that is in force: the user's, else the method's."""
-        return self.method.max_drift if self.request.max_drift is None else self.request.max_drift
+        of_method = self.method.max_drift if self.method is not None else None
+        return of_method if self.request.max_drift is None else self.request.max_drift
 
     @property
     def is_fitted(self) -> bool:
         """Whether anything may be fitted to inputs."""
-        return self.request.method == "auto" or self.method.is_fitted
+        return self.method is None or self.method.is_fitted
 
     def asking(self, **changes: Any) -> Problem:
         """The problem with other wishes: fields of its request by name."""

@@ -37,7 +37,7 @@ def problem_of(net: nn.Module, spec: str, data: Any, width: float | None = None,
     """The network with inputs of the user."""
     network = prepare(net, (data[:2].clone(),), None, parse_spec(spec))
     request = Request(method=method, width=width, data=data)
-    return with_inputs(Problem(network, request, method_of("average" if method == "auto" else method)))
+    return with_inputs(Problem(network, request, None if method == "auto" else method_of(method)))
 
 
 def drafted(net: nn.Module, spec: str, data: Any, width: float | None = None, method: str = "reduce") -> Draft:

@@ -41,8 +41,8 @@ def scatter(x: Tensor, spec: str = POSE) -> Tensor:
 
 
 def problem_of(network: Network, x: Tensor | None, method: str) -> Problem:
-    name = "average" if method == "auto" else method
-    return supplied(with_inputs(Problem(network, Request(method=method, data=x), method_of(name))))
+    asked = None if method == "auto" else method_of(method)
+    return supplied(with_inputs(Problem(network, Request(method=method, data=x), asked)))
 
 
 # ---- scattered --------------------------------------------------------------------------------------------------

@@ -48,7 +48,8 @@ def findings(network: Network, x: Tensor) -> list[Finding]:
 
 def problem_of(network: Network, x: Tensor, method: str = "match", force: bool = False) -> Problem:
     request = Request(method=method, data=x, force=force)
-    return checked(with_inputs(Problem(network, request, method_of("average" if method == "auto" else method))))
+    asked = None if method == "auto" else method_of(method)
+    return checked(with_inputs(Problem(network, request, asked)))
 
 
 @pytest.mark.parametrize("view", [lambda x: x, turned, lambda x: 1.1 * x])
