@@ -30,7 +30,6 @@ from chiralize.infer.symbolic import (
     Var,
     Wait,
     action_of,
-    bare,
     is_known,
     known_axis,
     part_ends,
@@ -76,9 +75,10 @@ def stretched(rep: SymbolicRepresentation, shape: Shape) -> SymbolicRepresentati
 def _align(left: SymbolicRepresentation, right: SymbolicRepresentation) -> list[Column]:
     """For every axis of the broadcast result the two axes there; None where one is broadcast along it.
 
-    "17 2" and "2" meet as (17, None) and (2, 2): the second is repeated along the joints.
+    The empty axis has one entry: next to a longer one it is stretched, next to another one it stays.
     """
     ndim = max(len(left.axes), len(right.axes))
+    # "17 2" and "2" meet as (17, None) and (2, 2): the second is repeated along the joints.
     columns: list[Column] = []
     for a, b in zip(widened(left, ndim).axes, widened(right, ndim).axes, strict=True):
         columns.append((a or None, b or None) if a or b else ((), ()))
@@ -89,7 +89,7 @@ def _align(left: SymbolicRepresentation, right: SymbolicRepresentation) -> list[
 def equal_sum(operands: Sequence[Operand], shape: Shape, solver: Solver) -> SymbolicRepresentation:
     """Terms of a sum transform alike; along an axis where one is broadcast there must be no signs.
 
-    Raises Conflict where terms differ, Wait while a sign is open.
+    Returns the representation of the sum, of this shape. Raises Conflict where terms differ, Wait while a sign is open.
     """
     # Zeros fit any representation, so they demand nothing of the others.
     terms = [operand for operand in operands if not operand.zero] or list(operands)
@@ -105,6 +105,7 @@ def plain_together(call: Call) -> SymbolicRepresentation:
 
 
 def _add(left: SymbolicRepresentation, right: SymbolicRepresentation, solver: Solver) -> SymbolicRepresentation:
+    """The representation that both terms have, over the axes of the broadcast result."""
     columns = _align(left, right)
     # Invariant: in the columns that are not compared yet, right has to be `sign` times left. Unknown axes absorb it.
     sign = left.sign * right.sign
@@ -134,11 +135,15 @@ def _openness(column: Column) -> tuple[int, bool]:
 
 
 def _all_known(reps: Sequence[SymbolicRepresentation], solver: Solver) -> bool:
+    """Whether no axis is open by now, so that no sign can be absorbed any more."""
     return all(is_known(solver.resolve(axis)) for rep in reps for axis in rep.axes)
 
 
 def following(lead: SymbolicRepresentation, other: SymbolicRepresentation, solver: Solver) -> SymbolicRepresentation:
-    """The broadcast result of `lead` and a tensor without signs whose axes are those of `lead` without signs."""
+    """A tensor without signs that moves along with another: its axes are the other's without signs.
+
+    Returns the representation of the broadcast result, signs those of `lead`.
+    """
     axes: list[Axis] = []
     for a, b in _align(lead, other):
         if b is not None:
@@ -188,7 +193,7 @@ def multiply(left: Axis, right: Axis, solver: Solver, at_once: Sides = (True, Tr
         # A term of one entry is a sign in front of the rest, which belongs to the product as it stands.
         if 1 in (a[0].size, b[0].size):
             out.extend(term for term in (*a, *b) if term.size == 1)
-            a, b = bare(a)[0], bare(b)[0]
+            a, b = _longer_terms(a), _longer_terms(b)
         elif a[0].size > b[0].size:
             a = (*solver.split(a, b[0].size), *a[1:])
         elif b[0].size > a[0].size:
@@ -199,13 +204,20 @@ def multiply(left: Axis, right: Axis, solver: Solver, at_once: Sides = (True, Tr
     return solver.resolve((*out, *a, *b))
 
 
+def _longer_terms(axis: Axis) -> Axis:
+    """The axis without the signs among its terms."""
+    return tuple(term for term in axis if term.size != 1)
+
+
 def _multiply_known(x: SignedPermutation, y: SignedPermutation) -> Axis:
+    """(P, s) and (P, t) make (P, s t). Raises Conflict where the permutations differ."""
     if abs(x) != abs(y):
         raise Conflict(f"the factors of a product of {x.size} entries move differently under the mirror")
     return known_axis(SignedPermutation(x.partner, x.sign * y.sign))
 
 
 def _multiply_terms(a: Term, b: Term, solver: Solver, at_once: Sides) -> Axis:
+    """The product of two terms of the same size."""
     match a, b:
         case (Known(x), Known(y)):
             return _multiply_known(x, y)
@@ -229,9 +241,10 @@ def _multiply_terms(a: Term, b: Term, solver: Solver, at_once: Sides) -> Axis:
 
 
 def _multiply_unknown(var: Var, known: SignedPermutation, solver: Solver, at_once: bool) -> Axis:
-    """The product of a known factor and an unknown one, whose signs other ops that read them may determine.
+    """The product of a known factor and an unknown one.
 
-    Where the known factor carries none, the product has those of the unknown one; else they cannot be told apart yet.
+    The ops that read the unknown factor, or the product, may determine its signs. Where the known factor carries none,
+    the product has those of the unknown one; where it does carry some, they cannot be told apart yet.
     """
     decided = at_once or solver.last_resort or var.id in solver.demanded_sign_free or var.id in solver.passing
     if decided:
@@ -271,6 +284,7 @@ def _multiply_absolute(var: Var, other: Term, solver: Solver) -> Axis:
 
 
 def _multiply_sums(a: Term, b: Term, solver: Solver, at_once: Sides) -> Axis:
+    """Concatenated axes are multiplied part by part, both cut where either has an end."""
     ends = sorted(set(part_ends(a)) | set(part_ends(b)))
     pairs = zip(solver.cut((a,), ends), solver.cut((b,), ends), strict=True)
     return solver.concatenate([multiply(left, right, solver, at_once) for left, right in pairs])

@@ -9,7 +9,8 @@ is only summed up is an inner product, in which the signs of the factors have to
     (a * b).sum(-1)                                         sum([a, b]): the rule of a sum takes both factors
 
 Each op by itself would have to be equivariant; as a whole more is possible. A tensor in which only the left arm has
-been written is not symmetric, the finished one is.
+been written is not symmetric, the finished one is. `Inference` reads every graph like this before its rules run; the
+network itself stays as it is.
 """
 
 from __future__ import annotations
@@ -42,10 +43,12 @@ def canonical(captured: CapturedModel) -> tuple[CapturedModel, Mapping[str, str 
 
 
 def _trait(node: Node) -> Trait | None:
+    """What kind of op a node is; None for a kind that has no name."""
     return traits().get(node.target)
 
 
 def _dim(node: Node) -> int:
+    """The axis along which an op joins or writes, counted from the front."""
     return (node.arguments.get("dim") or 0) % max(len(node.shapes[0] or ()), 1)
 
 
@@ -118,6 +121,7 @@ def _with_whole_joins(captured: CapturedModel) -> CapturedModel:
 
 
 def _is_join(node: Node) -> bool:
+    """Whether an op is a concatenation."""
     trait = _trait(node)
     return isinstance(trait, Join) and not trait.adds_axis
 
@@ -146,6 +150,7 @@ def _with_inner_products(captured: CapturedModel) -> tuple[CapturedModel, Sequen
 
 
 def _is_product(node: Node) -> bool:
+    """Whether an op multiplies entry by entry."""
     trait = _trait(node)
     return isinstance(trait, Scaling) and not trait.divides
 
@@ -175,7 +180,8 @@ def _is_step(node: Node, captured: CapturedModel) -> bool:
 def _filled(last: Node, captured: CapturedModel) -> list[Node] | None:
     """The chain that ends here as one op (its last), None unless it writes every entry of one axis just once.
 
-    Entries that were written one by one are stacked; runs of entries are concatenated.
+    Entries that were written one by one are stacked; runs of entries are concatenated, single ones among them as rows
+    with an axis of one entry.
     """
     shape = last.shapes[0] or ()
     dim, node = _dim(last), last
@@ -196,10 +202,20 @@ def _filled(last: Node, captured: CapturedModel) -> list[Node] | None:
     # Only writes that fill the axis from end to end leave nothing of the tensor that was written to.
     if len(parts) < 2 or not is_run or ordered[0][0] != 0 or ordered[-1][1] != shape[dim]:
         return None
-    writes = [parts[span] for span in ordered]
+    return _join_of([parts[span] for span in ordered], last, dim)
+
+
+def _join_of(writes: Sequence[tuple[Node, Ref]], last: Node, dim: int) -> list[Node]:
+    """The parts of a filled axis as a stack, or as rows and a concatenation; in the order of a graph.
+
+    writes: every write with what it writes, along the axis.  last: the write at the end of the chain, whose name and
+    shapes the join takes over, since readers know it by these.
+    """
+    # Entries one by one have no axis of their own to be concatenated along.
     if all(_is_single(node) for node, _ in writes):
-        return [replace(last, target=_STACK, arguments={"tensors": [source for _, source in writes], "dim": dim})]
-    # A single entry among runs becomes a row with an axis of one entry.
+        sources = [source for _, source in writes]
+        return [replace(last, target=_STACK, arguments={"tensors": sources, "dim": dim})]
+    shape = last.shapes[0] or ()
     rows: list[Node] = []
     tensors: list[Ref] = []
     for node, source in writes:
@@ -213,6 +229,7 @@ def _filled(last: Node, captured: CapturedModel) -> list[Node] | None:
 
 
 def _is_single(node: Node) -> bool:
+    """Whether an op replaces one entry of an axis."""
     trait = _trait(node)
     return isinstance(trait, Write) and trait.is_single
 
@@ -237,6 +254,7 @@ def _source(node: Node, captured: CapturedModel) -> Ref | None:
 
 
 def _without_dead(captured: CapturedModel) -> CapturedModel:
+    """The graph without ops whose results nothing reads any more."""
     wanted = set(captured.results)
     alive: list[Node] = []
     for node in reversed(captured.nodes):

@@ -27,7 +27,7 @@ from chiralize.graph.traits import BatchNorm, Join, Movement, Normalised, Pointw
 from chiralize.graph.writes import functional
 from chiralize.infer.constants import uniform
 from chiralize.infer.rule import traits
-from chiralize.infer.spelling import WHOLE, spelled
+from chiralize.infer.spelling import WHOLE, spelled_graph
 
 
 def captured(
@@ -37,8 +37,7 @@ def captured(
 
     tables: keys of constants that are to transform as a hidden axis does.
     """
-    graph = read(functional(program, WHOLE), args, kwargs, tables)
-    return with_statistics(replace(graph, nodes=tuple(map(spelled, graph.nodes))))
+    return with_statistics(spelled_graph(read(functional(program, WHOLE), args, kwargs, tables)))
 
 
 def with_statistics(graph: CapturedModel) -> CapturedModel:
@@ -86,6 +85,7 @@ def _is_per_feature(leaf: Leaf, graph: CapturedModel, tables: Container[str]) ->
 
 
 def _is_one_number(name: str, graph: CapturedModel) -> bool:
+    """Whether a value is a constant of one number."""
     leaf = graph.leaves.get(name)
     return leaf is not None and leaf.kind == "constant" and uniform(leaf.tensor) is not None
 

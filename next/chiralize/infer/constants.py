@@ -51,8 +51,8 @@ _ROUNDINGS = 4
 def deviation(tensor: Tensor, rep: TensorRepresentation, partner: Tensor | None = None) -> float:
     """Largest |c - T c| of a constant; values that differ by rounding only count as equal.
 
-    partner: the constant that the mirror takes it to, where that is another one. Infinities and nan equal themselves
-    alone; beside anything else they are infinitely far.
+    partner: the constant that the mirror takes it to, where that is another one. Infinities, as masks hold them, and
+    nan equal themselves alone; beside anything else they are infinitely far.
     """
     array = _wide(tensor)
     image = rep.act(array if partner is None else _wide(partner))
@@ -108,6 +108,7 @@ def invariant(tensor: Tensor, rep: SymbolicRepresentation, partner: Tensor | Non
 
 
 def _candidates(size: int, known: Iterable[Axis]) -> list[Axis]:
+    """Representations of a size, the trivial one first."""
     if size == 1:
         return [(), signed((), -1)]
     seen: list[Axis] = [trivial(size)]
@@ -120,8 +121,9 @@ def _candidates(size: int, known: Iterable[Axis]) -> list[Axis]:
 class Constants:
     """The constants of a graph while its representations are being found.
 
-    uniform: the one number that each holds, None where it holds several.  tables: those that make a hidden axis
-    trivial, though weights tie it to an axis on which the mirror acts.
+    uniform: the one number that each holds, None where it holds several.
+    tables: those that make a hidden axis trivial, though weights tie it to an axis on which the mirror acts: positions
+    that are added to channels. (The trivial value is tried first, so another one might fit such a constant as well.)
     """
 
     def __init__(self, captured: CapturedModel, exchange: Exchange) -> None:
@@ -158,6 +160,8 @@ class Constants:
         """
         for leaf in self.open(reps, solver):
             rep = solver.representation(reps[leaf.name])
+            # An open axis is compared with the axes of all leaves: the joints among them, and hidden ones that are
+            # known.
             known = chain.from_iterable(_resolved(other, solver) for other in reps.values())
             values = invariant(leaf.tensor, rep, self.partner_of(leaf), known)
             if self._is_table(leaf.tensor, rep, values, reps, solver):
@@ -182,7 +186,8 @@ class Constants:
     def _is_table(
         self, tensor: Tensor, rep: SymbolicRepresentation, values: Values, reps: Representations, solver: Solver
     ) -> bool:
-        """Whether a constant forces an axis to stay as it is, and weights tie that axis to one that the mirror moves.
+        """Whether a constant is a table: it forces an axis to stay as it is, and weights tie that axis to one that the
+        mirror moves.
 
         values: what the constant decides. rep: how it transforms, before that.
         """
@@ -199,8 +204,9 @@ class Constants:
     def _on_the_way(self, unknowns: Iterable[Axis], reps: Representations, solver: Solver) -> bool:
         """Whether weights tie unknown axes to one on which the mirror acts, directly or through other open axes.
 
-        Weights with exactly two open axes count, one of which may be known: one with more can keep left and right
-        apart by its other axes. An axis of several unknowns, as heads times channels, is tied as a whole.
+        Weights with exactly two open axes count, one of which may be known. A weight of more axes (orders of a graph,
+        inputs, outputs) can keep left and right apart by its other axes. An axis of several unknowns, as heads times
+        channels, is tied as a whole: orders times channels ties neither of them to anything by itself.
         """
         weights = [solver.representation(reps[leaf.name]).axes for leaf in self.captured.weights]
         ties = [axes for axes in map(_open, weights) if len(axes) == 2]
@@ -216,10 +222,12 @@ class Constants:
 
 
 def _resolved(rep: SymbolicRepresentation, solver: Solver) -> Iterator[Axis]:
+    """The axes of a representation, each resolved when it is asked for."""
     return map(solver.resolve, rep.axes)
 
 
 def _open(axes: Iterable[Axis]) -> list[Axis]:
+    """Axes that the mirror acts on, or may act on."""
     return [axis for axis in axes if unknowns_in((axis,)) or _acts(axis)]
 
 
@@ -229,4 +237,5 @@ def _unknowns(axis: Axis) -> frozenset[int]:
 
 
 def _acts(axis: Axis) -> bool:
+    """Whether the mirror is known to act on an axis."""
     return not unknowns_in((axis,)) and not action_of(axis, {}).is_identity

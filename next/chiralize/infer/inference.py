@@ -10,41 +10,24 @@ A net of two layers, 17 joints (x, y) in and 17 joints (x, y, z) out, goes like 
     rules      fc1.weight [H, 34], fc1.bias [H], relu: H carries no signs, fc2.weight [51, H]
     spaces     H, of 512 units: `methods` say which of them are partners, and call `choose`
     finish     every rule is checked with H in place; the result says how each weight transforms
-
-A rule that refuses may be right, or may have met what a guess made earlier has spoiled. So an attempt is repeated with
-one more thing taken for granted, a `Repair`, and a repair stays if the attempt then comes further in the graph:
-
-    a bias along channels that change sign     let it be zero
-    entry 5 of an unknown axis of 17           take the axis for the joints
-
-Each attempt is a whole `Run` from the start, since nothing is ever unbound. A repair may be wrong, too: `finish` finds
-that out.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
-from itertools import chain, islice
+from itertools import chain
 
-from chiralize.errors import AsymmetricConstantError, NegatedChannelsError, NeverEquivariantError, NoRuleError
+from chiralize.errors import AsymmetricConstantError, NeverEquivariantError, NoRuleError
 from chiralize.errors.words import listed, when
 from chiralize.graph.model import CapturedModel, Leaf, Node, Where
-from chiralize.graph.traits import Sum
 from chiralize.infer.canonical import canonical
-from chiralize.infer.records import Known, Repair, RepMap, Representations, Space, Tensor, random_numbers, refusal
-from chiralize.infer.rule import Result, rule_of, traits
-from chiralize.infer.run import Run
+from chiralize.infer.records import Known, RepMap, Representations, Space, Tensor, random_numbers, refusal
+from chiralize.infer.rule import Result, rule_of
+from chiralize.infer.search import settled
 from chiralize.infer.symbolic import Conflict, SymbolicRepresentation, Var, known_axis, trivial, variables
 from chiralize.symmetry.involution import SignedPermutation
 from chiralize.symmetry.representation import TensorRepresentation
-
-_TRIALS = 16
-"""Biases that are tried after a refusal, those nearest to the op that refused; the first one is nearly always it."""
-_MOST_ATTEMPTS = 60
-"""Attempts on one network; of 60 networks of the field 57 took one. Over 600 ops each takes half a second."""
-Refusal = NeverEquivariantError | NegatedChannelsError
 
 
 class Inference:
@@ -70,7 +53,7 @@ class Inference:
         self.symmetrized: list[str] = []
         _check_rules(captured)
         self.captured, self.idle = canonical(captured)
-        self.run = _settled(Known(self.captured, inputs, outputs, joined, given or {}))
+        self.run = settled(Known(self.captured, inputs, outputs, joined, given or {}))
         self._leave_unread()
 
     # ---- hidden spaces ------------------------------------------------------------------------------------
@@ -93,11 +76,18 @@ class Inference:
         return [self.captured.leaves[name] for name in names if self.run.constants.uniform.get(name) is None]
 
     def choose(self, space: Space, action: SignedPermutation) -> None:
-        """Give a hidden space its representation; what waited for it is decided at once. Raises as the class does."""
+        """Give a hidden space its representation; what waited for it is decided at once.
+
+        Raises the errors of the class where the network forbids that one.
+        """
         try:
             self.run.moves(lambda: self.run.solver.bind(Var(space.key, space.size), known_axis(action)))
         except Conflict as conflict:
-            raise refusal(space.where, space.label, conflict) from None
+            label = space.label.rpartition("[")[0]
+            writers = (
+                node.name for node in self.captured.nodes for leaf in self._weights_of(node) if label in leaf.names
+            )
+            raise refusal(space.where, space.label, conflict, next(writers, "")) from None
         # Where nothing waits, nothing can follow from the choice. Whether all rules agree with it `finish` will say.
         if self.run.waiting or self.run.constants.open(self.run.leaves, self.run.solver):
             self.run.settle()
@@ -124,6 +114,7 @@ class Inference:
                 self.run.moves(lambda var=var: self.run.solver.bind(var, trivial(var.size)))
 
     def _unknown(self, rep: SymbolicRepresentation) -> Iterator[Var]:
+        """The unknowns of a representation, each as often as it occurs."""
         return variables(map(self.run.solver.resolve, rep.axes))
 
     # ---- results ------------------------------------------------------------------------------------------
@@ -137,11 +128,15 @@ class Inference:
         # Nodes that were left out of the graph since they change nothing are the value that they read.
         for name, value in self.idle.items():
             nodes[name] = (leaves[value],) if value in leaves else nodes.get(value or "", (None,))
+        spaces = self.spaces()
+        # Spaces are H1, H2, ... in messages and plans, in the order in which the network writes them.
+        names = {space.key: f"H{space.depth + 1}" for space in spaces}
         partners = {name: exchange.of(name) for name in (*leaves, *nodes) if exchange.is_exchanged(name)}
         tables = tuple(self.run.constants.tables)
-        return RepMap(leaves, nodes, self.spaces(), tuple(solver.forced), partners, tuple(self.symmetrized), tables)
+        return RepMap(leaves, nodes, spaces, tuple(solver.forced), names, partners, tuple(self.symmetrized), tables)
 
     def _resolved(self, output: Result) -> SymbolicRepresentation | None:
+        """How an output transforms, by now; None where it is no tensor, is unread or holds one number."""
         return self.run.solver.representation(output) if isinstance(output, SymbolicRepresentation) else None
 
     def finish(self) -> RepMap:
@@ -154,7 +149,9 @@ class Inference:
         if self.run.waiting:
             position = min(self.run.waiting)
             task, reason = self.run.tasks[position], self.run.waiting[position]
-            raise NeverEquivariantError(str(task.where), f"undecided: {reason}", "use method average")
+            error = NeverEquivariantError(str(task.where), f"undecided: {reason}", "use method average")
+            error.at = task.at
+            raise error
         self.check_constants()
         return self.result()
 
@@ -186,17 +183,23 @@ def _check_rules(captured: CapturedModel) -> None:
         if node.target != "getitem" and rule_of(node.target) is None:
             shapes = ", ".join(str(shape) for shape in node.shapes if shape is not None)
             facts = f"no rule for {node.target} (result {shapes})"
-            raise NoRuleError(str(node.where), facts, "write it with supported operations, or use method average")
+            error = NoRuleError(str(node.where), facts, "write it with supported operations, or use method average")
+            error.at = node.name
+            raise error
 
 
 def _described(outputs: Iterable[Result]) -> Iterator[SymbolicRepresentation]:
+    """The outputs of an op of which a rule says how they transform."""
     return (output for output in outputs if isinstance(output, SymbolicRepresentation))
 
 
 def _free_spaces(
     weights: Iterable[tuple[Leaf, SymbolicRepresentation]], sign_free: Collection[int]
 ) -> tuple[Space, ...]:
-    """Every unknown of some weight, in the order of the weights.  sign_free: unknowns that may carry no sign."""
+    """Every unknown of some weight, in the order in which the network writes them.
+
+    weights: in the order of the graph.  sign_free: unknowns that may carry no sign.
+    """
     order: dict[int, tuple[Var, str, Where]] = {}
     cofactors: set[int] = set()
     for leaf, rep in weights:
@@ -224,75 +227,11 @@ def _name_of(leaf: Leaf) -> str:
 
 
 def _remedy_of(leaf: Leaf) -> str:
+    """The remedy where the mirror changes a constant."""
     if leaf.frozen:
         return f"requires_grad_(True) has {listed(leaf.frozen)} converted as a weight, or use method average"
     if leaf.stored:
         return "check the pairs of the skeleton, allow it to be changed (symmetrize constants), or use method average"
-    return "make it symmetric, let the module hold it (register_buffer), or use method average"
-
-
-# ---- attempts --------------------------------------------------------------------------------------------------------
-def _settled(known: Known) -> Run:
-    """The attempt that comes to rest; where the plain one does not, with repairs that let it get further.
-
-    Raises the refusal of the plain attempt where nothing helps: those of repairs speak of guesses.
-    """
-    # Weights of which it is given that the mirror negates them whole: T w = -w, so that they are zero.
-    given = {name for name, rep in known.given.items() if rep.sign < 0 and replace(rep, sign=1).is_trivial}
-    zero = frozenset(leaf.name for leaf in known.captured.weights if given & set(leaf.names))
-    run, first = _attempt(known, Repair(zero))
-    refusal, attempts = first, 1
-    while first is not None and refusal is not None:
-        # A repair that helps stays, and the next ones are tried on top of it.
-        for repair in [*_singles(run), *_zero(run, refusal)]:
-            if attempts >= _MOST_ATTEMPTS:
-                raise first
-            trial, later = _attempt(known, repair)
-            attempts += 1
-            # To take axes for the joints is progress even where it comes no further: the attempt may meet more axes of
-            # that kind, and all of them are needed. There are finitely many, so the search ends.
-            is_level = trial.position == run.position and repair.singles != run.repair.singles
-            if later is None or trial.position > run.position or is_level:
-                run, refusal = trial, later
-                break
-        else:
-            raise first
-    return run
-
-
-def _attempt(known: Known, repair: Repair) -> tuple[Run, Refusal | None]:
-    run = Run(known, repair)
-    try:
-        run.settle()
-    except (NeverEquivariantError, NegatedChannelsError) as error:
-        return run, error
-    return run, None
-
-
-def _singles(run: Run) -> Iterator[Repair]:
-    """Axes of which nothing is known but that entries or parts are read, as the joints, all of one size at once."""
-    singles = run.repair.singles
-    for action in run.known.actions:
-        labels = [label for label, size in run.solver.singles.items() if size == action.size]
-        if not singles.keys() >= set(labels):
-            yield replace(run.repair, singles={**singles, **dict.fromkeys(labels, known_axis(action))})
-
-
-def _zero(run: Run, refusal: Refusal) -> Iterator[Repair]:
-    """A bias along negated channels can only be zero. That gives up numbers, so it is tried only where signs refuse."""
-    if isinstance(refusal, NegatedChannelsError):
-        nodes = run.captured.until(run.tasks[run.position].at)[::-1]
-        biases = chain.from_iterable(_added_weights(node, run.captured) for node in nodes)
-        for name in islice((name for name in biases if name not in run.repair.zero), _TRIALS):
-            yield replace(run.repair, zero=run.repair.zero | {name, run.exchange.of(name)})
-
-
-def _added_weights(node: Node, captured: CapturedModel) -> Iterator[str]:
-    """Weights that an op adds along an axis that they do not have: with signs there they can only be zero."""
-    refs = list(node.reads) if isinstance(traits().get(node.target), Sum) else []
-    if "bias" in node.arguments:
-        refs = [node.arguments["bias"]]
-    for ref in refs:
-        leaf = captured.leaf_of(ref)
-        if leaf is not None and leaf.kind == "parameter" and leaf.shape != node.shapes[0]:
-            yield leaf.name
+    if leaf.known_as:
+        return "make it symmetric, let the module hold it (register_buffer), or use method average"
+    return "make what forward computes it from symmetric, or use method average"

@@ -27,6 +27,7 @@ from chiralize.infer.symbolic import (
     is_known,
     known_axis,
 )
+from chiralize.infer.wiring import settings
 from chiralize.symmetry.involution import SignedPermutation
 
 
@@ -34,15 +35,20 @@ from chiralize.symmetry.involution import SignedPermutation
 def join(exchange: Exchange, node: Node, call: Call, asked: Result) -> SymbolicRepresentation | None:
     """Branches that meet in a concatenation or a stack; None where they do not exchange places there.
 
+    Places may be those of two joins that the mirror exchanges: stack(a, b) and stack(b', a').
     asked: what readers have said of the result while the op waited.
     Raises Wait while the axis of a part is unknown, Conflict where parts cannot be exchanged.
     """
-    trait, order = traits().get(node.target), _order(exchange, node)
-    if not isinstance(trait, Join) or order is None or exchange.is_exchanged(node.name):
+    trait, meeting = traits().get(node.target), _meeting(exchange, node)
+    if not isinstance(trait, Join) or meeting is None:
         return None
+    other, order = meeting
+    # The partners meet in another join: this one and that one are partners as a whole.
+    if other is not node:
+        exchange.pair(node.name, other.name)
     reps = [call.solver.representation(operand.rep) for operand in call.operands]
     dim = call.axis(call.get("dim", 0), len(call.shape))
-    if not trait.adds_axis and isinstance(asked, SymbolicRepresentation):
+    if other is node and not trait.adds_axis and isinstance(asked, SymbolicRepresentation):
         _learn_parts([rep.axes[dim] for rep in reps], order, asked.axes[dim], call.solver)
     first, parts = reps[0], list[SignedPermutation]()
     # All parts have the other axes of the first; the sign by which one differs goes into its place on the axis
@@ -78,21 +84,30 @@ def _learn_parts(axes: Sequence[Axis], order: Sequence[int], whole: Axis, solver
             solver.equal(axis, known_axis(involution(partner, action.sign[start:stop])))
 
 
-def _order(exchange: Exchange, node: Node) -> list[int] | None:
-    """The place of every part's partner in the join: cat(l, m, r) has the partners (r, m, l), at [2, 1, 0].
+def _meeting(exchange: Exchange, node: Node) -> tuple[Node, list[int]] | None:
+    """The join in which the partners of what a node joins meet, and their places in it; None if there is none.
 
-    None where one is no part of this join.
+    cat(l, m, r) has the partners (r, m, l): they meet in the node itself, at [2, 1, 0].
+    Two joins whose parts stand in the same order do the same to partners, which is no exchange of places.
     """
+    if not isinstance(traits().get(node.target), Join):
+        return None
     names = list(map(exchange.one, node.names_read))
-    order: list[int] = []
-    for number, (name, image) in enumerate(zip(names, map(exchange.of, names), strict=True)):
-        positions = [position for position, candidate in enumerate(names) if candidate == image]
-        # The second a of (a, b, a, b) goes to the second b.
-        rank = names[:number].count(name)
-        if rank >= len(positions):
-            return None
-        order.append(positions[rank])
-    return order
+    images = list(map(exchange.of, names))
+    if exchange.is_exchanged(node.name):
+        others = [exchange.nodes[exchange.of(node.name)]]
+    else:
+        # The node itself comes first: most networks join all their branches once.
+        order = _positions_of(images, names)
+        if order is not None:
+            return node, order
+        others = [other for other in exchange.wiring.users.get(images[0], ()) if other.name not in exchange.images]
+    for other in others:
+        if other.target == node.target and other.shapes == node.shapes and settings(other) == settings(node):
+            order = _positions_of(images, list(map(exchange.one, other.names_read)))
+            if order is not None and order != sorted(order):
+                return other, order
+    return None
 
 
 # ---- even and odd parts that meet ------------------------------------------------------------------------
@@ -146,6 +161,7 @@ def _other_of_two(exchange: Exchange, node: Node) -> Node | None:
 
 
 def _terms(exchange: Exchange, node: Node) -> frozenset[str]:
+    """The two values that an op adds or subtracts; nothing for any other op."""
     if not _sign(node) or len(node.reads) != 2:
         return frozenset()
     return frozenset(map(exchange.one, node.names_read))
@@ -165,3 +181,16 @@ def _side_by_side(parts: Sequence[SignedPermutation], order: Sequence[int]) -> S
     starts = np.cumsum([0] + [part.size for part in parts])
     partners = [part.partner + starts[index] for part, index in zip(parts, order, strict=True)]
     return involution(np.concatenate(partners), np.concatenate([part.sign for part in parts]))
+
+
+def _positions_of(images: Sequence[str], names: Sequence[str]) -> list[int] | None:
+    """The position of every image among the names, copies in order; None where one is not among them."""
+    order: list[int] = []
+    for number, (name, image) in enumerate(zip(names, images, strict=True)):
+        positions = [position for position, candidate in enumerate(names) if candidate == image]
+        # The second a of (a, b, a, b) goes to the second b.
+        rank = names[:number].count(name)
+        if rank >= len(positions):
+            return None
+        order.append(positions[rank])
+    return order

@@ -1,6 +1,9 @@
 """What goes into an inference, what comes out of it, and how its refusals are worded.
 
-`Known` is the same for all attempts on one network; a `Repair` is what one attempt differs by. Out comes a `RepMap`.
+`Known` is the same for all attempts on one network; a `Repair` is what one attempt differs by. Out comes a `RepMap`:
+methods read its free spaces, choose an action for each (a `Choice`, with its reason for the report), and later read
+from the finished `RepMap` how each weight has to be symmetric.
+
 A `Conflict` says what cannot be. It often shows at another op than the one that is to blame: ReLU demands that H
 carries no signs, and the output layer finds that it does. The solver remembers whose demand it was (`Conflict.site`).
 """
@@ -97,15 +100,17 @@ class RepMap:
 
     leaves, nodes: representation by name (a tuple per output; None where an output is no tensor or unread).
     forced: axes that were taken to be trivial because nothing else could decide.
-    partners: values that T does not take to themselves but to another one, by name (branches that it exchanges).
-    symmetrized: constants that the mirror changes and that may be changed.  tables: constants that make hidden axes
-    trivial, though weights tie those to an axis on which the mirror acts.
+    names: of the spaces, by their keys, for messages.  partners: values that T does not take to themselves but to
+    another one, by name (branches that it exchanges).  symmetrized: constants that the mirror changes and that may be
+    changed.  tables: constants that make hidden axes trivial, though weights tie those to an axis on which the mirror
+    acts.
     """
 
     leaves: Mapping[str, SymbolicRepresentation]
     nodes: Mapping[str, tuple[SymbolicRepresentation | None, ...]]
     spaces: tuple[Space, ...]
     forced: tuple[str, ...]
+    names: Mapping[int, str]
     partners: Mapping[str, str] = field(default_factory=dict)
     symmetrized: tuple[str, ...] = ()
     tables: tuple[str, ...] = ()
@@ -137,15 +142,14 @@ class RepMap:
 
         Of a weight of 4 x 4 between two spaces of two pairs each these are 8, half of its 16.
         """
-        free = 0.0
-        for leaf in captured.leaves.values():
-            if leaf.kind != "parameter":
-                continue
-            if leaf.name in self.partners:  # of two that the mirror exchanges each determines the other
-                free += leaf.tensor.numel() / 2
-            else:  # even and odd entries: T fixes the even ones
-                free += evaluate(self.leaves[leaf.name], {}).dimensions()[0]
-        return round(free)
+        parameters = (leaf for leaf in captured.leaves.values() if leaf.kind == "parameter")
+        return round(sum(map(self._free_entries, parameters)))
+
+    def _free_entries(self, leaf: Leaf) -> float:
+        """How many numbers of a parameter are free; of two that the mirror exchanges, half of each."""
+        if leaf.name in self.partners:  # each of the two determines the other
+            return leaf.tensor.numel() / 2
+        return evaluate(self.leaves[leaf.name], {}).dimensions()[0]  # of even and odd entries: T fixes the even ones
 
 
 def _weights_and_states(captured: CapturedModel) -> list[Leaf]:
@@ -196,28 +200,38 @@ def site_of(where: Where, target: str) -> str:
     return f"{where}: {target}"
 
 
-def refusal(where: Where, target: str, conflict: Conflict) -> UnsupportedError:
-    """A conflict as an error, at the operation that makes the demand, which may not be the one where it fails."""
+def refusal(where: Where, target: str, conflict: Conflict, at: str) -> UnsupportedError:
+    """A conflict as an error, at the operation that makes the demand, which may not be the one where it fails.
+
+    at: node where it fails.
+    """
     here = site_of(where, target)
     demand = conflict.site or here
+    error: UnsupportedError
     if conflict.negated:
         site, _, op = demand.rpartition(": ")
         signs = when(demand != here, f" (signs of {where})")
-        return NegatedChannelsError(
+        error = NegatedChannelsError(
             site,
             f"{op}: {conflict}{signs}, and the operation is not odd",
             "keep signs away from it (hidden.negated: 0, activation: tanh), or use method average",
         )
-    order = when(demand != here, f"; {demand} keeps such an axis in order")
-    facts = f"{target}: {conflict}{order}"
-    return NeverEquivariantError(str(where), facts, "check the layouts, or use method average")
+    else:
+        order = when(demand != here, f"; {demand} keeps such an axis in order")
+        error = NeverEquivariantError(
+            str(where), f"{target}: {conflict}{order}", "check the layouts, or use method average"
+        )
+    error.at = at
+    return error
 
 
 def random_numbers(node: Node | None, name: str = "") -> NoRuleError:
     """Why a network with this operation cannot be made equivariant by any method; None: somewhere in that network."""
-    where, target = (str(node.where), node.target) if node is not None else (name, "it")
-    return NoRuleError(
+    where, target, at = (str(node.where), node.target, node.name) if node is not None else (name, "it", "")
+    error = NoRuleError(
         where,
         f"{target} draws random numbers: a network with randomness in eval mode has no exact mirror",
         "take the randomness out of eval mode (F.dropout takes training=self.training), or make the numbers an input",
     )
+    error.at = at
+    return error

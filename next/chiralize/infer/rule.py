@@ -10,7 +10,9 @@ solver, and returns how the outputs transform. For torch.tanh, which is odd, tha
 Files in `rules/` register theirs when they are imported. Of an op that is in none of them torch may say that it is
 computed entry by entry (`torch.Tag.pointwise`). Then f(P x, P y) = P f(x, y) for every permutation P, and the rule is
 that no entry may carry a sign. All other ops have none: `graph.writes` lets torch take them apart, and what is left
-without a rule is refused. Beside rules stand traits: what an op does to numbers, for all that walks through graphs.
+without a rule is refused. So the table of rules is the list of the ops that stay whole.
+
+Beside rules stand traits: what an op does to numbers, apart from the mirror, for all that walks through graphs.
 """
 
 from __future__ import annotations
@@ -50,10 +52,12 @@ class Operand:
 
     @property
     def shape(self) -> Shape:
+        """Number of entries along every axis."""
         return self.rep.shape
 
     @property
     def ndim(self) -> int:
+        """Number of axes."""
         return len(self.rep.axes)
 
 
@@ -123,7 +127,8 @@ class Call:
     def shape(self) -> Shape:
         """Shape of the first output."""
         shape = self.shapes[0]
-        assert shape is not None
+        if shape is None:
+            raise InternalError(self.target, "the first output is no tensor", "report this with the model's op")
         return shape
 
     def at(self, name: object) -> str:
@@ -206,14 +211,18 @@ def rule(
 ) -> Callable[[Callable[[Call], Answer]], Callable[[Call], Answer]]:
     """Register the function below as the rule of these ops; it may stand several times above one function.
 
-    names: as `overloads` takes them. Raises InternalError for an op that has a rule already, or that torch has not.
+    names: overloads without "aten.", between spaces; one without a dot is the overload called `default`.
+    Raises InternalError for an op that has a rule already, and for one that torch does not have.
     """
 
     def decorate(function: Callable[[Call], Answer]) -> Callable[[Call], Answer]:
+        """The function, in the table."""
         for target in overloads(names):
             # Two rules for one op could disagree, and the order of imports would decide.
-            if target in _RULES or overload(target) is None:
-                raise InternalError(target, "no op of torch, or one with a rule already", "mend infer/rules")
+            if target in _RULES:
+                raise InternalError(target, "two rules for one op", "keep one")
+            if overload(target) is None:
+                raise InternalError(target, "torch has no such op", "mend the name in infer/rules")
             _RULES[target] = OpRule(function, statement, incomplete)
         if trait is not None:
             describe(names, trait)
@@ -226,6 +235,7 @@ def rule_by_tag(tag: torch.Tag, statement: str) -> Callable[[Callable[[Call], An
     """Register the function below as the rule of all ops with this tag that have none of their own."""
 
     def decorate(function: Callable[[Call], Answer]) -> Callable[[Call], Answer]:
+        """The function, in the table."""
         _BY_TAG[tag] = OpRule(function, statement)
         return function
 
@@ -271,7 +281,7 @@ def is_entrywise(target: str) -> bool:
 
 
 class _TraitTable(Mapping[str, Trait]):
-    """The traits of rule files, and `Pointwise` for all that torch says is computed entry by entry."""
+    """The traits that rule files give, and `Pointwise` for all that torch says is computed entry by entry."""
 
     def __getitem__(self, target: str) -> Trait:
         if target in _TRAITS:

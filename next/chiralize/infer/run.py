@@ -1,14 +1,16 @@
 """One attempt: the rules of all ops run until nothing moves, then the mildest guess is made, and so on.
 
-Every op is a task, and so is every demand at the ends of the graph: outputs are as they are known, states transform as
-they did before. A task is due when it has never run, when it moved something when it ran last, or when something that
-it looked at has moved since: an unknown, the representation of a value that it reads, a partner.
+In goes a graph with what is known of its inputs, outputs and weights (`Known`), and with what is taken for granted
+(`Repair`); out come representations of all its values, as far as the rules tie them together. Every op is a task, and
+so is every demand at the ends of the graph: outputs are as they are known, states transform as they did before. A task
+is due when it has never run, when it moved something when it ran last, or when something that it looked at has moved
+since: an unknown got a value or a demand, a value that it reads has another representation, a partner was found.
 
     drain     tasks that are due run, in the order of the graph, until none is due
-    settle    drain, then the mildest guess that moves anything, then drain again
+    settle    drain, then the mildest guess that moves anything (GUESSES), then drain again
     prove     every task runs once more, all of them, until a whole round moves nothing
 
-Nothing is ever undone within one attempt: where a guess was wrong it is refused, and `inference` tries another.
+Nothing is ever undone within one attempt: where a guess was wrong the attempt is refused, and `search` tries another.
 
 An answer may come late: a rule raises `Wait` while too little is known. Until then its outputs are unknown axes, which
 readers may already determine.
@@ -16,13 +18,11 @@ readers may already determine.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
-
-import torch
 
 from chiralize.errors import InternalError
 from chiralize.graph.model import Leaf, Node, Ref, Where
@@ -31,7 +31,7 @@ from chiralize.infer.constants import Constants
 from chiralize.infer.exchange import Exchange
 from chiralize.infer.meeting import even_and_odd, join
 from chiralize.infer.records import Known, Repair, refusal, site_of
-from chiralize.infer.rule import Call, Operand, Result, Uniform, rule_of
+from chiralize.infer.rule import Call, Operand, Result, Shape, Uniform, rule_of
 from chiralize.infer.solver.unify import Solver
 from chiralize.infer.solver.unknowns import Leave
 from chiralize.infer.symbolic import Conflict, SymbolicRepresentation, Wait, lower, sign_of
@@ -44,9 +44,9 @@ _MOST_ROUNDS = 10_000
 
 @dataclass(frozen=True)
 class Task:
-    """A rule, or a demand at an end of the graph.  at: its node.  where, target: how the user knows it.
+    """A rule, or a demand at an end of the graph.  reads: values whose representation it looks at.
 
-    reads: values whose representation it looks at.
+    at: the node to name in a refusal.  where, target: how the user knows it.
     """
 
     at: str
@@ -72,7 +72,7 @@ class Run:
             reversing=any(action.is_reversal for action in known.actions),
             likely=repair.singles,
         )
-        self.exchange = Exchange(known.wiring)
+        self.exchange = Exchange(known.wiring, repair.zero)
         self.constants = Constants(self.captured, self.exchange)
         self.nodes: dict[str, Outputs] = {}
         self.leaves = {leaf.name: self._start(leaf) for leaf in self.captured.leaves.values()}
@@ -86,16 +86,15 @@ class Run:
         self.tasks: list[Task] = []
         self._due: set[int] = set()
         self._has_moved = False
-        self._rounds = 0
         self._tied: set[str] = set()
         self._consulted: set[int] = set()
         self._watchers: dict[int, set[int]] = {}
         self._readers: dict[str, list[int]] = {}
-        for node in self.captured.nodes:
-            self._add([Task(node.name, node.where, node.target, node.names_read, partial(self._apply, node))])
+        self._add(self._of_node(node) for node in self.captured.nodes)
         self._add(self._ends())
 
     def _start(self, leaf: Leaf) -> SymbolicRepresentation:
+        """How a leaf transforms before any rule has run: as it is given, else by unknown axes."""
         if leaf.name in self.repair.zero:
             return left_alone(leaf.shape, -1)  # T w = -w, and T w = w holds for w = 0 alone
         for name in leaf.names:
@@ -118,12 +117,17 @@ class Run:
 
     # ---- tasks --------------------------------------------------------------------------------------------
     def _add(self, tasks: Iterable[Task]) -> None:
+        """More tasks, all of them due."""
         for task in tasks:
             position = len(self.tasks)
             self.tasks.append(task)
             self._due.add(position)
             for name in dict.fromkeys(task.reads):
                 self._readers.setdefault(name, []).append(position)
+
+    def _of_node(self, node: Node) -> Task:
+        """The rule of a node."""
+        return Task(node.name, node.where, node.target, node.names_read, partial(self._apply, node))
 
     def _ends(self) -> Iterable[Task]:
         """What leaves the network, or is read again at the next call, has to transform as it is known to."""
@@ -142,33 +146,26 @@ class Run:
         """Run the rules until nothing moves, not even by a guess."""
         # Whatever moves leads back to the rules: after one guess they may know the rest, and know it better.
         self.drain()
-        while any(self._guesses()):
+        while any(guess(self) for guess in GUESSES):
             self.drain()
-
-    def _guesses(self) -> Iterator[bool]:
-        """What is decided where the rules have come to rest, the mildest first. Each says whether it moved anything."""
-        # A constant decides its open axes. Its numbers are evidence, so this comes before all real guesses.
-        yield self.moves(lambda: self.constants.choose(self.leaves, self.solver))
-        # Single entries of unknown axes, for example, are taken to be fixed points. Lists choose how their positions
-        # move later, since whoever reads the entries may know better.
-        for leave in (Leave.ENTRIES, Leave.LISTS):
-            yield bool(self.waiting) and self._guess(leave)
-        # Unknowns for which a rule has named a value take it, and signs that nothing has decided are 1.
-        yield not self.waiting and self.moves(self.solver.take_defaults)
-        yield self.moves(self.solver.settle_signs)
 
     def drain(self) -> None:
         """Run the tasks that are due, in rounds over the graph, until none is. Raises the refusal of a task."""
-        while self._due:
+        for _ in range(_MOST_ROUNDS):
+            if not self._due:
+                return
             self._round(self._due)
+        raise InternalError("inference", f"it does not come to rest in {_MOST_ROUNDS} rounds", "report this model")
 
     def prove(self) -> None:
         """Run every task, until a whole round moves nothing. Raises the refusal of a task."""
-        self._has_moved = True
-        while self._has_moved:
+        for _ in range(_MOST_ROUNDS):
             self._round(set(range(len(self.tasks))))
+            if not self._has_moved:
+                return
+        raise InternalError("inference", f"it does not come to rest in {_MOST_ROUNDS} rounds", "report this model")
 
-    def _guess(self, leave: Leave) -> bool:
+    def guess(self, leave: Leave) -> bool:
         """One round in which rules that asked for it may guess; whether it moved anything."""
         self.undecided = self.constants.unknowns(self.leaves, self.solver)
         self.solver.leave = leave
@@ -184,9 +181,6 @@ class Run:
 
     def _round(self, due: set[int]) -> None:
         """Run these tasks in order, and those that become due behind the one that runs, up to a guess."""
-        self._rounds += 1
-        if self._rounds > _MOST_ROUNDS:
-            raise InternalError("inference", f"it does not come to rest in {_MOST_ROUNDS} rounds", "report this model")
         self.solver.watch.guessed = self._has_moved = False
         position = 0
         # Tasks may be added while others run.
@@ -211,7 +205,7 @@ class Run:
         try:
             task.action()
         except Conflict as conflict:
-            raise refusal(task.where, task.target, conflict) from None
+            raise refusal(task.where, task.target, conflict, task.at) from None
         except Wait as wait:
             self.waiting[position] = str(wait)
         if watch.consulted:
@@ -238,8 +232,8 @@ class Run:
             for value in (name, *beside):
                 self._due.update(self._readers.get(value, ()))
         self._tie_leaves(decided)
+        self._has_moved |= bool(moved or decided)
         has_moved = bool(moved or decided)
-        self._has_moved |= has_moved
         moved.clear()
         decided.clear()
         return has_moved
@@ -249,11 +243,15 @@ class Run:
         for name in sorted(self.leaves.keys() & names - self._tied):
             if self.exchange.is_exchanged(name):
                 self._tied |= {name, self.exchange.of(name)}
-                action = partial(self._exchange, self.leaves[name], self.leaves[self.exchange.of(name)])
-                self._add([Task("", Where(), "mirror", (), action)])
+                self._add([Task("", Where(), "mirror", (), partial(self._exchange_leaves, name))])
+
+    def _exchange_leaves(self, name: str) -> None:
+        """A leaf and its partner transform alike. Raises Conflict where they cannot."""
+        self._exchange(self.leaves[name], self.leaves[self.exchange.of(name)])
 
     # ---- one node -----------------------------------------------------------------------------------------
     def _apply(self, node: Node) -> None:
+        """Run the rule of a node and note how its outputs transform. Raises Conflict, Wait."""
         before = self.nodes.get(node.name)
         try:
             self._answer(node)
@@ -296,8 +294,7 @@ class Run:
         call = Call(node.target, arguments, node.shapes, self.solver, node.read, node.name, node.dtypes)
         # Readers need something to read even if the rule waits from here on.
         if node.name not in self.nodes:
-            fresh = self.solver.fresh_like
-            self.nodes[node.name] = tuple(None if shape is None else fresh(shape) for shape in node.shapes)
+            self.nodes[node.name] = tuple(map(self._fresh, node.shapes))
         # The rule would refuse entries of one side as not closed under T.
         picked = self.exchange.take(node, call)
         if picked is not None:
@@ -310,12 +307,14 @@ class Run:
             sign = 1 if met is not None else self.exchange.follow(node)
         if met is not None:
             return (met,)
-        if self.exchange.is_exchanged(node.name) and not self.exchange.reads_exchanged(node):
-            raise Conflict("a value is used as if the mirror exchanged it with another one, and it does not")
         rule = rule_of(node.target)
         assert rule is not None  # `Inference` has looked all rules up
         answer = rule.outputs(call)
         return answer if sign > 0 else tuple(map(_negated, answer))
+
+    def _fresh(self, shape: Shape | None) -> Result:
+        """Unknown axes for an output, None for one that is no tensor."""
+        return None if shape is None else self.solver.fresh_like(shape)
 
     def _ask(self, node: Node) -> None:
         """Let the ops that read a waiting rule's outputs determine their axes and their signs."""
@@ -338,6 +337,7 @@ class Run:
                 self.solver.positive(sign)
 
     def _exchange(self, ours: Result, theirs: Result) -> None:
+        """T takes one value to the other and back: R of the one is R of the other."""
         if isinstance(ours, SymbolicRepresentation) and isinstance(theirs, SymbolicRepresentation):
             sign = ours.sign * theirs.sign
             for left, right in zip(ours.axes, theirs.axes, strict=True):
@@ -347,6 +347,7 @@ class Run:
 
     # ---- operands -----------------------------------------------------------------------------------------
     def _argument(self, value: Any) -> Any:
+        """An argument of a node with operands in place of references, also within lists."""
         if isinstance(value, Ref):
             return self._operand(value.name)
         if isinstance(value, (list, tuple)):
@@ -361,10 +362,8 @@ class Run:
         if name in self.leaves:
             leaf = self.captured.leaves[name]
             # A rule that looks at a list of joints says what T does to that list; beside another one it would be wrong.
-            if leaf.kind == "constant":
-                theirs = self.constants.partner_of(leaf)
-                is_same = theirs is None or (theirs.dtype == leaf.tensor.dtype and torch.equal(theirs, leaf.tensor))
-                constant = leaf.tensor if is_same else None
+            if leaf.kind == "constant" and self.exchange.same_constant(name):
+                constant = leaf.tensor
             # A constant of one number moves in any way, a new one for every reader: nothing ties its readers together.
             number = self.constants.number(name)
             if number is not None or name in self.repair.zero:
@@ -377,6 +376,7 @@ class Run:
         return Operand(result, constant, fixed=is_fixed, truth=is_truth)
 
     def _meet(self, name: str, rep: SymbolicRepresentation) -> None:
+        """Demand that a value transforms by a representation. Raises Conflict where it cannot."""
         # What leaves the network has to be taken to itself, since the caller has no partner for it.
         if self.exchange.is_exchanged(name):
             raise Conflict("it belongs to one side of the body, and the mirror exchanges it with that of the other")
@@ -384,7 +384,38 @@ class Run:
         equal_sum([Operand(rep), operand], operand.shape, self.solver)
 
     def _alike(self, left: str, right: str) -> None:
+        """Demand that two values transform alike. Raises Conflict where they cannot."""
         self._meet(right, self._operand(left).rep)
+
+
+# ---- guesses ---------------------------------------------------------------------------------------------------------
+def _constants(run: Run) -> bool:
+    """A constant decides its open axes. Its numbers are evidence, so this comes before all real guesses."""
+    return run.moves(lambda: run.constants.choose(run.leaves, run.solver))
+
+
+def _entries(run: Run) -> bool:
+    """Rules that wait guess: single entries of unknown axes, for example, are taken to be fixed points."""
+    return bool(run.waiting) and run.guess(Leave.ENTRIES)
+
+
+def _lists(run: Run) -> bool:
+    """Lists choose how their positions move. Whoever reads the entries may know better, so this comes later."""
+    return bool(run.waiting) and run.guess(Leave.LISTS)
+
+
+def _defaults(run: Run) -> bool:
+    """Unknowns for which a rule has named a value take it."""
+    return not run.waiting and run.moves(run.solver.take_defaults)
+
+
+def _signs(run: Run) -> bool:
+    """Signs that nothing has decided are 1."""
+    return run.moves(run.solver.settle_signs)
+
+
+GUESSES: Sequence[Callable[[Run], bool]] = (_constants, _entries, _lists, _defaults, _signs)
+"""What is decided where the rules have come to rest, the mildest first. Each says whether it moved anything."""
 
 
 def _negated(out: Result) -> Result:

@@ -31,6 +31,15 @@ class Taken:
     single: bool = False
 
 
+@dataclass(frozen=True)
+class AxisOf:
+    """An axis of a value, and how many entries it has."""
+
+    source: str
+    dim: int
+    size: int
+
+
 def taken(node: Node, captured: CapturedModel) -> Taken | None:
     """The entries that an op takes, or None for any other op and for lists that are not constant."""
     trait, arguments = traits().get(node.target), node.arguments
@@ -66,6 +75,7 @@ def _listed(dim: int, shape: tuple[int, ...], value: Any, captured: CapturedMode
 
 
 def _parts(node: Node, trait: Split, dim: int, size: int) -> Taken:
+    """The parts of a split: the sizes of its outputs say where it cuts, however it was written."""
     parts: list[tuple[int, ...]] = []
     start = 0
     for shape in node.shapes:
@@ -80,6 +90,7 @@ class Wiring:
 
     taken: by op, which entries it takes out of an axis.  users: by value, the nodes that read it.
     loose: weights, constants and what is computed from these alone: no input says how they are exchanged.
+    entry: by value that is one entry, the axis and the entry.  picked: by axis, these values.
     """
 
     def __init__(self, captured: CapturedModel) -> None:
@@ -89,6 +100,8 @@ class Wiring:
         selections = {node.name: taken(node, captured) for node in captured.nodes}
         self.taken = {name: selection for name, selection in selections.items() if selection is not None}
         self._twins: dict[str, str] = {}
+        self.entry: dict[str, tuple[AxisOf, int]] = {}
+        self.picked: dict[AxisOf, list[str]] = {}
         picks: dict[tuple[str, Taken], str] = {}
         # In the order of the graph, so that `one` knows the operands of a node when its turn comes.
         for node in captured.nodes:
@@ -101,10 +114,29 @@ class Wiring:
             selection = self.taken.get(node.name)
             if selection is not None and len(selection.entries) == 1:
                 self._twins[node.name] = picks.setdefault((names[0], selection), node.name)
+            self._note_entry(node)
 
     def one(self, name: str) -> str:
         """The first of several values that are the same entries of the same tensor."""
         return self._twins.get(name, name)
+
+    def axis_of(self, name: str) -> AxisOf | None:
+        """The axis of which a value is one entry, None for any other value."""
+        return self.entry[name][0] if name in self.entry else None
+
+    def _note_entry(self, node: Node) -> None:
+        """Note of a value whether it is one entry of an axis."""
+        name, output, is_getter = node.name, 0, node.target == "getitem"
+        if is_getter:
+            name, output = node.arguments["value"].name, node.arguments["index"]
+        selection = self.taken.get(name)
+        # Of a split the outputs are values that are read, of anything else the op itself.
+        if selection is None or is_getter == (len(selection.entries) == 1) or len(selection.entries[output]) != 1:
+            return
+        source = self.captured.by_name[name].names_read[0]
+        axis = AxisOf(self.one(source), selection.dim, selection.size)
+        self.entry[self.one(node.name)] = axis, selection.entries[output][0]
+        self.picked.setdefault(axis, []).append(self.one(node.name))
 
 
 def settings(node: Node) -> dict[str, Any]:

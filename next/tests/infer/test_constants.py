@@ -87,7 +87,7 @@ def test_an_axis_of_scales_and_joints() -> None:
     """An adjacency of "scale joint" by "window joint", as multi-scale convolutions over short windows keep it."""
 
     def run(net: Net, x: Tensor) -> Tensor:
-        windows = torch.stack([net.first(x)[:, :-1], net.first(x)[:, 1:]], 2).flatten(2, 3)
+        windows = net.first(x).unfold(1, 2, 1).permute(0, 1, 4, 2, 3).flatten(2, 3)
         h = torch.einsum("vu,btuc->btvc", net.graphs, windows)
         return net.last(h.unflatten(2, (3, 12)).transpose(2, 3).flatten(3).relu()).unflatten(2, (2, 6)).mean(2)
 

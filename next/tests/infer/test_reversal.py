@@ -65,7 +65,12 @@ def padding(whole: Draw) -> Geometry:
     return "pad.default", data((2, 2, whole(3, 21)), args=([before, after], mode))
 
 
-KINDS = (convolution, transposed, pooling, adaptive, resampling, padding)
+def unfold(whole: Draw) -> Geometry:
+    size = whole(3, 21)
+    return "unfold.default", data((2, 2, size), args=(-1, whole(1, min(5, size)), whole(1, 4)))
+
+
+KINDS = (convolution, transposed, pooling, adaptive, resampling, padding, unfold)
 
 
 def reversed_last(shape: tuple[int, ...], count: int = 1) -> TensorRepresentation:
@@ -93,7 +98,7 @@ def outcome(geometry: Geometry, rule: OpRule | None) -> tuple[bool, bool, bool]:
     bench = Bench(rule, target, call, True)
     turned = [reversed_last(slot.drawn.shape) if slot.drawn.shape != (4,) else _still(4) for slot in bench.slots]
     # Windows side by side are reversed, and the entries within each of them.
-    answer = reversed_last(bench.shapes[0] or ())
+    answer = reversed_last(bench.shapes[0] or (), 2 if "unfold" in target else 1)
     (before, *_), (after, *_) = bench.images([turned], 4)
     assert before is not None
     assert after is not None

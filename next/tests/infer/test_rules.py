@@ -49,6 +49,7 @@ def run(
 # ---- switches, and numbers that decide ----------------------------------------------------------------------------
 SWITCHED = [
     ("dropout.default", {"input": known(PAIRS), "p": 0.5, "train": True}),
+    ("rrelu.default", {"self": known(PAIRS), "training": True}),
     ("batch_norm.default", {"input": known(4, PAIRS), "training": True}),
     (
         "scaled_dot_product_attention.default",
@@ -100,6 +101,13 @@ def test_slice_with_an_end_beyond_the_axis() -> None:
         run("slice.Tensor", (3,), self=known(PAIRS), dim=0, start=0, end=3)
 
 
+def test_slice_of_a_merged_axis() -> None:
+    whole = Operand(SymbolicRepresentation(((Known(PAIRS), Known(SIGNED)),)))
+    assert run("slice.Tensor", (8,), self=whole, dim=0, start=8, end=16).shape == (8,)
+    with pytest.raises(Conflict):
+        run("slice.Tensor", (4,), self=whole, dim=0, start=0, end=4)
+
+
 def test_index_that_is_computed_leaves_what_it_names_in_place() -> None:
     with pytest.raises(Conflict):
         run("index.Tensor", (4,), self=known(PAIRS), indices=[known(4)])
@@ -110,6 +118,13 @@ def test_index_that_is_computed_leaves_what_it_names_in_place() -> None:
     assert out.axes == axes(SIGNED, PAIRS)
     number = Operand(SymbolicRepresentation(()))
     assert run("index_select.default", (4, 1), self=known(SIGNED, 4), dim=1, index=number).axes == (axes(SIGNED)[0], ())
+
+
+def test_lists_side_by_side_are_closed_together() -> None:
+    out = run("index.Tensor", (2,), self=known(PAIRS, PAIRS), indices=listed([0, 1], [2, 3]))
+    assert out.axes == axes(SignedPermutation.of([(0, 1)], size=2))
+    with pytest.raises(Conflict):
+        run("index.Tensor", (2,), self=known(PAIRS, PAIRS), indices=listed([0, 1], [2, 2]))
 
 
 def test_embedding_of_every_row_waits_for_nothing_and_of_some_rows_for_readers() -> None:
@@ -195,6 +210,20 @@ def test_kernels_of_one_joint_take_joints_along_and_of_all_joints_sum_over_them(
     assert out.axes[3] == ()
 
 
+@pytest.mark.parametrize(
+    ("weight", "shape", "options"),
+    [
+        ((2, 4, 1, 3), (1, 2, 3, 2), {}),
+        ((2, 4, 1, 4), (1, 2, 3, 3), {"padding": [0, 1]}),
+        ((2, 4, 1, 1), (1, 2, 3, 6), {"padding": [0, 1]}),
+        ((2, 4, 1, 1), (1, 2, 3, 2), {"stride": [1, 2]}),
+    ],
+)
+def test_other_kernels_need_joints_left_alone(weight: Any, shape: Any, options: dict[str, Any]) -> None:
+    with pytest.raises(Conflict):
+        convolved(weight, shape, **options)
+
+
 def test_depthwise_convolution_moves_groups_with_the_channels() -> None:
     solver = Solver()
     weight, bias = Operand(solver.fresh_like((4, 1, 3))), Operand(solver.fresh_like((4,)))
@@ -236,6 +265,9 @@ def test_attention_takes_signs_of_queries_keys_and_values() -> None:
         attended(known(4, SIGNED, sign=-1), known(4, SIGNED), known(4, 4))
     with pytest.raises(Conflict):
         attended(known(PAIRS, 4), known(PAIRS, 4), known(PAIRS, 4), is_causal=True)
+    heads = [known(1, count, 3, 2) for count in (4, 2, 2)]
+    with pytest.raises(Conflict):
+        attended(*heads, attn_mask=known(4, 3, 3), enable_gqa=True)
 
 
 def test_cross_product_of_polar_vectors_is_axial() -> None:

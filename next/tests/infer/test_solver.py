@@ -11,19 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chiralize.infer.algebra import multiply
-from chiralize.infer.solver.unify import Solver
+from chiralize.infer.solver.unify import Conflict, Solver, Wait
 from chiralize.infer.solver.unknowns import NOTES, Leave
 from chiralize.infer.symbolic import (
     Abs,
     Axis,
-    Conflict,
     Known,
     OpenSign,
     Sum,
     SymbolicRepresentation,
     Term,
     Var,
-    Wait,
     action_of,
     axis_size,
     is_known,
@@ -257,6 +255,12 @@ def test_the_watch_sees_what_is_read_and_what_moves() -> None:
     assert {0, 1} <= solver.watch.moved
     solver.unknown_at("place", 3)
     assert NOTES in solver.watch.moved
+
+
+def test_the_unknown_of_a_place_is_the_same_at_every_call() -> None:
+    solver = Solver()
+    assert solver.unknown_at("node[0]", 3) == solver.unknown_at("node[0]", 3)
+    assert solver.unknown_at("node[0]", 3) != solver.unknown_at("node[1]", 3)
 
 
 @given(involutions(2, 3), involutions(2, 3))

@@ -10,7 +10,7 @@ units. Of a layer on flattened joints it is joints x H. A `Block` is one such st
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
@@ -59,30 +59,19 @@ class FromWeights:
         self.tensors = {leaf.name: _real(leaf.tensor.detach()) for leaf in captured.weights if leaf.tensor.ndim}
 
     def __call__(self, spaces: Sequence[Space], repmap: RepMap) -> Chosen:
-        known: dict[int, SignedPermutation] = {}
-        voters: dict[int, list[_Voter]] = {}
+        listed: list[_Voter] = []
         for name, tensor in self.tensors.items():
-            voter = _Voter(tensor, self.tensors[repmap.partners.get(name, name)], repmap.leaves[name])
-            for key in voter.unknowns:
-                voters.setdefault(key, []).append(voter)
-
-        def evidence(space: Space) -> int:
-            """How many numbers can vote on a space."""
-            voting = (voter for voter in voters.get(space.key, ()) if voter.votes_on(space.key, known))
-            return sum(voter.tensor.numel() for voter in voting)
-
+            partner = self.tensors[repmap.partners.get(name, name)]
+            listed.append(_Voter(tensor, partner, repmap.leaves[name]))
+        voters = _Voters(listed)
         queue = list(spaces)
         # The first space is one beside axes that are known (inputs, outputs); each choice gives others evidence.
         while queue:
-            space = max(queue, key=evidence)
+            space = max(queue, key=lambda candidate: voters.evidence.get(candidate.key, 0))
             queue.remove(space)
             # Scores are as large as the square of a space: one at a time.
-            total = Score.zero(space.size)
-            for voter in voters.get(space.key, ()):
-                if voter.votes_on(space.key, known):
-                    _vote(total, voter, space.key, known)
-            known[space.key] = best_involution(total, space.sign_free, self.fixed_points)
-        return {space.key: (known[space.key], "matched by weights") for space in spaces}
+            voters.settle(space.key, best_involution(voters.score(space), space.sign_free, self.fixed_points))
+        return {space.key: (voters.known[space.key], "matched by weights") for space in spaces}
 
 
 @dataclass(frozen=True)
@@ -101,27 +90,56 @@ class _Voter:
         """The spaces that the weight carries, whether they are known by now or not."""
         return frozenset(unknowns_in(self.rep.axes))
 
-    @cached_property
-    def carriers(self) -> Mapping[int, int | None]:
-        """By space, the one axis that carries it; None if there are several."""
-        carrying: dict[int, int | None] = {}
-        for dim, axis in enumerate(self.rep.axes):
-            for key in unknowns_in((axis,)):
-                carrying[key] = None if key in carrying else dim
-        return carrying
-
-    def votes_on(self, key: int, known: Container[int]) -> bool:
-        """Whether one axis carries the space and all other axes are settled."""
-        return self.carriers[key] is not None and all(other == key or other in known for other in self.unknowns)
+    def carrier(self, key: int) -> int | None:
+        """The one axis that carries a space; None if there are several."""
+        carrying = [dim for dim, axis in enumerate(self.rep.axes) if key in unknowns_in((axis,))]
+        return carrying[0] if len(carrying) == 1 else None
 
 
-def _vote(total: Score, voter: _Voter, key: int, known: Mapping[int, SignedPermutation]) -> None:
-    """Add <w_i, T_rest w_j> to the score, T_rest acting on all but the space, at unit mean square of the weight.
+class _Voters:
+    """All weights, and what is known of the spaces.
+
+    evidence: how many numbers can vote on a space. They are those of weights whose other axes are all known.
+    """
+
+    def __init__(self, voters: Sequence[_Voter]) -> None:
+        self.known: dict[int, SignedPermutation] = {}
+        self.evidence: dict[int, int] = {}
+        self.by_key: dict[int, list[_Voter]] = {}
+        for voter in voters:
+            for key in voter.unknowns:
+                self.by_key.setdefault(key, []).append(voter)
+            self._count(voter)
+
+    def _count(self, voter: _Voter) -> None:
+        """A weight with one unknown left votes on that one."""
+        rest = voter.unknowns - self.known.keys()
+        if len(rest) == 1:
+            (key,) = rest
+            if voter.carrier(key) is not None:
+                self.evidence[key] = self.evidence.get(key, 0) + voter.tensor.numel()
+
+    def settle(self, key: int, action: SignedPermutation) -> None:
+        """Give a space its involution."""
+        self.known[key] = action
+        for voter in self.by_key.get(key, ()):
+            self._count(voter)
+
+    def score(self, space: Space) -> Score:
+        """Sum over all weights of <w_i, T w_j>, each weight at unit mean square; those with open axes have no vote."""
+        total = Score.zero(space.size)
+        for voter in self.by_key.get(space.key, ()):
+            dim = voter.carrier(space.key)
+            if dim is not None and voter.unknowns <= self.known.keys() | {space.key}:
+                _vote(total, voter, dim, space.key, self.known)
+        return total
+
+
+def _vote(total: Score, voter: _Voter, dim: int, key: int, known: Mapping[int, SignedPermutation]) -> None:
+    """Add <w_i, T_rest w_j> along axis `dim` to the score, T_rest acting on all but the space.
 
     With w = (even, odd) in the isotypic basis of T_rest this is <even_i, even_j> - <odd_i, odd_j>.
     """
-    dim = voter.carriers[key]
-    assert dim is not None
     stretches = blocks(voter.rep.axes[dim], key, known)
     # How large the numbers of a weight are is arbitrary, as the next layer may undo it: all vote at unit mean square.
     scale = _mean_square(voter.tensor)
@@ -146,6 +164,7 @@ def _vote(total: Score, voter: _Voter, key: int, known: Mapping[int, SignedPermu
 
 
 def _real(tensor: Tensor) -> Tensor:
+    """Complex numbers as two, along another axis."""
     return torch.view_as_real(tensor.resolve_conj()) if tensor.is_complex() else tensor
 
 
@@ -155,6 +174,7 @@ def _mean_square(tensor: Tensor) -> float:
 
 
 def _rows(tensor: Tensor, dim: int, block: Block) -> Tensor:
+    """The block as "unit rest"."""
     grid = block.grid(tensor.cpu(), dim).float()
     return grid.movedim(1, 0).reshape(block.units, -1).contiguous()
 
@@ -237,6 +257,7 @@ def blocks(axis: Axis, key: int, known: Assignment, start: int = 0) -> list[Bloc
 
 
 def _known_product(terms: Sequence[Term], known: Assignment) -> SignedPermutation | None:
+    """The action of factors beside a space, None where one is not known."""
     result = SignedPermutation.identity(1)
     for term in terms:
         match term:

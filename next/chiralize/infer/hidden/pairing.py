@@ -9,13 +9,13 @@ are negated with it, and which are their own partners. With the scores
     2    0    0   .5
 
 This is a matching of largest weight in a graph whose edges are all pairs and all single units. An assignment says which
-unit goes to which, each used once (exactly, by scipy); its cycles are cut into pairs; and units of cycles that do not
-divide into pairs exchange partners with others as long as that helps.
+unit goes to which, each used once (exactly, by scipy); its cycles are cut into pairs; and pairs exchange members as
+long as that helps.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,8 +25,6 @@ from chiralize.errors import NonFiniteError, UsageError
 from chiralize.symmetry.involution import SignedPermutation
 
 Array = npt.NDArray[np.floating]
-Integers = npt.NDArray[np.int64]
-Truths = npt.NDArray[np.bool_]
 _MOST_UNITS = 4096
 """An assignment of so many takes 3 seconds and a gigabyte; both grow eightfold and fourfold with every doubling."""
 _SWEEPS = 200
@@ -69,41 +67,100 @@ def best_involution(score: Score, sign_free: bool, fixed_points: bool = True) ->
     if not np.isfinite(total).all():
         facts = "their scores are not finite: second moments of the calibration, or of weights, overflow"
         raise NonFiniteError("pairs of units", facts, "drop the samples, or the weights, that are far off")
-    partner = _improved(*_assigned(total, fixed_points), total, fixed_points)
-    chosen = signed[np.arange(len(total)), partner]
+    units = np.arange(len(total))
+    partner = units.copy()
+    for i, j in _assigned_pairs(total) if fixed_points else _perfect_pairs(total):
+        partner[i], partner[j] = j, i
+    # The assignment was the best one before its longer cycles were cut; exchanges make up for some of that.
+    _exchange(partner, total, fixed_points)
+    chosen = signed[units, partner]
     sign = np.ones(len(total), np.int64) if sign_free else np.where(chosen < 0, -1, 1)
     return SignedPermutation(partner, sign)
 
 
 def _symmetric(array: Array) -> Array:
+    """(A + A') / 2."""
     return (array + array.T) / 2
 
 
-# ---- the best assignment, in pairs -----------------------------------------------------------------------------------
-def _assigned(total: Array, fixed_points: bool) -> tuple[Integers, Truths]:
-    """The partners in the best assignment, and the units that have another one than it says: those of cut cycles.
-
-    Without fixed points what is left over is assigned again, until at most one unit is.
-    """
+def _assigned_pairs(total: Array) -> list[tuple[int, int]]:
+    """Pairs of the best assignment: its cycles, each cut into its best pairs; a cycle of one unit makes none."""
     from scipy.optimize import linear_sum_assignment  # a third of a second, which most commands need not spend
 
+    rows, columns = linear_sum_assignment(total, maximize=True)
+    return [pair for cycle in _cycles(columns[np.argsort(rows)]) for pair in _cut(cycle, total)]
+
+
+def _perfect_pairs(total: Array) -> list[tuple[int, int]]:
+    """Pairs for all units (but the last of an odd number): what an assignment leaves over is assigned again."""
+    left = np.arange(len(total))
     # Lower than what all other entries of an assignment could make up for, so that no unit is assigned to itself.
     never = -4.0 * len(total) * (float(np.abs(total).max(initial=0.0)) + 1.0)
-    partner, loose, left = np.arange(len(total)), np.zeros(len(total), bool), np.arange(len(total))
-    is_first = True
-    while is_first or (not fixed_points and len(left) > 1):
-        part = total[np.ix_(left, left)]
-        if not fixed_points:
-            np.fill_diagonal(part, never)
-        for cycle in _cycles(linear_sum_assignment(part, maximize=True)[1]):
-            units = left[_paired(np.array(cycle), part)]
-            partner[units[::2]], partner[units[1::2]] = units[1::2], units[::2]
-            loose[left[cycle]] = not is_first or partner[left[cycle]] == left[cycle]
-        left, is_first = left[partner[left] == left], False
-    return partner, loose
+    pairs: list[tuple[int, int]] = []
+    # A cycle of three units gives one pair and leaves one unit over.
+    while len(left) > 1:
+        part = total[np.ix_(left, left)].copy()
+        np.fill_diagonal(part, never)
+        assigned = _assigned_pairs(part)
+        pairs += [(int(left[i]), int(left[j])) for i, j in assigned]
+        left = np.delete(left, [i for pair in assigned for i in pair])
+    return pairs
 
 
-def _cycles(successor: Integers) -> Iterator[list[int]]:
+def _exchange(partner: npt.NDArray[np.int64], total: Array, fixed_points: bool) -> None:
+    """Pair two units anew, and those they leave behind with each other, as long as the total grows. In place.
+
+    fixed_points: those left behind may stay without a partner, and pairs may part.
+    """
+    units = np.arange(len(total))
+    fixed = np.diagonal(total).astype(np.float64)
+    for _ in range(_SWEEPS):
+        # Per unit: the score of its pair (or of itself), and what its partner would score by itself.
+        unpaired = partner == units
+        cost = np.where(unpaired, fixed, 2 * total[units, partner])
+        left = np.where(unpaired, 0.0, fixed[partner])
+        # "unit unit": what those who are left behind score, each by itself or paired with the other one.
+        apart = left[:, None] + left
+        both = ~unpaired[:, None] & ~unpaired
+        rest = np.where(both, 2 * total[np.ix_(partner, partner)], apart)
+        if fixed_points:
+            rest = np.maximum(rest, apart)
+        gain = 2 * total + rest - cost[:, None] - cost
+        # The unit itself stands for parting from its partner. Partners are paired already.
+        np.fill_diagonal(gain, fixed + left - cost if fixed_points else -np.inf)
+        gain[units[~unpaired], partner[~unpaired]] = -np.inf
+        # Two that are left behind and fit equally well both ways are paired where fixed points are not wanted.
+        if not _apply_best(partner, gain, fixed_points & (rest == apart)):
+            return
+
+
+def _apply_best(partner: npt.NDArray[np.int64], gain: Array, parted: npt.NDArray[np.bool_]) -> bool:
+    """Carry out the best exchanges that do not touch each other; False where there is none.
+
+    parted: those who are left behind stay without a partner, "unit unit".
+    """
+    # Rounding could exchange the same units to and fro for ever.
+    least = 1e-9 * (1 + np.abs(gain[np.isfinite(gain)]).max(initial=0.0))
+    first, second = np.nonzero(gain > least)
+    order = np.argsort(-gain[first, second])
+    used: set[int] = set()
+    for i, j in zip(first[order].tolist(), second[order].tolist(), strict=True):
+        a, b = int(partner[i]), int(partner[j])
+        if used & {i, j, a, b}:
+            continue
+        used |= {i, j, a, b}
+        are_paired = i != a and j != b
+        # Both pairs part, i and j are paired, and so are a and b unless they stay by themselves. With i = j a pair
+        # parts.
+        partner[[i, a]] = i, a
+        partner[[j, b]] = j, b
+        partner[i], partner[j] = j, i
+        if are_paired and not parted[i, j]:
+            partner[a], partner[b] = b, a
+    return bool(used)
+
+
+def _cycles(successor: npt.NDArray[np.int64]) -> Iterator[list[int]]:
     """The cycles of a permutation that are longer than one, each as its units in their order."""
     seen: set[int] = set()
     for start in range(len(successor)):
@@ -117,76 +174,24 @@ def _cycles(successor: Integers) -> Iterator[list[int]]:
             yield cycle
 
 
-def _paired(cycle: Integers, total: Array) -> Integers:
-    """The units of a cycle, partners side by side.
-
-    Every second edge of an even cycle has half of its score, counted twice all of it: nothing is lost. Of an odd cycle
-    the unit stays by itself that this costs least.
-    """
-    if len(cycle) % 2 == 0:
-        return cycle
-    rests = [np.roll(cycle, -unit)[1:] for unit in range(len(cycle))]
-    scores = [
-        total[unit, unit] + 2 * total[rest[::2], rest[1::2]].sum() for unit, rest in zip(cycle, rests, strict=True)
-    ]
-    return rests[int(np.argmax(scores))]
+def _cut(cycle: Sequence[int], total: Array) -> list[tuple[int, int]]:
+    """Disjoint neighbours on a cycle with the largest gain over leaving both where they are."""
+    if len(cycle) == 2:
+        return [(cycle[0], cycle[1])]
+    # Edge k joins cycle[k] to the next unit; the last one closes the cycle. No two chosen edges may share a unit:
+    # either the last edge is not chosen, or it is, and then neither the first nor the last but one.
+    gain = [2 * total[a, b] - total[a, a] - total[b, b] for a, b in zip(cycle, [*cycle[1:], cycle[0]], strict=True)]
+    closed = _best_path(gain[:-1])
+    with_last = [edge + 1 for edge in _best_path(gain[1:-2])] + [len(cycle) - 1]
+    best = max((closed, with_last), key=lambda edges: sum(gain[edge] for edge in edges))
+    return [(cycle[edge], cycle[(edge + 1) % len(cycle)]) for edge in best]
 
 
-# ---- pairs that exchange members -------------------------------------------------------------------------------------
-def _improved(partner: Integers, loose: Truths, total: Array, fixed_points: bool) -> Integers:
-    """Pairs of two units, and of those that they leave behind, as long as the total grows by it.
-
-    loose: units from which an exchange may start. A pair of the best assignment scores as well as any could, so that
-    every exchange that helps has another one in it.  fixed_points: those left behind may stay without a partner, and
-    pairs may part.
-    """
-    units = np.arange(len(total))
-    fixed = np.diagonal(total).astype(np.float64)
-    for _ in range(_SWEEPS):
-        rows = np.flatnonzero(loose)
-        # Per unit: the score of its pair (or of itself), and what its partner would score by itself.
-        single = partner == units
-        cost = np.where(single, fixed, 2 * total[units, partner])
-        left = np.where(single, 0.0, fixed[partner])
-        # "row unit": what those who are left behind score, each by itself or paired with the other one.
-        apart = left[rows, None] + left
-        rest = np.where(~single[rows, None] & ~single, 2 * total[np.ix_(partner[rows], partner)], apart)
-        if fixed_points:
-            rest = np.maximum(rest, apart)
-        gain = 2 * total[rows] + rest - cost[rows, None] - cost
-        # Partners are paired already. The unit itself stands for parting from its partner.
-        gain[np.arange(len(rows)), partner[rows]] = -np.inf
-        gain[np.arange(len(rows)), rows] = (fixed + left - cost)[rows] if fixed_points else -np.inf
-        # Two that are left behind and fit equally well both ways are paired where fixed points are not wanted.
-        changed = _exchanged(partner, rows, gain, fixed_points & (rest == apart))
-        if not changed:
-            break
-        loose[list(changed)] = True
-    return partner
-
-
-def _exchanged(partner: Integers, rows: Integers, gain: Array, parted: Truths) -> set[int]:
-    """Carry out the best exchanges that do not touch each other, in place; returns the units that take part.
-
-    parted: those who are left behind stay without a partner. Both "row unit".
-    """
-    # Rounding could exchange the same units to and fro for ever.
-    least = 1e-9 * (1 + np.abs(gain[np.isfinite(gain)]).max(initial=0.0))
-    first, second = np.nonzero(gain > least)
-    order = np.argsort(-gain[first, second])
-    used: set[int] = set()
-    for row, j in zip(first[order].tolist(), second[order].tolist(), strict=True):
-        i = int(rows[row])
-        a, b = int(partner[i]), int(partner[j])
-        if used & {i, j, a, b}:
-            continue
-        used |= {i, j, a, b}
-        are_paired = i != a and j != b
-        # Both pairs part, i and j are paired, and so are a and b unless they stay by themselves. With i = j a pair
-        # parts.
-        partner[[i, a]] = i, a
-        partner[[j, b]] = j, b
-        partner[i], partner[j] = j, i
-        if are_paired and not parted[row, j]:
-            partner[a], partner[b] = b, a
-    return used
+def _best_path(gain: Sequence[float]) -> list[int]:
+    """Edges of a path, no two of them adjacent, with the largest total gain."""
+    # best[k + 1]: of the first k edges. The last edge is chosen beside the best of all but its neighbour, or left out.
+    best: list[tuple[float, list[int]]] = [(0.0, []), (0.0, [])]
+    for edge, value in enumerate(gain):
+        taken = (best[-2][0] + value, [*best[-2][1], edge])
+        best.append(max(best[-1], taken, key=lambda item: item[0]))
+    return best[-1][1]

@@ -5,7 +5,9 @@
 The same letter is the same representation; `|c|` is it without signs, `+c` demands that there are none, `1t` demands
 that the mirror leaves the axis alone (its size may change), `...` is any number of axes. A letter that is summed over
 counts like any other, since signed permutations are orthogonal. A `+` anywhere also demands that no overall sign is
-left, because something is added that does not change its sign. For linear, x "17 2", weight "64 2" and bias "64":
+left, because something is added that does not change its sign.
+
+How `+... i, o i, o -> +... o` is applied to x "17 2", weight "64 2" and bias "64":
 
     x         `...` is joints, which must carry no signs (the same bias is added at every joint); i is (x, y)
     weight    o is an unknown, its second axis is made equal to i
@@ -23,48 +25,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from chiralize.infer.rule import Answer, Call, Operand, Uniform
+from chiralize.infer.rule import Call, Operand
 from chiralize.infer.solver.unify import Solver, times
 from chiralize.infer.symbolic import Axis, Conflict, OpenSign, Sign, SymbolicRepresentation, Wait, is_known, trivial
 
 _TOKEN = re.compile(r"(\+?)(?:(\.\.\.)|\|(\w)\||(1)?(\w))$")
 
 
-# ---- arguments -------------------------------------------------------------------------------------------------------
-def equation(call: Call, names: str, text: str, *, bare: str = "", factors: str = "") -> Answer:
-    """The constraints of an axis equation over the arguments called `names`; absent ones drop out of it.
-
-    bare: the weaker equation that holds where the last of them is absent or zero (no bias), so that it adds nothing.
-    factors: the arguments of which it is a product, with the last of all added to it if there is a bare equation.
-    Raises Conflict and Wait.
-    """
-    operands = [call.get(name) for name in names.split()]
-    if bare:
-        operands[-1] = unless_zero(operands[-1])
-    added = operands[-1] if bare else None
-    if added is None and any(tensor(call[name]).zero for name in factors.split()):
-        return Uniform(call.shape, True)
-    return call.first(*apply(bare if bare and added is None else text, operands, call))
-
-
-def unless_zero(operand: Operand | None) -> Operand | None:
-    """A tensor that is added; None where it holds nothing but zeros, which fit anything."""
-    return None if operand is not None and operand.zero else operand
-
-
-def tensor(value: object) -> Operand:
-    """The argument as a tensor operand."""
-    assert isinstance(value, Operand)
-    return value
-
-
-def per_axis(numbers: Sequence[int] | int, count: int) -> list[int]:
-    """An option as a number for each of `count` axes; one number holds for all."""
-    listed = list(numbers) if isinstance(numbers, Sequence) else [numbers]
-    return listed * count if len(listed) == 1 else listed
-
-
-# ---- equations -------------------------------------------------------------------------------------------------------
 @dataclass(frozen=True)
 class Token:
     """One axis of a pattern: its letter (`...` for any number of axes) and what is demanded of it."""
@@ -115,10 +82,12 @@ def parse(text: str) -> Equation:
 
 
 def _patterns(side: str) -> tuple[Pattern, ...]:
+    """The patterns of one side of an equation: one for each tensor, between commas."""
     return tuple(tuple(map(_token, operand.split())) for operand in side.split(","))
 
 
 def _token(word: str) -> Token:
+    """One word of a pattern: `i`, `+c`, `|c|`, `1t`, `...` or `+...`. Raises ValueError on any other."""
     match = _TOKEN.match(word)
     if not match:
         raise ValueError(f"not an axis of an equation: {word!r}")
@@ -157,6 +126,7 @@ class _Application:
         self.signed = equation.signed
 
     def run(self, operands: Sequence[Operand], call: Call) -> tuple[SymbolicRepresentation, ...]:
+        """State the constraints; returns the outputs' representations."""
         # In the order of the equation: the first operand that has a letter says what it is, later ones have to agree.
         for pattern, operand in zip(self.equation.inputs, operands, strict=True):
             self._read(pattern, self.solver.representation(operand.rep))

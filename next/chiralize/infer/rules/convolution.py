@@ -7,14 +7,20 @@ What a convolution demands of an axis depends on the kernel there:
     any other                   `1t, 1k -> 1t`: the order of the entries matters; or `~t, ~k -> ~t`, all reversed,
                                 where the windows lie as they do seen from the other end (`sliding`)
 
-so that a 1 x 1 convolution takes joints along, and one of 1 x V is a linear map of channels x joints. Axes whose order
-matters are settled one by one (`_slid`) and taken away from input and weight. What is left is an equation of channels
-and of the other axes (`_contracted`), and the settled axes are put back into its result. For a kernel of 3 x 1 on
-"batch channel frame joint" the frames are settled and the equation is `+... i p, o i 1k, o -> +... o +p`, p the joints.
+so that a 1 x 1 convolution takes joints along, and one of 1 x V is a linear map of channels x joints.
 
-Three weights on a row of 5 entries that the mirror reverses: y[0] = w0 x0 + w1 x1 + w2 x2 has to become
-y[2] = w0 x2 + w1 x3 + w2 x4 for x reversed, so that w0 = w2, the kernel reversed as well. With several channels the
-weights of a pair of channels are those of its mirrored pair reversed, up to signs.
+Axes are treated apart for that reason. Those whose order matters are settled one by one (`_slid`) and taken away from
+input and weight. What is left is an equation of channels and of the other axes (`_contracted`), and the settled axes
+are put back into its result. For a kernel of 3 x 1 on "batch channel frame joint" the frames are settled and the
+equation is `+... i p, o i 1k, o -> +... o +p` with p the joints, and without a bias the same without any `+`.
+
+Along one axis, of stride s, padding p and dilation d, output o is the sum over j of w[j] x[s o - p + d j]. Three
+weights on a row of 5 entries that the mirror reverses:
+
+    y[0] = w0 x0 + w1 x1 + w2 x2        y[2] = w0 x2 + w1 x3 + w2 x4
+
+x reversed has to give y reversed: w0 x4 + w1 x3 + w2 x2 = y[2] for all x, so that w0 = w2, the kernel reversed as well.
+With several channels the weights of a pair of channels are those of its mirrored pair reversed, up to signs.
 
 Shapes: input "batch channel *axes"; weight "out in/groups *window", of a transposed convolution
 "in out/groups *window"; bias "out".
@@ -29,7 +35,7 @@ from chiralize.graph.traits import Contraction
 from chiralize.graph.windows import Windows
 from chiralize.infer.rule import Answer, Call, Operand, Shape, Uniform, rule
 from chiralize.infer.rules import _equation
-from chiralize.infer.rules._equation import per_axis, tensor, unless_zero
+from chiralize.infer.rules.declare import per_axis, tensor, unless_zero
 from chiralize.infer.rules.sliding import end_to_end, from_one_end, read_by, turned_or_still
 from chiralize.infer.solver.unify import Solver
 from chiralize.infer.symbolic import Axis, SymbolicRepresentation, axis_size
@@ -71,6 +77,18 @@ class _Kernel:
             return self.windows.count == 1
         return self.windows.size == self.windows.kernel
 
+    @property
+    def outputs(self) -> int:
+        """Entries of the result along the axis."""
+        return self.windows.size if self.transposed else self.windows.count
+
+    @property
+    def refusal(self) -> str:
+        """Why the whole axis cannot be reversed, and which sizes near its own could be."""
+        if self.transposed:
+            return f"a transposed convolution whose output_padding of {self.grows} lies at one end of the axis"
+        return from_one_end(self.windows)
+
     def words(self, letter: str) -> tuple[str, str, str]:
         """Tokens of an axis whose order does not matter in the equation: input, weight, output."""
         # A kernel of one entry on an axis of one entry both covers and passes: to pass demands less of it.
@@ -81,6 +99,7 @@ class _Kernel:
 
 
 def _kernels(call: Call) -> list[_Kernel]:
+    """The kernel along every axis behind the channels, in the order of these axes."""
     x, lengths = tensor(call["input"]), tensor(call["weight"]).shape[2:]
     count, transposed = len(lengths), bool(call.get("transposed", False))
     usual = {"stride": 1, "padding": 0, "dilation": 1, "output_padding": 0}
@@ -102,7 +121,11 @@ def _kernels(call: Call) -> list[_Kernel]:
     Contraction("bias", is_layer=True, is_windowed=True),
 )
 def convolve(call: Call) -> Answer:
-    """A window of weights moved along the last axes, or its adjoint: every entry adds its window to the result."""
+    """A window of weights moved along the last axes, or its adjoint: every entry adds its window to the result.
+
+    Returns the representation of the result, a `Uniform` where that is zero. Raises Conflict where an axis is moved in
+    any way that is not possible.
+    """
     # Zeros times anything: the result fits whatever reads it, and says nothing of the weights.
     if unless_zero(call.get("bias")) is None and (tensor(call["input"]).zero or tensor(call["weight"]).zero):
         return Uniform(call.shape, True)
@@ -111,6 +134,7 @@ def convolve(call: Call) -> Answer:
     x = _strided(tensor(call["input"]), kernels, solver)
     ordered = [number for number, kernel in enumerate(kernels) if kernel.order_matters]
     written = {number: _slid(call, x, kernels[number], number - len(kernels)) for number in ordered}
+    # Settled axes leave input and weight: what T does there agrees by now, and the equation is one of all others.
     behind = len(kernels)
     others = [number for number in range(behind) if number not in written]
     x = _without(x, [number - behind for number in ordered], solver)
@@ -134,11 +158,11 @@ def _slid(call: Call, x: Operand, kernel: _Kernel, position: int) -> Axis:
     # Of a transposed convolution every entry is used, and the windows lie on the result. Of others the mirror may do
     # anything to entries that no window reads, and turns the rest about the middle of what is read.
     read = end_to_end(axis) if kernel.transposed else read_by(kernel.windows, axis)
-    refusal = "" if kernel.windows.is_symmetric else from_one_end(kernel.windows)
+    refusal = "" if kernel.windows.is_symmetric else kernel.refusal
     # Entries that output_padding adds at the end alone would be in front in the other view.
     possible = not (kernel.transposed and kernel.grows)
     turns = [read, end_to_end(weights)]
-    return turned_or_still(call, turns, call.shape[position], f"out {position}", refusal, possible)
+    return turned_or_still(call, turns, kernel.outputs, f"out {position}", refusal, possible)
 
 
 def _without(operand: Operand, positions: Sequence[int], solver: Solver) -> Operand:

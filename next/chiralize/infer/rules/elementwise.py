@@ -11,8 +11,11 @@ have to be moved alike. What is left to say of an op is what signs do. A letter 
     |   around all letters: the result carries no sign       x == y
 
 Signs of all `o` and `d` multiply, and what is left of the op is a sum of this product and of the `s`: `soo` is
-x + y z. A number other than 0 that is added demands that there are no signs: of T (a, b) = (-b, -a), 1 + x is
-(1 - b, 1 - a) for T x, and (-1 - b, -1 - a) would be the mirror image.
+x + y z. On an axis of two entries that the mirror exchanges and negates, T (a, b) = (-b, -a):
+
+    x + y     T x + T y = T (x + y)                  ss: the sum carries T
+    x * y     (b d, a c) for x = (a, b), y = (c, d)  oo: the product is only exchanged, -1 times -1
+    x + 1     (1 - b, 1 - a), not (-1 - b, -1 - a)   no mirror image: a number other than 0 demands that T has no signs
 
 Ops that torch tags as pointwise and that have no line here need none: no entry may carry a sign. A wrong letter would
 be found by the oracle of the tests, which tries all signed involutions on every op, those by the tag included.
@@ -27,7 +30,7 @@ import torch
 from chiralize.graph.traits import Copy, Extremum, Movement, Pointwise, Scaling, Sum, Trait
 from chiralize.infer.algebra import element_product, equal_sum, even_of, following, plain_together
 from chiralize.infer.rule import Answer, Call, Operand, Uniform, demand_plain, describe, overloads, rule, rule_by_tag
-from chiralize.infer.rules._equation import equation
+from chiralize.infer.rules.declare import demand_eval
 from chiralize.infer.symbolic import Conflict, SymbolicRepresentation
 
 _CHOICE = Movement(blends=True, fills=("self", "other", "value"))
@@ -161,20 +164,51 @@ def power(call: Call) -> Answer:
     return elementwise(call, "e") if exponent % 2 == 0 else _odd_if(exponent > 0, call)
 
 
+@rule(
+    "nan_to_num",
+    "odd unless numbers are given that are not opposite, else without signs",
+    Pointwise(),
+    incomplete="ordinary numbers pass unchanged, so that signs do no harm where nothing is undefined",
+)
+def nan_to_num(call: Call) -> Answer:
+    """Numbers in place of nan and infinities."""
+    # Without numbers the largest and the smallest of the type stand in, which are opposite; nan becomes 0.
+    # nan has no negative, so a number other than 0 in its place would be the same for both views.
+    high, low = call.get("posinf"), call.get("neginf")
+    opposite = high is low is None or (high is not None and low is not None and high == -low)
+    return _odd_if(opposite and not call.get("nan", 0), call)
+
+
 # ---- a slope per channel, and switches ----------------------------------------------------------------------------
 @rule("prelu _prelu_kernel", "`+b +c +..., c -> +b +c +...`, or one slope for all", Pointwise("weight"))
 def prelu(call: Call) -> Answer:
-    """max(x, 0) + slope * min(x, 0), a slope per channel (axis 1) or one for all; exchanged channels need the same."""
-    slope = call.operands[1]
+    """max(x, 0) + slope * min(x, 0), a slope per channel (axis 1) or one for all.
+
+    Channels that the mirror exchanges need the same slope. Raises Conflict where the slopes are negated as a whole.
+    """
+    x, slope = call.operands
+    if not call.solver.positive(slope.rep.sign):
+        raise Conflict("the slope is negated", negated=True)
     # Traced code hands the slopes over with as many axes as the input.
-    if slope.ndim != 1 or slope.shape == (1,):
+    if slope.ndim != 1:
         return plain(call)
-    return equation(call, "self weight", "+b +c +..., c -> +b +c +...")
+    if slope.shape != (1,):
+        call.solver.equal(slope.rep.axes[0], x.rep.axes[1])
+    return demand_plain(x.rep, call.solver)
+
+
+_OFF = "dropout stays on in eval mode (F.dropout without training=self.training)"
+
+
+@rule("rrelu", "`+... -> +...` switched off", Pointwise())
+def rrelu(call: Call) -> Answer:
+    """A leaky ReLU with the mean slope in eval mode."""
+    demand_eval(call, "training", "rrelu stays random in eval mode (F.rrelu without training=self.training)")
+    return plain(call)
 
 
 @rule("dropout feature_dropout alpha_dropout feature_alpha_dropout native_dropout", "`... -> ...` switched off", Copy())
 def dropout(call: Call) -> Answer:
     """The identity in eval mode. In a captured eval graph `train=True` means dropout that is never switched off."""
-    if call.get("train", False):
-        raise Conflict("dropout stays on in eval mode (F.dropout without training=self.training)")
+    demand_eval(call, "train", _OFF)
     return call.first(call.operands[0].rep)

@@ -1,16 +1,17 @@
-"""How do products of vectors in space transform?
+"""How do products of vectors in space transform, and distances between points?
 
 A reflection P = diag(-1, 1, 1) turns a x b into (P a) x (P b) = det(P) P (a x b) = diag(1, -1, -1) (a x b): a cross
 product is a pseudovector, as an axis of rotation is. Taken apart into products and differences it would lose its
-handedness, so that it stays one op.
+handedness, so that it stays one op. Distances are the same whatever signed permutation acts on the coordinates of both
+points.
 """
 
 from __future__ import annotations
 
 from math import prod
 
-from chiralize.infer.algebra import multiplied, widened, without_axis
-from chiralize.infer.rule import Answer, Call, rule
+from chiralize.infer.algebra import equal_sum, even_of, multiplied, widened, without_axis
+from chiralize.infer.rule import Answer, Call, Operand, rule
 from chiralize.infer.solver.unify import times
 from chiralize.infer.symbolic import (
     Axis,
@@ -50,7 +51,10 @@ def cross(call: Call) -> Answer:
 
 
 def _pseudovector(space: Axis, call: Call) -> Axis:
-    """det(P) P. Until P is known it is P or -P, by a sign of this place of the graph that readers may decide."""
+    """det(P) P. Until P is known, it is either P or -P, and always the same.
+
+    So what is unknown is one sign, which belongs to this place of the graph; readers of the product may decide it.
+    """
     solver, orientation = call.solver, handedness(space)
     if orientation is not None:
         axial = times(space, orientation)
@@ -78,3 +82,17 @@ def handedness(space: Axis) -> Sign | None:
     if any(axis_size(entry) > 1 for entry in entries):
         return None
     return prod(sign_of(term) for entry in entries for term in entry)
+
+
+@rule("cdist _cdist_forward", "`... +m a, ... +n a -> ... +m +n`")
+def cdist(call: Call) -> Answer:
+    """Length of every difference: signs of a coordinate are lost, and those that both tensors share."""
+    solver, (a, b) = call.solver, call.representations()
+    # Differences as "... m n a": the points of one tensor are stretched along those of the other.
+    left = SymbolicRepresentation((*a.axes[:-1], (), a.axes[-1]), a.sign)
+    right = SymbolicRepresentation((*b.axes[:-2], (), *b.axes[-2:]), b.sign)
+    solver.sign_free(a.axes[-2])
+    solver.sign_free(b.axes[-2])
+    shape = (*call.shape, a.shape[-1])
+    out = even_of(equal_sum([Operand(left), Operand(right)], shape, solver), solver)
+    return SymbolicRepresentation(out.axes[:-1])

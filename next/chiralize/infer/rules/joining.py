@@ -20,7 +20,8 @@ from chiralize.infer.symbolic import Axis, SymbolicRepresentation, action_of, ax
 def _joined(reps: Sequence[SymbolicRepresentation], dim: int, call: Call) -> SymbolicRepresentation:
     """Side by side along an axis; the sign by which a tensor differs from the first goes into its part.
 
-    Of a part of one entry only the sign is unknown, which the ops that read it may determine.
+    Of a part of one entry only the sign is unknown, which the ops that read it may determine. Raises Conflict where
+    tensors differ along another axis by more than a sign.
     """
     solver, first = call.solver, reps[0]
     parts: list[Axis] = []
@@ -85,11 +86,18 @@ def pad(call: Call) -> Answer:
             turns = [end_to_end(rep.axes[dim])]
             axis = turned_or_still(call, turns, call.shape[dim], f"out {dim}", facts, before == after)
         else:
-            size = rep.shape[dim]
-            axis = picked(call, rep.axes[dim], range(size)[max(-before, 0) : size - max(-after, 0)])
-            axis = _filled_up(axis, dim, max(before, 0), max(after, 0), are_zero, call)
+            cropped = _cropped(rep.axes[dim], before, after, call)
+            axis = _filled_up(cropped, dim, max(before, 0), max(after, 0), are_zero, call)
         rep = rep.with_axis(dim, axis)
     return rep
+
+
+def _cropped(axis: Axis, before: int, after: int, call: Call) -> Axis:
+    """The axis without the entries that a negative padding drops."""
+    if min(before, after) >= 0:
+        return axis
+    size = axis_size(axis)
+    return picked(call, axis, range(size)[max(-before, 0) : size - max(-after, 0)])
 
 
 def _filled_up(axis: Axis, dim: int, before: int, after: int, are_zero: bool, call: Call) -> Axis:

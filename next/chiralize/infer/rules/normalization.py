@@ -3,17 +3,28 @@
     (x - mean) / sqrt(var + eps) * weight + bias
 
 Stored statistics (batch norm) are parameters of a channel each. Where T takes channel c to -d, mean and bias of c are
-minus those of d, and var and weight are the same: `c` and `|c|` in the equation. The other axes of the input must have
-no signs (`+b`, `+...`): the same mean is taken off every sample. Measured statistics are means over axes, so that there
-must be no signs along these, and any permutation leaves the mean as it is (layer, instance, group norm). Without a mean
-and a bias the function is odd, and signs pass (rms norm).
+minus those of d, and var and weight are the same: `c` and `|c|` in the equation. Measured ones are means over axes, so
+along these axes there must be no signs, and any permutation leaves the mean as it is (layer, instance, group norm).
+Without a mean and a bias the function is odd, and signs pass (rms norm).
+
+Two channels that the mirror exchanges and negates, T (a, b) = (-b, -a), have for instance
+
+    mean (0.3, -0.3)     bias (1, -1)     var (2, 2)     weight (0.5, 0.5)
+
+and then channel 1 of T x is -(a) + 0.3 = -(a - 0.3) before scaling, minus what channel 0 of x is. The other axes of the
+input, batch and frames, must have no signs (`+b`, `+...`): the same mean is taken off every sample.
+
+    stored (batch norm)        channels `c` may carry signs, if the statistics do
+    over the channels (layer)  no signs along them: the mean of (-a, b) is not plus or minus that of (a, b)
+    over frames (instance)     each channel by itself, so channels may carry signs, frames not
+    over groups (group norm)   groups of channels go to groups, each with one sign
 """
 
 from __future__ import annotations
 
 from chiralize.graph.traits import BatchNorm, Normalised
 from chiralize.infer.rule import Answer, Call, Operand, demand_plain, describe, rule
-from chiralize.infer.rules._equation import equation, tensor, unless_zero
+from chiralize.infer.rules.declare import equation, tensor, unless_zero
 from chiralize.infer.rules.sliding import blocks_move
 from chiralize.infer.symbolic import Conflict, SymbolicRepresentation, is_known
 
@@ -42,7 +53,8 @@ describe("cudnn_batch_norm native_batch_norm", BatchNorm())
 def layer_norm(call: Call) -> Answer:
     """Mean and variance over the last axes: entries may be permuted, never negated one by one.
 
-    `native_layer_norm` returns the mean (odd) and 1 / standard deviation (even) as well.
+    Returns the representation of the result; of `native_layer_norm` also those of the mean (odd) and of 1 / standard
+    deviation (even). Both have one entry along the normalised axes.
     """
     solver, x = call.solver, call.source
     weight, bias = call.get("weight"), unless_zero(call.get("bias"))

@@ -5,11 +5,16 @@ Sigmoid gates move with |H| (a gate multiplies, its sign must not change), the c
     LSTM  |H| + |H| + H + |H|   (i, f, g, o)     GRU  |H| + |H| + H   (r, z, n)     plain  H, with ReLU without signs
 
 H may carry signs, since tanh is odd. Every layer and direction has an H of its own unless the state is read or
-returned: it is stacked over layers and directions, so that they then share one. A row of w_ih belongs to one gate of
-one unit, so its rows move with all gates and its columns with the inputs; w_hh has the same rows, and its columns move
-with H. Where T exchanges and negates two units of a GRU it takes the rows
+returned: it is stacked over layers and directions, so that they then share one.
 
-    r0 r1 z0 z1 n0 n1    to    r1 r0 z1 z0 -n1 -n0
+With c' = f c + i g and h' = o tanh(c'), h and c can move with H only if g does, too, and if the gates i, f, o are
+permuted alike without signs. A row of w_ih belongs to one gate of one unit, so its rows move with |H| + |H| + H + |H|
+and its columns with the inputs; w_hh has the same rows, and its columns move with H.
+
+Two hidden units that the mirror exchanges and negates, H (a, b) = (-b, -a): the gates of unit 0 and of unit 1 change
+places, and tanh of the candidate is exchanged and negated. For a GRU of these two units the rows of w_ih are
+
+    r0 r1 z0 z1 n0 n1    which T takes to    r1 r0 z1 z0 -n1 -n0
 
 Weights come as torch has them: w_ih "(gates hidden) input", w_hh "(gates hidden) hidden", both biases "(gates hidden)".
 States are "(layers directions) batch hidden", of a single step "batch hidden".
@@ -17,25 +22,47 @@ States are "(layers directions) batch hidden", of a single step "batch hidden".
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from chiralize.graph.traits import Cell, Recurrence
 from chiralize.infer.rule import Answer, Call, Operand, rule
+from chiralize.infer.rules.declare import demand_eval
 from chiralize.infer.solver.unify import Solver, times
 from chiralize.infer.symbolic import Axis, Conflict, OpenSign, SymbolicRepresentation, trivial
 
+Gates = Callable[[Axis, Solver], Axis]
+"""From the hidden space to the axis of all gates of a cell, stacked."""
 
-def _gates(hidden: Axis, text: str, solver: Solver) -> Axis:
-    """The axis of all gates of a cell, stacked, as `text` has them: "|H|+|H|+H". "+H" alone is an H without signs."""
-    if text.startswith("+"):
-        solver.sign_free(hidden)
+
+def lstm_gates(hidden: Axis, solver: Solver) -> Axis:
+    """|H| + |H| + H + |H|"""
     gate = solver.absolute(hidden)
-    return solver.concatenate([gate if word == "|H|" else hidden for word in text.strip("+").split("+")])
+    return solver.concatenate([gate, gate, hidden, gate])
 
 
-def _weights_of_cell(x: Axis, hidden: Axis, weights: Sequence[Operand], gates: str, solver: Solver) -> None:
-    """What the mirror does to w_ih, w_hh, b_ih and b_hh, `weights` in this order; biases may be absent."""
+def gru_gates(hidden: Axis, solver: Solver) -> Axis:
+    """|H| + |H| + H"""
+    gate = solver.absolute(hidden)
+    return solver.concatenate([gate, gate, hidden])
+
+
+def tanh_gate(hidden: Axis, solver: Solver) -> Axis:
+    """H"""
+    return hidden
+
+
+def relu_gate(hidden: Axis, solver: Solver) -> Axis:
+    """H, without signs: ReLU is not odd."""
+    solver.sign_free(hidden)
+    return hidden
+
+
+def _weights_of_cell(x: Axis, hidden: Axis, weights: Sequence[Operand], gates: Gates, solver: Solver) -> None:
+    """w_ih "gates input", w_hh "gates hidden", b_ih "gates", b_hh "gates".
+
+    weights: in this order, without biases that the layer does not have. Raises Conflict where one cannot move so.
+    """
     for position, weight in enumerate(weights):
         rep = solver.representation(weight.rep)
         sign = rep.sign
@@ -46,7 +73,7 @@ def _weights_of_cell(x: Axis, hidden: Axis, weights: Sequence[Operand], gates: s
             solver.positive(sign)
             sign = 1
         # The gates are built anew each time: what is known of H may have grown with the last weight.
-        sign = solver.same(_gates(hidden, gates, solver), rep.axes[0], sign)
+        sign = solver.same(gates(hidden, solver), rep.axes[0], sign)
         if not solver.positive(sign):
             raise Conflict("recurrent weights differ by a sign", negated=True)
 
@@ -58,18 +85,25 @@ def _hidden(w_hh: Operand, solver: Solver) -> Axis:
 
 
 def _inputs(rep: SymbolicRepresentation, solver: Solver) -> SymbolicRepresentation:
-    """The inputs with their sign written into the features; all other axes are free of signs, as biases are added."""
+    """Everything but the features must be free of signs: biases and gates are added.
+
+    Returns the representation with a sign of the whole tensor written into the features, its last axis.
+    """
     for axis in rep.axes[:-1]:
         solver.sign_free(axis)
     return SymbolicRepresentation((*rep.axes[:-1], times(solver.resolve(rep.axes[-1]), rep.sign)))
 
 
 def _states(call: Call) -> list[Operand]:
+    """The states that a layer or a step starts from: h, of an LSTM h and c."""
     return list(call["hx"]) if isinstance(call["hx"], (list, tuple)) else [call["hx"]]
 
 
 def _state(state: Operand, batch: tuple[Axis, ...], hidden: Axis, solver: Solver) -> None:
-    """A state "[layers] batch hidden" that is given: its features are the hidden space. Zeros fit any."""
+    """A state "[layers] batch hidden" that is given: its features are the hidden space. Zeros fit any.
+
+    Raises Conflict where the mirror moves layers, or treats the batch otherwise than that of the inputs.
+    """
     if state.zero:
         return
     rep = solver.representation(state.rep)
@@ -82,8 +116,12 @@ def _state(state: Operand, batch: tuple[Axis, ...], hidden: Axis, solver: Solver
 
 
 # ---- layers -------------------------------------------------------------------------------------------------------
-def recurrent_layer(call: Call, gates: str) -> Answer:
-    """Layers and directions of a whole recurrent module: the sequence, then the final states."""
+def recurrent_layer(call: Call, gates: Gates) -> Answer:
+    """Layers and directions of a whole recurrent module.
+
+    Returns the sequence, then the final states where anybody reads them or the first ones are given. Raises Conflict
+    for layers with a projection, whose cells have another size than what they return.
+    """
     solver, states = call.solver, _states(call)
     x = _inputs(call.source, solver)
     # "frame batch feature", or "batch frame feature". A mirror that reverses time would run the cells backwards.
@@ -93,8 +131,8 @@ def recurrent_layer(call: Call, gates: str) -> Answer:
     # A cell has two matrices, or these and two biases; a third matrix is a projection.
     if len(layers[0][0]) in (3, 5):
         raise Conflict("a recurrent layer with a projection (proj_size)")
-    if call["dropout"] and call["train"]:
-        raise Conflict("dropout between the layers stays on in eval mode")
+    if call["dropout"]:
+        demand_eval(call, "train", "dropout between the layers stays on in eval mode")
     batch = x.axes[1 - time]
     shared = None
     # h_0 and h_n are "layers batch hidden": one axis for the hidden units of all layers, so they have one space.
@@ -112,7 +150,7 @@ def recurrent_layer(call: Call, gates: str) -> Answer:
 
 
 def _through(
-    layers: Sequence[Sequence[Sequence[Operand]]], features: Axis, shared: Axis | None, gates: str, solver: Solver
+    layers: Sequence[Sequence[Sequence[Operand]]], features: Axis, shared: Axis | None, gates: Gates, solver: Solver
 ) -> Axis:
     """The features behind the last layer; states what the mirror does to the weights of every cell.
 
@@ -131,6 +169,7 @@ def _through(
 
 
 def _layers(call: Call) -> list[list[list[Operand]]]:
+    """The weights of every cell, one or two (the directions) in each layer."""
     # In the order of torch: w_ih, w_hh and biases of a direction, both directions of a layer, layer by layer.
     weights, directions = call["params"], 1 + int(call["bidirectional"])
     size = len(weights) // (call["num_layers"] * directions)
@@ -139,7 +178,7 @@ def _layers(call: Call) -> list[list[list[Operand]]]:
 
 
 # ---- single steps -------------------------------------------------------------------------------------------------
-def recurrent_step(call: Call, gates: str) -> Answer:
+def recurrent_step(call: Call, gates: Gates) -> Answer:
     """One step of a cell: the new state moves with the old one. Returns h, of an LSTM h and c, which move alike."""
     solver, states = call.solver, _states(call)
     x = _inputs(call.source, solver)
@@ -152,16 +191,16 @@ def recurrent_step(call: Call, gates: str) -> Answer:
     return out if len(call.shapes) == 1 else (out, out)
 
 
-_CELLS: list[tuple[str, str, Cell]] = [
-    ("lstm", "|H|+|H|+H+|H|", "lstm"),
-    ("gru", "|H|+|H|+H", "gru"),
-    ("rnn_tanh", "H", "tanh"),
-    ("rnn_relu", "+H", "relu"),
+_CELLS: list[tuple[str, Gates, str, Cell]] = [
+    ("lstm", lstm_gates, "|H|+|H|+H+|H|", "lstm"),
+    ("gru", gru_gates, "|H|+|H|+H", "gru"),
+    ("rnn_tanh", tanh_gate, "H", "tanh"),
+    ("rnn_relu", relu_gate, "+H", "relu"),
 ]
-"""(the ops' name, the axis of all gates, what is made of them)"""
+"""(the ops' name, the axis of all gates, as it is written, what is made of them)"""
 
-for _name, _text, _cell in _CELLS:
+for _name, _gates, _text, _cell in _CELLS:
     _whole = f"`b 1t i, {_text} i, {_text} H -> b 1t H`, a layer and direction each"
     _step = f"`b i, b H, {_text} i, {_text} H -> b H`"
-    rule(f"{_name}.input", _whole, Recurrence(_cell))(partial(recurrent_layer, gates=_text))
-    rule(f"{_name}_cell", _step, Recurrence(_cell, is_single=True))(partial(recurrent_step, gates=_text))
+    rule(f"{_name}.input", _whole, Recurrence(_cell))(partial(recurrent_layer, gates=_gates))
+    rule(f"{_name}_cell", _step, Recurrence(_cell, is_single=True))(partial(recurrent_step, gates=_gates))

@@ -8,8 +8,10 @@ pairs (1 4), (2 5), (3 6):
     x[:, 1:4]           not closed; refused here, unless another op takes 4, 5, 6 (`exchange`)
     x[:, [0, 0, 1, 4]]  closed; positions 0 and 1 may stay or be exchanged, which readers decide (`solver.lists`)
 
-An unknown axis is cut where a slice says: it is then a direct sum, and the mirror mixes no parts. Where entries are
-computed from the inputs, T x is read at f(T x): the axes that they name stay in place.
+An unknown axis is cut where a slice says: it is then a direct sum, and the mirror mixes no parts. For lists of several
+axes (`x[rows, columns]`) `_positions` follows the rules of numpy: lists that vary along different axes of the result
+are crossed, others are read side by side. Where entries are computed from the inputs, T x is read at f(T x): the axes
+that they name stay in place.
 """
 
 from __future__ import annotations
@@ -19,14 +21,14 @@ from itertools import accumulate
 
 import torch
 
-from chiralize.graph.traits import Entry, Movement, Pick, Slice, Split
-from chiralize.infer.algebra import without_axis
+from chiralize.graph.traits import Entry, Layout, Movement, Pick, Slice, Split
+from chiralize.infer.algebra import multiply, without_axis
 from chiralize.infer.rule import Answer, Call, Operand, demand_plain, rule
-from chiralize.infer.rules._equation import equation, tensor
+from chiralize.infer.rules.declare import tensor
 from chiralize.infer.rules.views import copies, keeps_one_number
 from chiralize.infer.solver import lists
 from chiralize.infer.solver.unify import Solver
-from chiralize.infer.symbolic import Axis, Conflict, Sign, SymbolicRepresentation, axis_size, is_known
+from chiralize.infer.symbolic import Axis, Conflict, Sign, SymbolicRepresentation, axis_size, is_known, trivial
 
 Indices = Sequence[Operand | None]
 """As `x[:, rows, columns]` has them: a list for each axis, None where all entries are taken."""
@@ -145,7 +147,7 @@ def along_list(call: Call, rep: SymbolicRepresentation, index: Operand) -> Symbo
 
 
 def still(call: Call, index: Operand) -> None:
-    """The mirror that moves what a constant index names leaves the index itself alone."""
+    """A constant index is no data: the mirror that moves what it names leaves the constant itself alone."""
     for axis in call.solver.representation(index.rep).axes:
         call.solver.trivial(axis)
 
@@ -199,34 +201,62 @@ def _placed(rep: SymbolicRepresentation, dims: Sequence[int], taken: Sequence[Ax
 def _positions(
     call: Call, rep: SymbolicRepresentation, by_axis: dict[int, torch.Tensor], shape: tuple[int, ...]
 ) -> tuple[list[Axis], Sign]:
-    """An axis for each axis of the lists together, and a sign: crossed lists one by one, others side by side.
-
-    rows [[0], [3]] and columns [[2, 0, 1]] vary along axes 0 and 1: crossed. rows [0, 1] and columns [1, 2] both vary
-    along axis 0, and are one list into a product of axes.
-    """
-    solver = call.solver
+    """An axis for each axis of the lists together, and a sign: crossed lists one by one, others side by side."""
+    # rows [[0], [3]] and columns [[2, 0, 1]] vary along axes 0 and 1: crossed. rows [0, 1] and columns [1, 2] both vary
+    # along axis 0.
     padded = {dim: _narrowed(entries, len(shape)) for dim, entries in by_axis.items()}
-    varying = {dim: [at for at, size in enumerate(entries.shape) if size != 1] for dim, entries in padded.items()}
-    used = [at for positions in varying.values() for at in positions]
+    varying = {dim: _longer_axes(entries) for dim, entries in padded.items()}
+    used = [position for positions in varying.values() for position in positions]
+    axes: list[Axis] = [()] * len(shape)
     # Along an axis of the result that no list varies along, entries are only repeated.
-    axes = [() if at in used else copies(call, f"copies {at}", size) for at, size in enumerate(shape)]
+    for position, size in enumerate(shape):
+        if position not in used:
+            axes[position] = copies(call, f"copies {position}", size)
+    # No axis along which two of the lists change: they are crossed.
+    if len(used) == len(set(used)):
+        return axes, _cross(call, rep, padded, varying, axes, shape)
+    # Else they are read side by side, as one list into a product of axes.
+    used = sorted(set(used))
+    wide = [size if position in used else 1 for position, size in enumerate(shape)]
+    flat = [entries.expand(wide).reshape(-1).tolist() for entries in padded.values()]
+    part = lists.together(call, [rep.axes[dim] for dim in padded], flat)
+    _fill(axes, used, part, shape, call.solver)
+    return axes, 1
+
+
+def _cross(
+    call: Call,
+    rep: SymbolicRepresentation,
+    padded: dict[int, torch.Tensor],
+    varying: dict[int, list[int]],
+    axes: list[Axis],
+    shape: tuple[int, ...],
+) -> Sign:
+    """Put the axis of every list where that list varies, into `axes`; returns the sign of lists of a single entry.
+
+    padded: the lists by the axis that they index.  varying: along which axes of the result each of them changes.
+    """
     sign: Sign = 1
-    groups = [[dim] for dim in padded] if len(used) == len(set(used)) else [list(padded)]
-    for group in groups:
-        positions = sorted({at for dim in group for at in varying[dim]})
-        sizes = [shape[at] for at in positions]
-        wide = [size if at in positions else 1 for at, size in enumerate(shape)]
-        flat = [padded[dim].expand(wide).reshape(-1).tolist() for dim in group]
-        if len(group) > 1:
-            part = lists.together(call, [rep.axes[dim] for dim in group], flat)
-        else:
-            part = picked(call, rep.axes[group[0]], flat[0], f"list {group[0]}")
+    for dim, entries in padded.items():
+        part = picked(call, rep.axes[dim], entries.reshape(-1).tolist(), f"list {dim}")
         # A list of one entry has no axis that could hold the entry's sign.
-        if not positions:
-            sign *= solver.representation(SymbolicRepresentation((part,))).sign
-        for at, axis in zip(positions, solver.regroup([part], sizes) if positions else (), strict=True):
-            axes[at] = axis
-    return axes, sign
+        if entries.numel() == 1:
+            sign *= call.solver.representation(SymbolicRepresentation((part,))).sign
+        else:
+            _fill(axes, varying[dim], part, shape, call.solver)
+    return sign
+
+
+def _fill(axes: list[Axis], positions: Sequence[int], part: Axis, shape: tuple[int, ...], solver: Solver) -> None:
+    """Cut an axis into factors of the sizes that `shape` has at some positions, and put these there."""
+    sizes = [shape[position] for position in positions]
+    for position, axis in zip(positions, solver.regroup([part], sizes), strict=True):
+        axes[position] = axis
+
+
+def _longer_axes(entries: torch.Tensor) -> list[int]:
+    """The axes along which a table of entries changes, which `_narrowed` has left longer than 1."""
+    return [position for position, size in enumerate(entries.shape) if size != 1]
 
 
 def _narrowed(entries: torch.Tensor, ndim: int) -> torch.Tensor:
@@ -277,12 +307,19 @@ def as_list(index: torch.Tensor, dim: int) -> list[int] | None:
 
 
 def named(call: Call, rep: SymbolicRepresentation, dim: int, index: Operand) -> SymbolicRepresentation:
-    """The representation of the entries that an index tensor of as many axes as `rep` names along `dim`."""
-    listed = as_list(index.constant, dim) if index.ndim and index.constant is not None else None
-    if listed is None:
-        raise Conflict("an index that is computed from the input, or whose entries differ from row to row")
-    # T moves what the index names, and not the numbers in it.
+    """The representation of the entries that an index tensor of as many axes as `rep` names along `dim`.
+
+    Raises Conflict where the mirror does not take these entries to each other, Wait while that is open.
+    """
+    if index.ndim == 0:
+        raise Conflict("an index without axes")
+    if index.constant is None:
+        return _named_by_computed(call, rep, dim, index)
+    # From here on the index is a constant: T moves what it names, and not the numbers in it.
     still(call, index)
+    listed = as_list(index.constant, dim)
+    if listed is None:
+        raise Conflict("an index whose entries differ from row to row")
     axes = list(rep.axes)
     # An index may be shorter than the tensor along the other axes: only the first entries are read there.
     for position, length in enumerate(index.shape):
@@ -292,15 +329,37 @@ def named(call: Call, rep: SymbolicRepresentation, dim: int, index: Operand) -> 
     return call.solver.representation(SymbolicRepresentation(tuple(axes), rep.sign))
 
 
+def _named_by_computed(call: Call, rep: SymbolicRepresentation, dim: int, index: Operand) -> SymbolicRepresentation:
+    """An index computed from the input: the axis that it names stays in place, the others move alike."""
+    solver = call.solver
+    index_rep = solver.representation(demand_plain(index.rep, solver))
+    solver.trivial(rep.axes[dim])
+    axes: list[Axis] = []
+    for position, (axis, index_axis) in enumerate(zip(rep.axes, index_rep.axes, strict=True)):
+        # Along `dim` the result has the positions of the index. Along the others row b is read by row b of the index:
+        # both move alike, or, where only the first rows are read, neither moves.
+        if position == dim:
+            axes.append(index_axis)
+        elif rep.shape[position] == index.shape[position]:
+            solver.equal(index_axis, solver.absolute(axis))
+            axes.append(axis)
+        else:
+            solver.trivial(axis)
+            solver.trivial(index_axis)
+            axes.append(index_axis)
+    return SymbolicRepresentation(tuple(axes), rep.sign)
+
+
 @rule(
     "gather",
-    "`a -> a'` along one axis, as an index with a constant list",
+    "`a -> a'` along one axis, as an index with a constant list; where it is computed, `... 1a, +... +k -> ... +k`",
     Movement(),
     incomplete="of several ways to pair the copies of an entry one is chosen",
 )
 def gather(call: Call) -> Answer:
     """out[b, k] = x[b, index[b, k]]."""
-    gathered = named(call, call.source, call.axis(call["dim"], len(call.shape)), tensor(call["index"]))
+    rep = call.source
+    gathered = named(call, rep, call.axis(call["dim"], len(rep.axes)), tensor(call["index"]))
     lists.decided(call)
     return gathered
 
@@ -309,4 +368,25 @@ def gather(call: Call) -> Answer:
 @rule("one_hot", "`+... -> +... 1n`: the classes stay in place")
 def one_hot(call: Call) -> Answer:
     """1 in the place that a whole number names. Numbers of classes are the same for both views, so nothing moves."""
-    return equation(call, "self", "+... -> +... 1n")
+    rep = demand_plain(call.source, call.solver)
+    return SymbolicRepresentation((*rep.axes, trivial(call.shape[-1])))
+
+
+@rule(
+    "diagonal diagonal_copy",
+    "`... a b -> ... ab`: both move alike, signs multiply; off the middle `... 1a 1b -> ... 1c`",
+    Layout(),
+    incomplete="a diagonal off the middle could be reversed, and signs could pass there",
+)
+def diagonal(call: Call) -> Answer:
+    """x[i, i]: (i, i) goes to (p(i), q(i)), which is on the diagonal where both axes are permuted alike."""
+    solver, rep = call.solver, call.source
+    first, second = call.axes([call.get("dim1", 0), call.get("dim2", 1)], len(rep.axes))
+    rest = tuple(axis for position, axis in enumerate(rep.axes) if position not in (first, second))
+    # Entry (i, i + 1) goes to (p(i), p(i + 1)), which is on the same diagonal only if p keeps neighbours in order.
+    if call.get("offset", 0) or rep.shape[first] != rep.shape[second]:
+        solver.trivial(rep.axes[first])
+        solver.trivial(rep.axes[second])
+        return SymbolicRepresentation((*rest, trivial(call.shape[-1])), rep.sign)
+    both = multiply(rep.axes[first], rep.axes[second], solver)
+    return solver.representation(SymbolicRepresentation((*rest, both), rep.sign))

@@ -1,4 +1,4 @@
-"""How do windows transform that slide along an axis, those of pools and of kernels, and entries between entries?
+"""How do windows transform that slide along an axis: those of pools, of `unfold`, and of kernels?
 
 Of an axis that is known, output o reads the window W(o). If the mirror takes every window to a window, outputs move
 as the windows do: windows of one entry, one window of all, blocks of an axis, and the reversal of an axis.
@@ -8,13 +8,11 @@ as the windows do: windows of one entry, one window of all, blocks of an axis, a
     axis of 4 with (0 2), blocks of 2         {0, 1} goes to {2, 1}, which is no window: refused
 
 Where the entries of a window are told apart, as the weights of a kernel do, the axis is left alone or reversed as a
-whole, about the middle that `graph.windows` gives. So axes (`Turn`) are tied to each other by one bit, turned or still,
-and any of them that is known decides it (`turned_or_still`). With stride 2 and no padding a row of 8 is read from one
-end, and cannot be turned as a whole; then the message names sizes that could (`from_one_end`).
-
-Interpolation puts new entry o at (o + 1/2) old / new - 1/2 of the old axis, with `align_corners` at
-o (old - 1) / (new - 1). Seen from the other end both are the same places, so that a reversed axis comes reversed. Two
-things favour one end: a factor that does not lead to the new size exactly, and rounding down to the nearest entry.
+whole, about the middle that `graph.windows` gives. A convolution of kernel 3, stride 1 and padding 1 on a row of 8
+pixels: if T reverses the row, pixel e to 7 - e, it has to reverse the kernel, and the 8 outputs come reversed. So axes
+(`Turn`) are tied to each other by one bit, turned or still, and any of them that is known decides it
+(`turned_or_still`). With stride 2 and no padding a row of 8 is read from one end, and cannot be turned as a whole; then
+the message names sizes that could (`from_one_end`).
 """
 
 from __future__ import annotations
@@ -27,8 +25,8 @@ import numpy as np
 
 from chiralize.graph.traits import MeanPooling, Movement, Pooling
 from chiralize.graph.windows import Windows
-from chiralize.infer.rule import Answer, Call, demand_plain, describe, rule
-from chiralize.infer.rules._equation import per_axis
+from chiralize.infer.rule import Answer, Call, demand_plain, rule
+from chiralize.infer.rules.declare import per_axis
 from chiralize.infer.solver.unify import Solver
 from chiralize.infer.symbolic import (
     Axis,
@@ -107,18 +105,15 @@ def turned_or_still(
     if says and not possible:
         raise Conflict(refusal or _order_matters(count))
     for turn in turns:
-        axis = solver.resolve(turn.axis)
-        if not says:
-            solver.trivial(axis)
-        elif axis and is_known(axis):
-            _check(turn, axis, refusal)
+        if says:
+            _turn(turn, solver, refusal)
         else:
-            solver.equal(axis, known_axis(turn.action))
+            solver.trivial(turn.axis)
     return known_axis(reversal(count)) if says else trivial(count)
 
 
 def _decision(turns: Sequence[Turn], solver: Solver, refusal: str) -> bool | None:
-    """What the first known axis says; None where none is known."""
+    """Whether the axes are reversed, as the first known one says; None where none is known."""
     for turn in turns:
         axis = solver.resolve(turn.axis)
         # One known factor of an axis decides: a part that is turned cannot stay as a whole, nor the other way round.
@@ -132,7 +127,17 @@ def _decision(turns: Sequence[Turn], solver: Solver, refusal: str) -> bool | Non
     return None
 
 
+def _turn(turn: Turn, solver: Solver, refusal: str) -> None:
+    """Turn one axis; one that is known has to be turned already."""
+    axis = solver.resolve(turn.axis)
+    if axis and is_known(axis):
+        _check(turn, axis, refusal)
+    else:
+        solver.equal(axis, known_axis(turn.action))
+
+
 def _check(turn: Turn, axis: Axis, refusal: str) -> None:
+    """Raises Conflict where an axis is known, and the mirror does something else to it."""
     if not is_known(axis):
         return
     action = action_of(axis)
@@ -143,6 +148,7 @@ def _check(turn: Turn, axis: Axis, refusal: str) -> None:
 
 
 def _order_matters(size: int) -> str:
+    """Why an axis that the mirror moves in another way cannot pass."""
     return f"the mirror acts on an axis of {size} entries whose order matters here"
 
 
@@ -160,6 +166,40 @@ def from_one_end(windows: Windows) -> str:
         f"the mirror reverses, from one end: what they read has its middle at {windows.center / 2:g}, the axis at "
         f"{(windows.size - 1) / 2:g}" + (f"; {near} entries would do" if near else "")
     )
+
+
+# ---- windows whose entries are told apart -------------------------------------------------------------------------
+@rule(
+    "unfold",
+    "`a -> a 1` for windows of one entry, `a -> 1 a` for one of all, else `1t -> 1t 1w` or all reversed; the window is "
+    "the last axis",
+    Movement(),
+    incomplete="windows side by side could be swapped",
+)
+def unfold(call: Call) -> Answer:
+    """Sliding windows of an axis, along a new last one."""
+    rep = call.source
+    dim = call.axis(call["dimension"], len(rep.axes))
+    windows = Windows(rep.shape[dim], call.shape[dim], call["size"], call["step"])
+    places, entries = _cut(call, rep.axes[dim], windows)
+    wide = rep.with_axis(dim, places)
+    return SymbolicRepresentation((*wide.axes, entries), wide.sign)
+
+
+def _cut(call: Call, axis: Axis, windows: Windows) -> tuple[Axis, Axis]:
+    """(places, entries of a window) of an axis that is cut into windows. Raises Conflict where no window follows it."""
+    # One entry a window, none left out: the places are the axis itself.
+    if windows.kernel == windows.stride == 1:
+        return call.solver.resolve(axis), ()
+    # One window on the whole axis. Its stride does not matter, since there is no second one.
+    if windows.kernel == windows.size:
+        return (), call.solver.resolve(axis)
+    # One bit decides all three, axis, entries and places. Entries are asked first, so that a reader which knows them
+    # decides on the places, too.
+    refusal = from_one_end(windows)
+    entries = turned_or_still(call, [read_by(windows, axis)], windows.kernel, "entries", refusal)
+    turns = [read_by(windows, axis), end_to_end(entries)]
+    return turned_or_still(call, turns, windows.count, "places", refusal), entries
 
 
 # ---- pools --------------------------------------------------------------------------------------------------------
@@ -202,7 +242,10 @@ for _rank in (1, 2, 3):
 
 @dataclass(frozen=True)
 class _Read:
-    """The entries that every window reads; sliding: where windows of one length lie, None for others."""
+    """The entries that every window reads, window by window.
+
+    sliding: where the windows lie, for those of one length; None for others, all of which lie on the axis.
+    """
 
     entries: list[tuple[int, ...]]
     size: int
@@ -213,12 +256,19 @@ class _Read:
         """Whether no window reaches past an end."""
         return self.sliding is None or all(len(window) == self.sliding.kernel for window in self.entries)
 
+    @property
+    def are_blocks(self) -> bool:
+        """Whether they are one after the other all of the axis, several entries each."""
+        step = len(self.entries[0]) if self.entries else 0
+        return step > 1 and self.inside and self.entries == _blocks(self.size, step) and self.size % step == 0
+
     def turn(self, axis: Axis) -> Turn:
         """The mirror that reverses what windows of one length, or all adaptive ones, read."""
         return end_to_end(axis) if self.sliding is None else read_by(self.sliding, axis)
 
 
 def _blocks(size: int, step: int) -> list[tuple[int, ...]]:
+    """The entries of an axis in blocks: 4 entries by 2 are (0, 1), (2, 3)."""
     return [tuple(range(first, first + step)) for first in range(0, size, step)]
 
 
@@ -240,7 +290,10 @@ def _windows_of(call: Call, dim: int, first: int, size: int) -> _Read:
 
 
 def _pooled(call: Call, axis: Axis, windows: _Read, dim: int) -> Axis:
-    """The axis of outputs that each read one window. Raises Conflict, and Wait where a guess would split the axis."""
+    """The axis of outputs that each read one window.
+
+    Raises Conflict where the mirror takes a window to no window, Wait where an unknown axis would be split by a guess.
+    """
     solver, axis, entries = call.solver, call.solver.resolve(axis), windows.entries
     # Two cases hold for axes known or not: windows of one entry, and one window of all.
     if entries == [(first,) for first in range(windows.size)]:
@@ -251,17 +304,16 @@ def _pooled(call: Call, axis: Axis, windows: _Read, dim: int) -> Axis:
         return ()
     if is_known(axis):
         return known_axis(_moved(action_of(axis), windows))
-    count, step = len(entries), len(entries[0]) if entries else 0
-    # Blocks of several entries, one after the other all of the axis.
-    if step > 1 and windows.inside and windows.size % step == 0 and entries == _blocks(windows.size, step):
+    if windows.are_blocks:
+        count = len(entries)
         # To split an unknown axis at a place where no factor ends is a guess.
         if not any(axis_size(axis[:end]) == count for end in range(len(axis))) and not solver.last_resort:
             raise Wait("windows along an axis that is not known yet")
-        block, inside = solver.regroup([axis], [count, step])
+        block, inside = solver.regroup([axis], [count, windows.size // count])
         solver.sign_free(inside)
         return solver.resolve(block)
     # Overlapping windows, or some that reach past an end: the axis stays or is reversed as a whole, nothing else.
-    return turned_or_still(call, [windows.turn(axis)], count, f"out {dim}")
+    return turned_or_still(call, [windows.turn(axis)], len(entries), f"out {dim}")
 
 
 def blocks_move(axis: Axis, size: int, solver: Solver) -> None:
@@ -280,61 +332,16 @@ def _moved(action: SignedPermutation, windows: _Read) -> SignedPermutation:
     # Any other mirror is followed window by window. Past an end windows read padding, which the mirror does not move;
     # of two equal windows it is open which one is taken to which.
     positions = {frozenset(window): position for position, window in enumerate(entries)}
-    images = [positions.get(frozenset(action.partner[list(window)].tolist())) for window in entries]
-    # One sign a window: the mean of (a, -b) is not plus or minus that of (a, b).
-    signs = [set(action.sign[list(window)].tolist()) for window in entries]
-    partners = [image for image in images if image is not None]
-    is_one_to_one = len(partners) == len(positions) == len(entries)
-    if not is_one_to_one or not windows.inside or any(len(inside) != 1 for inside in signs):
-        if windows.sliding is not None and action == reversal(action.size):
-            raise Conflict(from_one_end(windows.sliding))
-        raise Conflict(f"windows along an axis of {action.size} entries that the mirror moves in another way")
-    return SignedPermutation(np.array(partners), np.array([inside.pop() for inside in signs]))
-
-
-# ---- interpolation ------------------------------------------------------------------------------------------------
-_MEAN = Movement(blends=True)
-_RESAMPLED = (
-    "`... a -> ... a` along axes that keep their size, `... a -> ... (a 1n)` where every entry is repeated (the copies "
-    "reversed with them), else `... 1t -> ... 1t`, or both reversed where no end is favoured"
-)
-_COPIES = "repeated entries could be swapped with each other"
-
-
-def resample(call: Call, is_nearest: bool) -> Answer:
-    """More or fewer entries by interpolation, x "batch channel *axes", each of the last axes by itself."""
-    rep = call.source
-    factors = call.get("scale_factors") or [None] * len(rep.axes[2:])
-    axes: list[Axis] = list(rep.axes[:2])
-    for dim, factor in enumerate(factors, 2):
-        axes.append(_resampled(call, rep.axes[dim], factor, dim, is_nearest))
-    return SymbolicRepresentation(tuple(axes), rep.sign)
-
-
-_smooth, _nearest = partial(resample, is_nearest=False), partial(resample, is_nearest=True)
-rule("upsample_linear1d.vec upsample_bilinear2d.vec upsample_trilinear3d.vec", _RESAMPLED, _MEAN)(_smooth)
-rule("upsample_bicubic2d.vec _upsample_bilinear2d_aa.vec _upsample_bicubic2d_aa.vec", _RESAMPLED)(_smooth)
-rule("upsample_nearest1d.vec upsample_nearest2d.vec upsample_nearest3d.vec", _RESAMPLED, _MEAN, _COPIES)(_nearest)
-describe("upsample_linear1d upsample_bilinear2d upsample_trilinear3d", _MEAN)
-describe("upsample_nearest1d upsample_nearest2d upsample_nearest3d", _MEAN)
-
-
-def _resampled(call: Call, axis: Axis, factor: float | None, dim: int, is_nearest: bool) -> Axis:
-    """One axis. factor: as it is given; one that does not lead to the new size exactly is used as it is."""
-    solver, old, new = call.solver, axis_size(axis), call.shape[dim]
-    exact = factor is None or factor * old == new
-    if old == new and exact:
-        return axis
-    axis = solver.resolve(axis)
-    # Every entry some times in a row: any mirror passes, and copies need no order of their own. Those of a reversed
-    # axis are reversed, so that the new axis is reversed as a whole.
-    if is_nearest and new % old == 0 and exact:
-        if not is_known(axis):
-            return (*axis, *trivial(new // old))
-        turned = action_of(axis) == reversal(old)
-        copies = reversal(new // old) if turned else SignedPermutation.identity(new // old)
-        return (*axis, *known_axis(copies))
-    # With corners aligned, one entry alone would be the first of the axis.
-    possible = new > 1 if call.get("align_corners") else exact and not is_nearest
-    refusal = f"resampling from {old} to {new} entries favours one end of an axis that the mirror reverses"
-    return turned_or_still(call, [end_to_end(axis)], new, f"out {dim}", refusal, possible)
+    partners: list[int] = []
+    signs: list[int] = []
+    for window in entries:
+        image = positions.get(frozenset(action.partner[list(window)].tolist()))
+        inside = set(action.sign[list(window)].tolist())
+        # One sign a window: the mean of (a, -b) is not plus or minus that of (a, b).
+        if image is None or len(inside) != 1 or not windows.inside or len(positions) < len(entries):
+            if windows.sliding is not None and action == reversal(action.size):
+                raise Conflict(from_one_end(windows.sliding))
+            raise Conflict(f"windows along an axis of {action.size} entries that the mirror moves in another way")
+        partners.append(image)
+        signs.append(inside.pop())
+    return SignedPermutation(np.array(partners), np.array(signs))

@@ -3,7 +3,19 @@
 Entries stay what they are, so the representation only has to be written for the new axes. "17 3" viewed as "51" has the
 product of both axes; back again, an axis of 51 known entries is factored, and an unknown one becomes a product of two
 unknowns (`Solver.regroup`). Repeated entries make an axis of copies, which may be permuted at will: who reads them says
-how (`copies`).
+how (`expand`).
+
+An axis is a tuple of terms, the slowest first; the empty tuple has one entry. With J on 3 joints and C on 4 channels:
+
+    x                     (J,) (C,)         shape 3 4
+    x.reshape(12)         (J, C)            one axis of two terms
+    x.permute(1, 0)       (C,) (J,)
+    x.reshape(3, 1, 4)    (J,) () (C,)
+    x.expand(2, 3, 4)     (V,) (J,) (C,)    V unknown on 2 copies
+    x.flip(1)             (J,) (R C R,)     R reverses the 4 channels
+
+None of these demands anything of J and C. What can go wrong is a view that cuts through the middle of a term: 3 x 4
+seen as 2 x 6 keeps the second joint in no one piece. It passes where J and C together are a product of that shape.
 
 `ones_like(x)` is the same tensor whatever is permuted in it, and zeros are, whatever is negated. So the answer of
 fills is no representation but a `Uniform`; every reader gets unknown axes of its own for it, which fit what it needs.
@@ -21,7 +33,6 @@ import torch
 from chiralize.graph.traits import Copy, Filled, Layout, Movement, Transpose
 from chiralize.infer.algebra import even_of, left_alone, stretched, widened
 from chiralize.infer.rule import Answer, Call, Operand, Uniform, describe, rule
-from chiralize.infer.rules._equation import equation
 from chiralize.infer.symbolic import Axis, Conflict, SymbolicRepresentation, Var, trivial
 
 
@@ -89,20 +100,26 @@ def cast(call: Call) -> Answer:
     incomplete="copies along a new axis could be swapped",
 )
 def copy(call: Call) -> Answer:
-    """As writes in place leave it."""
+    """The second tensor in the shape of the first."""
     return stretched(call.representations("src")[0], call.shape)
 
 
 @rule("view_as_complex", "`... 1p -> ...`")
 def view_as_complex(call: Call) -> Answer:
-    """Real and imaginary parts side by side along a last axis, which the mirror leaves alone, as one number each."""
-    return equation(call, "self", "... 1p -> ...")
+    """Real and imaginary parts side by side along a last axis, which the mirror leaves alone, as one number each.
+
+    A sign that negates the imaginary part alone (a conjugate) is no sign of the complex number.
+    """
+    rep = call.source
+    call.solver.trivial(rep.axes[-1])
+    return SymbolicRepresentation(rep.axes[:-1], rep.sign)
 
 
 @rule("view_as_real", "`... -> ... 1p`")
 def view_as_real(call: Call) -> Answer:
     """Complex numbers as real and imaginary parts along a last axis."""
-    return equation(call, "self", "... -> ... 1p")
+    rep = call.source
+    return SymbolicRepresentation((*rep.axes, trivial(2)), rep.sign)
 
 
 # ---- layouts ------------------------------------------------------------------------------------------------------
@@ -167,7 +184,12 @@ def flip(call: Call) -> Answer:
         raise Conflict("a flattened tensor is rotated")
     for dim, shift in zip(dims, call.get("shifts", [None] * len(dims)), strict=True):
         # Entry k of the result is entry order[k]: the same T in the new order, which `pick` gives.
-        entries = torch.arange(rep.shape[dim])
-        order = (entries.flip(0) if shift is None else entries.roll(shift)).tolist()
+        entries = list(range(rep.shape[dim]))
+        # `flip` has no shifts. Rolled by 1, (0, 1, 2, 3) becomes (3, 0, 1, 2): the first entry is number -1 modulo 4.
+        if shift is None:
+            order = entries[::-1]
+        else:
+            first = -shift % max(len(entries), 1)
+            order = entries[first:] + entries[:first]
         rep = rep.with_axis(dim, call.solver.pick(rep.axes[dim], order))
     return rep

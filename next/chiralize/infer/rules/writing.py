@@ -20,7 +20,7 @@ import torch
 from chiralize.graph.traits import Write
 from chiralize.infer.algebra import equal_sum, without_axis
 from chiralize.infer.rule import Answer, Call, Operand, demand_plain, rule
-from chiralize.infer.rules._equation import tensor
+from chiralize.infer.rules.declare import tensor
 from chiralize.infer.rules.selection import along_list, at_places, is_computed, lists_by_axis, named, picked
 from chiralize.infer.solver.lists import decided
 from chiralize.infer.symbolic import Axis, Conflict, SymbolicRepresentation
@@ -94,16 +94,33 @@ def _spread(call: Call, rep: SymbolicRepresentation, dim: int, source: Operand, 
 
 @rule(
     "index_put _unsafe_index_put",
-    "`a, a' -> a`: the list of entries must be closed under the mirror",
+    "`a, a' -> a`: the list of entries must be closed under the mirror; `+` for a mask that is computed",
     incomplete=_PAIRED,
 )
 def index_put(call: Call) -> Answer:
-    """`x[rows, columns] = values`, or plus them."""
+    """`x[rows, columns] = values`, or plus them; in place of the lists may stand one mask."""
     rep, indices, values = _anchored(call), call["indices"], tensor(call["values"])
     # What is added up does not depend on the order.
     if not call.get("accumulate", False):
         _once(call, rep.shape, indices, values)
+    given = [position for position, item in enumerate(indices) if item is not None]
+    # x[x > 0] = 1: a mask moves with the entries, where a list of computed places would pin them.
+    if is_computed(indices) and len(given) == 1 and indices[given[0]].truth and math.prod(values.shape) == 1:
+        return _masked(call, rep, given[0], values)
     return _written(call, rep, at_places(call, rep, indices), values)
+
+
+def _masked(call: Call, rep: SymbolicRepresentation, first: int, source: Operand) -> Answer:
+    """One number written where a computed mask is true, which moves along with the entries that it covers."""
+    solver = call.solver
+    mask = solver.representation(demand_plain(call["indices"][first].rep, solver))
+    for dim, axis in enumerate(mask.axes, first):
+        solver.equal(axis, solver.absolute(rep.axes[dim]))
+    if not source.zero:
+        demand_plain(source.rep, solver)
+        demand_plain(rep, solver)
+    decided(call)
+    return solver.representation(rep)
 
 
 def _once(call: Call, shape: Sequence[int], indices: Sequence[Operand | None], source: Operand) -> None:
@@ -135,10 +152,17 @@ def index_add(call: Call) -> Answer:
     return _written(call, rep, along_list(call, rep, tensor(call["index"])), tensor(call["source"]))
 
 
-@rule("scatter_add", "`a, a' -> a` along one axis, as a write at a constant list", incomplete=_PAIRED)
-def scatter_add(call: Call) -> Answer:
-    """out[b, index[b, k]] plus source[b, k]."""
+@rule(
+    "scatter_add scatter_reduce.two",
+    "`a, a' -> a` along one axis, as a write at a constant list; `+` where entries are not summed",
+    incomplete=_PAIRED,
+)
+def scatter(call: Call) -> Answer:
+    """out[b, index[b, k]] plus source[b, k], or the larger of both, or their mean."""
     rep, index, source = _anchored(call), tensor(call["index"]), tensor(call["src"])
+    # The largest of negated numbers is not the negated largest.
+    if call.get("reduce", "sum") not in ("sum", "mean"):
+        demand_plain(rep, call.solver)
     # scatter may read source[:, :k] only; the rest of the source then has entries without a place.
     if source.shape != index.shape:
         raise Conflict("a scatter that reads only a part of its source")

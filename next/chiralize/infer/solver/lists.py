@@ -5,10 +5,14 @@ Position k of a list L names entry L[k]. Where the mirror takes entry e to p(e),
     L[q(k)] = p(L[k])
 
 and carry the signs of the entries named. Where an entry is named several times there are several such q, and which is
-right depends on who reads the result: x[children] - x[parents] needs the same q for both lists. With p = (1 2) and
-L = [0, 0, 1, 2] positions 2 and 3 are exchanged, and 0 and 1, which both name entry 0, may be. So the positions are an
+right depends on who reads the result: x[children] - x[parents] needs the same q for both lists. So the positions are an
 unknown that readers may bind; a value is checked against all lists that share it, and chosen to fit them all where no
-reader decides. Rules come here by `along` and `together`, and call `decided` at their end.
+reader decides.
+
+With p = (1 2) and L = [0, 0, 1, 2], positions 2 and 3 are exchanged; positions 0 and 1, which both name entry 0, may
+stay or be exchanged. If another list [3, 4, 5, 6] with p = (3 4)(5 6) is read beside it, they are exchanged.
+
+Rules of indices, gathers and writes come here by `along` and `together`, and call `decided` at their end.
 """
 
 from __future__ import annotations
@@ -20,7 +24,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from chiralize.infer.solver.unify import Solver
-from chiralize.infer.solver.unknowns import NOTES, Leave
+from chiralize.infer.solver.unknowns import NOTES
 from chiralize.infer.symbolic import Axis, Conflict, Wait, action_of, axis_size, is_known, known_axis
 from chiralize.symmetry.involution import SignedPermutation
 
@@ -61,17 +65,27 @@ class Part:
     entries: tuple[int, ...]
 
 
-def _positions(solver: Solver, key: str, size: int) -> Axis:
-    """The unknown axis of the positions of a list: what lists at other places say of it may count, too."""
-    solver.watch.seen.add(NOTES)
-    return solver.unknown_at(key, size, signed=True)
+@dataclass(frozen=True)
+class Place:
+    """One list of one call, by a key that is the same at every run of the call's rule."""
 
+    solver: Solver
+    key: str
 
-def _tie(solver: Solver, key: str, demand: Tie | Part) -> None:
-    """Note what a list demands of its positions; rules that read what lists demand run again if that is new."""
-    if solver.tied.get(key) != demand:
-        solver.tied[key] = demand
-        solver.watch.moved.add(NOTES)
+    @staticmethod
+    def of(call: Call, name: str) -> Place:
+        """A list of a call. name: tells several lists of one call apart."""
+        return Place(call.solver, f"{call.key}[{name}]")
+
+    def positions(self, size: int) -> Axis:
+        """The unknown axis of the positions of the list."""
+        return self.solver.positions(self.key, size)
+
+    def tie(self, demand: Tie | Part) -> None:
+        """Note what the list demands of its positions; rules that read what lists demand run again if that is new."""
+        if self.solver.tied.get(self.key) != demand:
+            self.solver.tied[self.key] = demand
+            self.solver.watch.moved.add(NOTES)
 
 
 def along(call: Call, axis: Axis, entries: Sequence[int], name: str = "list") -> Axis:
@@ -106,13 +120,13 @@ def together(call: Call, axes: Sequence[Axis], lists: Sequence[Sequence[int]], n
 
     x[rows, columns]: position k names (rows[k], columns[k]), and its signs are the product of both.
     """
-    solver, key = call.solver, f"{call.key}[{name}]"
+    solver, slot = call.solver, Place.of(call, name)
     resolved = [solver.resolve(axis) for axis in axes]
     unknown = [axis for axis in resolved if not is_known(axis)]
     # A part without entries teaches nothing of the axis. It makes `decided` wait until the axis is known.
     if unknown:
-        positions = _positions(solver, key, len(lists[0]))
-        _tie(solver, key, Part(unknown[0], positions, ()))
+        positions = slot.positions(len(lists[0]))
+        slot.tie(Part(unknown[0], positions, ()))
         return positions
     actions = [action_of(axis) for axis in resolved]
     rows: list[list[int]] = []
@@ -147,22 +161,22 @@ def settled(call: Call, tie: Tie, name: str, words: str) -> Axis:
 
     words: what the list is called in messages. Raises Conflict where no pairing fits.
     """
-    solver, key = call.solver, f"{call.key}[{name}]"
+    solver, slot = call.solver, Place.of(call, name)
     only = _paired([tie])
     if only is None:
         raise Conflict(f"{words} is not closed under the mirror{_missing(tie)}")
     # Without repetitions there is just one pairing.
     if len(set(tie.labels)) == len(tie.labels):
         return known_axis(only)
-    axis = _positions(solver, key, len(tie.labels))
-    _tie(solver, key, replace(tie, axis=axis))
+    axis = slot.positions(len(tie.labels))
+    slot.tie(replace(tie, axis=axis))
     # A reader has decided: that is taken, if the list allows it.
     if is_known(axis):
         if not tie.fits(action_of(axis)):
             raise Conflict(f"{words} is read with another mirror than the one that moves it")
         return axis
     # No reader has. Lists whose positions have become one unknown are paired together, or they could contradict.
-    if solver.may(Leave.LISTS):
+    if solver.lists_choose:
         ties = [other for other in solver.tied.values() if isinstance(other, Tie)]
         shared = [other for other in ties if solver.resolve(other.axis) == axis]
         chosen = _paired(shared)
@@ -179,11 +193,11 @@ def _of_unknown(call: Call, axis: Axis, chosen: Sequence[int], name: str) -> Axi
     Then the axis follows from their positions, once readers know these: h[[0, 2]] and h[[1, 3]] with exchanged
     positions say that h has the pairs (0 2) and (1 3). Returns the positions.
     """
-    solver, key = call.solver, f"{call.key}[{name}]"
+    solver, slot = call.solver, Place.of(call, name)
     if not chosen:
         raise Wait("an index into an axis that is not known yet")
-    positions = _positions(solver, key, len(chosen))
-    _tie(solver, key, Part(axis, positions, tuple(chosen)))
+    positions = slot.positions(len(chosen))
+    slot.tie(Part(axis, positions, tuple(chosen)))
     parts = [part for part in solver.tied.values() if isinstance(part, Part) and solver.resolve(part.axis) == axis]
     action = _learnt(parts, axis_size(axis), solver)
     if action is None:
@@ -204,7 +218,7 @@ def _learnt(parts: Sequence[Part], size: int, solver: Solver) -> SignedPermutati
             entries = np.array(part.entries)
             action = action_of(positions)
             partner[entries], sign[entries] = entries[action.partner], action.sign
-    if solver.may(Leave.LISTS) and all(is_known(solver.resolve(part.positions)) for part in parts):
+    if solver.lists_choose and all(is_known(solver.resolve(part.positions)) for part in parts):
         partner = np.where(partner < 0, np.arange(size), partner)
     if (partner < 0).any():
         return None

@@ -1,15 +1,21 @@
 """Which axes are equal, and up to which sign? Unification of symbolic axes: who must transform like whom.
 
-`same` makes two axes equal, splitting products (views) and direct sums (concatenations) as needed; `sign_free` and
-`trivial` state what a single axis must be. What cannot be decided while something is unknown is left open: the rules
-are run again until nothing moves, and the last run, with every unknown given a value, checks them all. So a binding is
-a choice, and soundness rests on that last run alone.
+The solver keeps one binding per unknown. `same` makes two axes equal, splitting products (views) and direct sums
+(concatenations) as needed; `sign_free` and `trivial` state what a single axis must be. Constraints that cannot be
+decided while something is unknown are left open: the rules are run again until nothing moves, and the last run, with
+every unknown given a value, checks them all. So a binding is a choice, and soundness rests on that last run alone.
 
-A factor of -1 may be moved freely between the axes of one tensor. `same` therefore returns the sign that is left over
-after comparing, and lets an unknown absorb it where it can. To cut an unknown axis, as slices do, is a
-claim: that the mirror takes each part to itself. With H an unknown on 6 entries and swap = (0 1) on 2:
+Signs. A factor of -1 may be moved freely between the axes of one tensor. `same` therefore returns the sign that is
+left over after comparing, and lets an unknown absorb it where it can. Signs may be unknown, too: then they are tied by
+`positive`, linear equations over the field of two elements.
+
+Parts. A part of an axis has a representation of its own if the mirror takes the part to itself. So to cut an unknown
+axis, for a slice or a concatenation, is a claim about the mirror.
+
+Small cases, with H an unknown on 6 entries and swap = (0 1) on 2:
 
     same(H, A x B)            H is A x B, where A has 2 entries and B has 3
+    same(H, A + B)            H is A + B, where A has 2 entries and B has 4: the mirror mixes no parts
     same(swap, -swap)         returns -1: equal up to a sign, for the caller to put somewhere
     same(H x B, C x D)        with C on 3 entries, D on 4: H is C x K for a new unknown K on 2, then K x B is D
     regroup([H], [2, 3])      a view of 6 entries as 2 x 3: H is A x B, [A, B] is returned
@@ -25,7 +31,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from math import gcd
 
-from chiralize.infer.solver.unknowns import Unknowns
+from chiralize.infer.solver.unknowns import NOTES, Unknowns
 from chiralize.infer.symbolic import (
     Abs,
     Axis,
@@ -54,6 +60,11 @@ from chiralize.symmetry.involution import SignedPermutation
 class Solver(Unknowns):
     """Equality of axes, axes as products of factors, and axes as sums of parts."""
 
+    def positions(self, key: str, size: int) -> Axis:
+        """The unknown axis of the positions of a list: what lists at other places say of it may count, too."""
+        self.watch.seen.add(NOTES)
+        return self.unknown_at(key, size, signed=True)
+
     # ---- defaults -----------------------------------------------------------------------------------------
     def default(self, axis: Axis, value: Axis) -> None:
         """Give an unknown a value for the case that nothing else decides on it; rules that know better come first."""
@@ -74,7 +85,10 @@ class Solver(Unknowns):
             raise Conflict("two axes that must agree differ by a sign", negated=True)
 
     def paired(self, left: Axis, right: Axis, key: str) -> Sign:
-        """The sign by which two axes differ that meet; while one is not known, an open sign of the place `key`."""
+        """The sign by which two axes differ that meet. Raises Conflict where they cannot be equal up to a sign.
+
+        Where one of them is not known, neither is the sign; it belongs to the place called `key`, if that has a name.
+        """
         a, b = self.resolve(left), self.resolve(right)
         # Both known, or the same unknown: the sign can be read off, and nothing has to be left open.
         if not key or (is_known(a) and is_known(b)) or bare(a)[0] == bare(b)[0]:
@@ -86,7 +100,10 @@ class Solver(Unknowns):
         return self.decided(sign)
 
     def same(self, left: Axis, right: Axis, sign: Sign = 1) -> Sign:
-        """Make `left` equal to `sign` times `right`; returns the sign that no unknown could absorb. Raises Conflict."""
+        """Make `left` equal to `sign` times `right`; returns the sign that no unknown could absorb.
+
+        Raises Conflict where the axes cannot be equal up to a sign.
+        """
         a, b = self.resolve(left), self.resolve(right)
         # Before anything is bound: an axis of 3 entries would else be split for one of 4 that can never fit.
         if axis_size(a) != axis_size(b):
@@ -128,6 +145,7 @@ class Solver(Unknowns):
         return self.resolve(tuple(self.split(a, b[0].size)) + a[1:]), self.resolve(b)
 
     def _same_term(self, a: Term, b: Term, sign: Sign) -> Sign:
+        """Make a term equal to `sign` times one of its size; returns the sign that is left over."""
         if a == b:
             return sign
         match a, b:
@@ -156,6 +174,7 @@ class Solver(Unknowns):
                 return sign
 
     def _same_known(self, x: SignedPermutation, y: SignedPermutation, sign: Sign) -> Sign:
+        """The sign that is left over between two actions. Raises Conflict where they differ by more than a sign."""
         if x == y:
             return sign
         if x == -y:
@@ -191,7 +210,10 @@ class Solver(Unknowns):
 
     # ---- products -----------------------------------------------------------------------------------------
     def split(self, terms: Sequence[Term], first: int) -> list[Term]:
-        """The first term as factors, (size `first`) x rest. Raises Conflict or Wait where that is impossible."""
+        """Write the first term as (size `first`) x rest. Raises Conflict or Wait where that is impossible.
+
+        Returns the factors in the place of this one term; callers add the terms behind it.
+        """
         term = terms[0]
         # For all kinds of terms alike: 6 entries are no 4 x something.
         if term.size % first:
@@ -281,15 +303,17 @@ class Solver(Unknowns):
 
     # ---- parts --------------------------------------------------------------------------------------------
     def cut(self, axis: Axis, ends: Sequence[int]) -> list[Axis]:
-        """The parts of a direct sum that ends at `ends`, ascending, the last one being the size of the axis.
+        """Write the axis as a direct sum with parts ending at `ends`. Raises Conflict where the mirror mixes parts.
 
-        Raises Conflict where the mirror mixes parts, Wait while too little is known.
+        ends: ascending, the last one the size of the axis. Returns an axis for every part. Raises Wait while too little
+        is known.
         """
         axis = self.resolve(axis)
         starts = [0, *ends[:-1]]
         # The whole axis is its only part: nothing is claimed of it, and nothing can be refused.
         if len(ends) == 1:
             return [axis]
+        # Whether the mirror mixes the parts of a known axis can be seen: `restricted` refuses it.
         if is_known(axis):
             return [restricted(axis, range(*run)) for run in zip(starts, ends, strict=True)]
         # A sign of the whole, s (A + B), is s A + s B: it goes into every part.
@@ -312,8 +336,8 @@ class Solver(Unknowns):
                 return [self.absolute(part) for part in self._cut_var(var, starts, ends)]
             case Sum(parts):
                 return self._cut_sum(parts, ends)
-            case Known():  # not reached, since an axis of this term alone is known
-                return [axis]
+            case Known():  # not reached, since an axis of this term alone is known; all kinds of terms are listed
+                return [restricted((lead,), range(*run)) for run in zip(starts, ends, strict=True)]
 
     def _cut_var(self, var: Var, starts: Sequence[int], ends: Sequence[int]) -> list[Axis]:
         """An unknown as a direct sum: that is a claim, that the mirror exchanges nothing between the parts.
@@ -379,6 +403,7 @@ class Solver(Unknowns):
 
 
 def _openness(pair: Iterable[Axis]) -> int:
+    """How many of two axes are not known."""
     return sum(not is_known(axis) for axis in pair)
 
 
@@ -388,4 +413,11 @@ def times(axis: Axis, sign: Sign) -> Axis:
         return signed(axis, sign)
     if sign < 0 and not is_known(axis):
         raise Wait("a sign has to go into an axis that is not known yet")
-    return known_axis(-action_of(axis)) if sign < 0 else axis
+    return negated(axis) if sign < 0 else axis
+
+
+def negated(axis: Axis) -> Axis:
+    """The same known axis with every sign changed."""
+    if axis:
+        return known_axis(-action_of(axis))
+    return (Known(-SignedPermutation.identity(1)),)

@@ -7,8 +7,8 @@ An unknown is a number with a size, `Var(7, 64)`. `bind` gives it a value, once;
     resolve(H)        (Known(swap halves), B)
 
 What is demanded before a value is known ("no signs", `sign_free`) is remembered, and passed on to the value when it
-comes. `watch` notes what a rule looks at and what it moves, so that `run.Run` knows which rules have something new to
-say.
+comes. `unify.Solver` adds what ties two axes together. Both write into `watch` what a rule looks at and what it moves,
+so that whoever runs the rules (`run.Run`) knows which of them have something new to say.
 """
 
 from __future__ import annotations
@@ -107,15 +107,17 @@ class Unknowns:
         self._by_key: dict[str, Axis] = {}
         self._next = 0
 
-    def may(self, leave: Leave) -> bool:
-        """Whether rules may guess so much, since nothing else moves any more."""
-        self.watch.consulted = True
-        return self.leave >= leave
-
     @property
     def last_resort(self) -> bool:
-        """Whether rules may guess single entries and parts."""
-        return self.may(Leave.ENTRIES)
+        """Whether rules may guess, since nothing else moves any more."""
+        self.watch.consulted = True
+        return self.leave >= Leave.ENTRIES
+
+    @property
+    def lists_choose(self) -> bool:
+        """Whether lists of entries may, too."""
+        self.watch.consulted = True
+        return self.leave >= Leave.LISTS
 
     # ---- unknowns -----------------------------------------------------------------------------------------
     def fresh(self, size: int, label: str = "") -> Axis:
@@ -266,6 +268,7 @@ class Unknowns:
         return tuple(out)
 
     def _resolve_term(self, term: Term) -> Axis:
+        """The value of a term as far as it is known; an unknown that stays is noted in `watch.seen`."""
         match term:
             case Known(action):
                 return known_axis(action)
