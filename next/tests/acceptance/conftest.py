@@ -6,6 +6,7 @@ They import nothing else of the package and patch nothing of it, so they hold fo
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import runpy
 import shutil
@@ -70,10 +71,13 @@ class Shell:
 
     def __call__(self, words: str, *more: str) -> Result:
         """Words are split at blanks; `more` are words that hold some."""
+        main = importlib.util.find_spec("chiralize.__main__")
+        assert main is not None
         self.capture.readouterr()
         self.patch.setattr(sys, "argv", ["chiralize", *words.split(), *more])
         with pytest.raises(SystemExit) as ended:
-            runpy.run_module("chiralize", run_name="__main__")
+            # By its path: a loader of pytest, which rewrites the modules of plugins, cannot run one by its name.
+            runpy.run_path(str(main.origin), run_name="__main__")
         out, err = self.capture.readouterr()
         assert "Traceback" not in out + err, err
         return Result(int(ended.value.code or 0), out, err)
