@@ -138,8 +138,11 @@ def reported(
 ) -> Conversion:
     """The conversion with its report; figures of it go into the passport, by which `verify` compares the file."""
     network, draft, figures = problem.network, measured.draft, measured.figures
-    graph, count, macs = network.captured, network.parameter_count, network.macs
-    free = count if draft.repmap is None or graph is None else draft.repmap.free_parameters(network.graph())
+    count, macs = network.parameter_count, network.macs
+    verdict = verdicts[MIRROR]
+    free = (
+        count if verdict.repmap is None or draft.is_average else verdict.repmap.free_parameters(result.network.graph())
+    )
     cost = Cost(count, free, macs, (2 if draft.is_average else 1) * macs + draft.macs)
     report = ConvertReport(
         name,
@@ -154,7 +157,6 @@ def reported(
         (*draft.findings, *problem.findings),
         None if problem.request.force else problem.max_drift,
     )
-    verdict = verdicts[MIRROR]
     passport = stamped(result.passport, report, result.network, verdict)
     module = rewrite.with_modes(without_entry(draft.module))
     return Conversion(module, result.network.program, passport, verdict.mirror, report)
