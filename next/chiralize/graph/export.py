@@ -275,4 +275,5 @@ def _near(first: Tensor, second: Tensor) -> bool:
         return False
     if not (first.is_floating_point() or first.is_complex()) or not first.numel():
         return torch.equal(first, second)
-    return torch.allclose(first, second, rtol=0, atol=_ROUNDING * float(first.abs().max()), equal_nan=True)
+    scale = float(first.abs().nan_to_num(0.0).max())
+    return torch.allclose(first, second, rtol=0, atol=_ROUNDING * scale, equal_nan=True)
